@@ -1,0 +1,3 @@
+//! Keyledger: API keys that live in an event log.
+
+pub mod store;
