@@ -1,1 +1,39 @@
-//! x
+//! The vocabulary of Keyledger's log: identifiers, events, the envelope they are stored in, the scope
+//! grammar, and the codec between events and their stored bytes.
+//!
+//! Architecture invariant: this crate does no I/O, reads no clock and no randomness, and knows neither
+//! HTTP nor a database. What it encodes today must be readable by every later version: `golden/` holds
+//! one file for every event version ever written, and those files are never edited.
+
+pub mod action;
+pub mod actor;
+pub mod chain;
+pub mod codec;
+pub mod environment;
+pub mod event;
+pub mod grant;
+pub mod id;
+pub mod metadata;
+pub mod personal;
+pub mod resource;
+pub mod scope;
+pub mod secret;
+pub mod stream;
+pub mod timestamp;
+pub mod usage;
+
+pub use action::Action;
+pub use actor::{Actor, ActorKind, Source};
+pub use chain::ChainHash;
+pub use codec::Envelope;
+pub use environment::Environment;
+pub use event::Event;
+pub use grant::{Grant, GrantRole, GrantTarget};
+pub use id::{EventId, KeyId, NodeId, OrganizationId, RequestId, RoleId, WorkspaceId};
+pub use metadata::Metadata;
+pub use personal::Personal;
+pub use scope::Scope;
+pub use secret::{SecretHash, SecretRecord};
+pub use stream::Stream;
+pub use timestamp::Timestamp;
+pub use usage::VerificationCode;

@@ -1,0 +1,242 @@
+//! Between an event with its envelope and the exact bytes that are stored and hashed.
+//!
+//! The bytes are one compact JSON object whose fields stand in the order of [`Envelope`]. They are made
+//! once, when the event is sealed, and never re-serialized: proofs and chains are over these bytes.
+//!
+//! **Unknown fields are refused**, in the envelope and in the data, as are unknown types and versions.
+//! An older program that reads a newer log could otherwise skip the very field that restricts a key,
+//! and serve it with more than it was given. So a new field always means a new version of the event,
+//! and a program that does not know it stops with a message that says which.
+//!
+//! Old versions are upcast, one version at a time, on their way to [`Event`].
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::actor::{Actor, Source};
+use crate::chain::ChainHash;
+use crate::event::{self, Event};
+use crate::id::{EventId, OrganizationId, RequestId, WorkspaceId};
+use crate::stream::Stream;
+use crate::timestamp::Timestamp;
+
+/// The largest stored event, in bytes (60 KiB), so that an entry of a C2SP tlog-tiles bundle, whose
+/// length has 16 bits, can hold it.
+pub const MAX_EVENT_BYTES: usize = 60 * 1024;
+
+/// Whether what was asked for happened (PCI DSS 10.2.2, NIST AU-3).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// It did.
+    Success,
+    /// It was refused.
+    Refused,
+}
+
+/// An event and all that is known about how it came to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Envelope {
+    /// Of this event.
+    pub id: EventId,
+    /// The stream it belongs to.
+    pub stream: Stream,
+    /// Its place in the stream: 0, 1, 2 …
+    pub revision: u64,
+    /// When it was decided.
+    pub at: Timestamp,
+    /// The tenant; none for a node's own events.
+    pub organization: Option<OrganizationId>,
+    /// The workspace, where there is one.
+    pub workspace: Option<WorkspaceId>,
+    /// Who did it.
+    pub actor: Actor,
+    /// From where.
+    pub source: Source,
+    /// The request that led to it.
+    pub request: Option<RequestId>,
+    /// The event that led to it.
+    pub cause: Option<EventId>,
+    /// Whether it happened.
+    pub outcome: Outcome,
+    /// Hash of the event before it in its stream; none for revision 0.
+    pub prev: Option<ChainHash>,
+    /// What happened.
+    pub event: Event,
+}
+
+/// Why stored bytes are not an event.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Error {
+    /// Not an envelope.
+    #[error("not an event envelope that this version knows: {0}")]
+    Envelope(String),
+    /// The envelope is fine, what it holds is not.
+    #[error("{event_type} version {version}: {source}")]
+    Data {
+        /// The stored type name, cut to 64 bytes.
+        event_type: String,
+        /// The stored version.
+        version: u16,
+        /// What is wrong.
+        source: event::Error,
+    },
+    /// Over [`MAX_EVENT_BYTES`].
+    #[error("an event has at most {MAX_EVENT_BYTES} bytes, this one has {0}")]
+    TooLarge(usize),
+}
+
+/// The head of the stored form: everything before the data.
+#[derive(Serialize)]
+struct Head<'a> {
+    id: EventId,
+    #[serde(rename = "type")]
+    event_type: &'static str,
+    v: u16,
+    stream: Stream,
+    revision: u64,
+    at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    org: Option<OrganizationId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workspace: Option<WorkspaceId>,
+    actor: &'a Actor,
+    #[serde(skip_serializing_if = "Source::is_empty")]
+    source: &'a Source,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<RequestId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cause: Option<EventId>,
+    outcome: Outcome,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prev: Option<ChainHash>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stored<'a> {
+    id: EventId,
+    #[serde(rename = "type")]
+    event_type: &'a str,
+    v: u16,
+    stream: Stream,
+    revision: u64,
+    at: Timestamp,
+    #[serde(default)]
+    org: Option<OrganizationId>,
+    #[serde(default)]
+    workspace: Option<WorkspaceId>,
+    actor: Actor,
+    #[serde(default)]
+    source: Source,
+    #[serde(default)]
+    request: Option<RequestId>,
+    #[serde(default)]
+    cause: Option<EventId>,
+    outcome: Outcome,
+    #[serde(default)]
+    prev: Option<ChainHash>,
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// Lifts the data of one version of one event type to the next version.
+#[derive(Clone, Copy)]
+pub struct Upcaster {
+    /// The event type.
+    pub event_type: &'static str,
+    /// The version it reads; it produces the next one.
+    pub from: u16,
+    /// What changes.
+    pub lift: fn(&mut Map<String, Value>),
+}
+
+/// Every step from an old version to a newer one. Empty while every event is at version 1.
+pub const UPCASTERS: &[Upcaster] = &[];
+
+impl Envelope {
+    /// The bytes to store.
+    pub fn seal(&self) -> Result<Vec<u8>, Error> {
+        let head = Head {
+            id: self.id,
+            event_type: self.event.type_name(),
+            v: self.event.version(),
+            stream: self.stream,
+            revision: self.revision,
+            at: self.at,
+            org: self.organization,
+            workspace: self.workspace,
+            actor: &self.actor,
+            source: &self.source,
+            request: self.request,
+            cause: self.cause,
+            outcome: self.outcome,
+            prev: self.prev,
+        };
+        let failed = |error: serde_json::Error| Error::Envelope(error.to_string());
+        let mut bytes = Vec::with_capacity(1024);
+        serde_json::to_writer(&mut bytes, &head).map_err(failed)?;
+        bytes.pop();
+        bytes.extend_from_slice(br#","data":"#);
+        self.event.write_data(&mut bytes).map_err(failed)?;
+        bytes.push(b'}');
+        if bytes.len() > MAX_EVENT_BYTES {
+            return Err(Error::TooLarge(bytes.len()));
+        }
+        Ok(bytes)
+    }
+
+    /// Reads stored bytes.
+    pub fn open(bytes: &[u8]) -> Result<Self, Error> {
+        Self::open_with(bytes, UPCASTERS)
+    }
+
+    fn open_with(bytes: &[u8], upcasters: &[Upcaster]) -> Result<Self, Error> {
+        let stored: Stored<'_> =
+            serde_json::from_slice(bytes).map_err(|error| Error::Envelope(error.to_string()))?;
+        let event =
+            read_event(stored.event_type, stored.v, stored.data.get(), upcasters).map_err(|source| {
+                let event_type = stored.event_type.chars().take(64).collect();
+                Error::Data { event_type, version: stored.v, source }
+            })?;
+        Ok(Self {
+            id: stored.id,
+            stream: stored.stream,
+            revision: stored.revision,
+            at: stored.at,
+            organization: stored.org,
+            workspace: stored.workspace,
+            actor: stored.actor,
+            source: stored.source,
+            request: stored.request,
+            cause: stored.cause,
+            outcome: stored.outcome,
+            prev: stored.prev,
+            event,
+        })
+    }
+}
+
+fn read_event(
+    event_type: &str,
+    version: u16,
+    data: &str,
+    upcasters: &[Upcaster],
+) -> Result<Event, event::Error> {
+    let step = |version| upcasters.iter().find(|step| step.event_type == event_type && step.from == version);
+    if step(version).is_none() {
+        return Event::read_data(event_type, version, data);
+    }
+    let mut version = version;
+    let mut fields: Map<String, Value> =
+        serde_json::from_str(data).map_err(|error| event::Error::Data(error.to_string()))?;
+    while let Some(step) = step(version) {
+        (step.lift)(&mut fields);
+        version += 1;
+    }
+    Event::read_data(event_type, version, &Value::Object(fields).to_string())
+}
+
+#[cfg(test)]
+mod tests;

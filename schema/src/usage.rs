@@ -1,0 +1,138 @@
+//! Recorded verifications.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::action::Action;
+use crate::id::KeyId;
+use crate::personal::Personal;
+use crate::timestamp::Timestamp;
+
+/// The answer to a verification.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum VerificationCode {
+    /// The key may do this.
+    Valid,
+    /// No key has this secret, or none that the caller may know of.
+    NotFound,
+    /// Not a key at all: wrong form or checksum.
+    Malformed,
+    /// Revoked for good.
+    Revoked,
+    /// Past its expiry date.
+    Expired,
+    /// Switched off.
+    Disabled,
+    /// Used in another environment than its own.
+    WrongEnvironment,
+    /// Used from an address that is not allowed.
+    IpNotAllowed,
+    /// None of its scopes covers the action and resource.
+    InsufficientScope,
+}
+
+impl VerificationCode {
+    /// Every code.
+    pub const ALL: [Self; 9] = [
+        Self::Valid,
+        Self::NotFound,
+        Self::Malformed,
+        Self::Revoked,
+        Self::Expired,
+        Self::Disabled,
+        Self::WrongEnvironment,
+        Self::IpNotAllowed,
+        Self::InsufficientScope,
+    ];
+
+    /// As written in answers and events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Valid => "VALID",
+            Self::NotFound => "NOT_FOUND",
+            Self::Malformed => "MALFORMED",
+            Self::Revoked => "REVOKED",
+            Self::Expired => "EXPIRED",
+            Self::Disabled => "DISABLED",
+            Self::WrongEnvironment => "WRONG_ENVIRONMENT",
+            Self::IpNotAllowed => "IP_NOT_ALLOWED",
+            Self::InsufficientScope => "INSUFFICIENT_SCOPE",
+        }
+    }
+}
+
+impl fmt::Display for VerificationCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Verifications of the same key, secret, outcome, action and address within one event.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageRecord {
+    /// The key whose secret matched; none when no key did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<KeyId>,
+    /// Which of the key's secrets was used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret: Option<u32>,
+    /// What was answered.
+    pub code: VerificationCode,
+    /// What the holder wanted to do, if it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub action: Option<Action>,
+    /// The holder's address, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<Personal<IpAddr>>,
+    /// How many verifications this record stands for.
+    pub count: u64,
+    /// When the last of them was, in milliseconds after the event's `from`.
+    pub last_ms: u32,
+    /// Set when records of more addresses than an event holds were merged into this one: how many
+    /// records went into it. It names no address then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub merged: Option<u64>,
+}
+
+/// Records of what one verifier asked.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageGroup {
+    /// The key that asked; none for a listener that is open to its host.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<KeyId>,
+    /// What it asked.
+    pub records: Vec<UsageRecord>,
+}
+
+/// Data of `usage.recorded`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageRecorded {
+    /// 0, 1, 2 … per node, without gaps.
+    pub seq: u64,
+    /// When the first of these verifications was answered or about to be.
+    pub from: Timestamp,
+    /// When the last was.
+    pub to: Timestamp,
+    /// The records by verifier.
+    pub groups: Vec<UsageGroup>,
+}
+
+/// Data of `usage.gap_declared`: verifications may have been answered after the last recorded one and
+/// before the node stopped without warning.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UsageGapDeclared {
+    /// The last sequence number that was recorded; none when there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after_seq: Option<u64>,
+    /// The end of what was recorded.
+    pub from: Timestamp,
+    /// The start of the node that declares the gap.
+    pub to: Timestamp,
+}
