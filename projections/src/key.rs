@@ -1,0 +1,251 @@
+//! The state of a key.
+
+use ipnet::IpNet;
+use keyledger_schema::event::{Event, Hex32, RevocationReason};
+use keyledger_schema::{
+    Actor, Envelope, Environment, EventId, Grant, KeyId, Metadata, OrganizationId, Personal, Scope,
+    SecretRecord, Stream, Timestamp, WorkspaceId,
+};
+use serde::{Deserialize, Serialize};
+
+/// What lists show and decisions ask for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub enum KeyStatus {
+    /// Usable.
+    Active,
+    /// Switched off.
+    Inactive,
+    /// Past its expiry date.
+    Expired,
+    /// Out of use for good.
+    Revoked,
+    /// Gone from lists.
+    Deleted,
+}
+
+/// One of a key's secrets and what happened to it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct SecretState {
+    /// Version, hash and hint.
+    pub record: SecretRecord,
+    /// When it was minted.
+    pub issued_at: Timestamp,
+    /// When its owner said that it was copied.
+    pub acknowledged_at: Option<Timestamp>,
+}
+
+/// The secret before the current one while a rotation overlaps.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct PreviousSecret {
+    /// Version, hash and hint.
+    pub record: SecretRecord,
+    /// From this moment on it is no longer valid, recorded or not.
+    pub valid_until: Timestamp,
+}
+
+/// How and why a key was revoked.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Revocation {
+    /// When.
+    pub at: Timestamp,
+    /// The reason code.
+    pub reason: RevocationReason,
+    /// In the actor's words.
+    pub comment: Option<Personal<Box<str>>>,
+}
+
+/// A key as its events made it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct KeyState {
+    /// The key.
+    pub id: KeyId,
+    /// Its tenant.
+    pub organization: OrganizationId,
+    /// Where it lives.
+    pub workspace: WorkspaceId,
+    /// Revision of the last event folded.
+    pub revision: u64,
+    /// See `KeyIssued`.
+    pub name: Personal<Box<str>>,
+    /// See `KeyIssued`.
+    pub email: Personal<Box<str>>,
+    /// See `KeyIssued`.
+    pub environment: Environment,
+    /// See `KeyIssued`.
+    pub prefix: Box<str>,
+    /// See `KeyIssued`.
+    pub scopes: Vec<Scope>,
+    /// See `KeyIssued`.
+    pub grants: Vec<Grant>,
+    /// See `KeyIssued`.
+    pub allowed_cidrs: Personal<Vec<IpNet>>,
+    /// See `KeyIssued`.
+    pub metadata: Personal<Metadata>,
+    /// See `KeyIssued`.
+    pub expires_at: Option<Timestamp>,
+    /// See `KeyIssued`.
+    pub cloned_from: Option<KeyId>,
+    /// See `KeyIssued`.
+    pub request_fingerprint: Option<Hex32>,
+    /// When it was issued.
+    pub created_at: Timestamp,
+    /// By whom.
+    #[serde(with = "crate::as_json")]
+    pub created_by: Actor,
+    /// The event that issued it.
+    pub created_event: EventId,
+    /// When its last event was.
+    pub updated_at: Timestamp,
+    /// The current secret.
+    pub secret: SecretState,
+    /// The one before, while a rotation overlaps.
+    pub previous_secret: Option<PreviousSecret>,
+    /// Whether it is switched off.
+    pub disabled: bool,
+    /// Whether its expiry stands in the log.
+    pub expiry_recorded: bool,
+    /// Set once it is revoked.
+    pub revoked: Option<Revocation>,
+    /// When it was deleted.
+    pub deleted_at: Option<Timestamp>,
+}
+
+impl KeyState {
+    /// What the key is at a moment. Expiry needs no event to take effect.
+    pub fn status(&self, now: Timestamp) -> KeyStatus {
+        if self.deleted_at.is_some() {
+            KeyStatus::Deleted
+        } else if self.revoked.is_some() {
+            KeyStatus::Revoked
+        } else if self.expires_at.is_some_and(|at| at <= now) {
+            KeyStatus::Expired
+        } else if self.disabled {
+            KeyStatus::Inactive
+        } else {
+            KeyStatus::Active
+        }
+    }
+
+    /// The next moment at which the passing of time alone asks for an event: the end of an overlap or
+    /// the expiry date. None for a key that is out of use.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        if self.deleted_at.is_some() || self.revoked.is_some() {
+            return None;
+        }
+        let overlap = self.previous_secret.as_ref().map(|previous| previous.valid_until);
+        let expiry = self.expires_at.filter(|_| !self.expiry_recorded);
+        match (overlap, expiry) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        }
+    }
+
+    /// The state after one more event. `None` stays `None` until the key is issued; events of other
+    /// streams change nothing.
+    #[must_use]
+    pub fn fold(state: Option<Self>, envelope: &Envelope) -> Option<Self> {
+        let Stream::Key(id) = envelope.stream else { return state };
+        match state {
+            None => Self::issued(id, envelope),
+            Some(mut state) => {
+                if state.id == id {
+                    state.apply(envelope);
+                }
+                Some(state)
+            }
+        }
+    }
+
+    fn issued(id: KeyId, envelope: &Envelope) -> Option<Self> {
+        let Event::KeyIssued(issued) = &envelope.event else { return None };
+        Some(Self {
+            id,
+            organization: envelope.organization?,
+            workspace: envelope.workspace?,
+            revision: envelope.revision,
+            name: issued.name.clone(),
+            email: issued.email.clone(),
+            environment: issued.environment,
+            prefix: issued.prefix.clone(),
+            scopes: issued.scopes.clone(),
+            grants: issued.grants.clone(),
+            allowed_cidrs: issued.allowed_cidrs.clone(),
+            metadata: issued.metadata.clone(),
+            expires_at: issued.expires_at,
+            cloned_from: issued.cloned_from,
+            request_fingerprint: issued.request_fingerprint,
+            created_at: envelope.at,
+            created_by: envelope.actor.clone(),
+            created_event: envelope.id,
+            updated_at: envelope.at,
+            secret: SecretState {
+                record: issued.secret.clone(),
+                issued_at: envelope.at,
+                acknowledged_at: None,
+            },
+            previous_secret: None,
+            disabled: false,
+            expiry_recorded: false,
+            revoked: None,
+            deleted_at: None,
+        })
+    }
+
+    fn apply(&mut self, envelope: &Envelope) {
+        self.revision = envelope.revision;
+        self.updated_at = envelope.at;
+        match &envelope.event {
+            Event::KeySecretAcknowledged(data) => {
+                if data.secret_version == self.secret.record.version {
+                    self.secret.acknowledged_at = Some(envelope.at);
+                }
+            }
+            Event::KeyUpdated(data) => {
+                if let Some(name) = &data.name {
+                    self.name = name.clone();
+                }
+                if let Some(scopes) = &data.scopes {
+                    self.scopes.clone_from(scopes);
+                }
+                if let Some(allowed_cidrs) = &data.allowed_cidrs {
+                    self.allowed_cidrs = allowed_cidrs.clone();
+                }
+                if let Some(metadata) = &data.metadata {
+                    self.metadata = metadata.clone();
+                }
+            }
+            Event::KeySecretRotated(data) => {
+                let secret = SecretState {
+                    record: data.secret.clone(),
+                    issued_at: envelope.at,
+                    acknowledged_at: None,
+                };
+                let before = std::mem::replace(&mut self.secret, secret);
+                self.previous_secret = data
+                    .previous_valid_until
+                    .map(|valid_until| PreviousSecret { record: before.record, valid_until });
+            }
+            Event::KeySecretOverlapEnded(data) => {
+                self.previous_secret.take_if(|previous| previous.record.version == data.secret_version);
+            }
+            Event::KeyDisabled(_) => self.disabled = true,
+            Event::KeyEnabled(_) => self.disabled = false,
+            Event::KeyExpired(_) => self.expiry_recorded = true,
+            Event::KeyRevoked(data) => {
+                self.revoked =
+                    Some(Revocation { at: envelope.at, reason: data.reason, comment: data.comment.clone() });
+            }
+            Event::KeyDeleted(_) => self.deleted_at = Some(envelope.at),
+            // Named one by one, so that a new event cannot be forgotten here.
+            Event::KeyIssued(_)
+            | Event::OrganizationCreated(_)
+            | Event::OrganizationBootstrapped(_)
+            | Event::WorkspaceCreated(_)
+            | Event::CommandRefused(_)
+            | Event::UsageRecorded(_)
+            | Event::UsageGapDeclared(_)
+            | Event::NodeStarted(_)
+            | Event::NodeStopped(_) => {}
+        }
+    }
+}
