@@ -1,3 +1,6 @@
 //! Keyledger: API keys that live in an event log.
 
+pub mod edge;
+pub mod error;
+pub mod secret;
 pub mod store;

@@ -1,0 +1,118 @@
+//! What can go wrong with a request, in the words of the API.
+//!
+//! An error has a stable code, and a message that names the field, the bound and the remedy. It never
+//! holds a secret, SQL or a path. It knows no transport: `http` and `graphql` each map the codes in one
+//! exhaustive match.
+//!
+//! Architecture invariant: text from a library or the operating system does not reach a message.
+//! Whoever turns such an error into [`Code::Internal`] or [`Code::Unavailable`] logs it and says something
+//! of its own.
+
+use std::borrow::Cow;
+
+/// Stable codes: clients switch on them.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Code {
+    /// No key, or none that is valid here.
+    Unauthenticated,
+    /// The key holds no grant that allows this.
+    Forbidden,
+    /// There is no such thing, or not for this caller.
+    NotFound,
+    /// A field's value is not acceptable.
+    InvalidInput,
+    /// Somebody else was faster, or an idempotency key stands for another request.
+    Conflict,
+    /// What is asked for cannot follow on the present state.
+    IllegalTransition,
+    /// The organization cannot issue keys yet.
+    NotBootstrapped,
+    /// More than the limits allow.
+    TooManyRequests,
+    /// Not now: the log takes no writes or cannot be read.
+    Unavailable,
+    /// A fault of ours.
+    Internal,
+}
+
+impl Code {
+    /// Every code.
+    pub const ALL: [Self; 10] = [
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::InvalidInput,
+        Self::Conflict,
+        Self::IllegalTransition,
+        Self::NotBootstrapped,
+        Self::TooManyRequests,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
+    /// As clients see it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Unauthenticated => "UNAUTHENTICATED",
+            Self::Forbidden => "FORBIDDEN",
+            Self::NotFound => "NOT_FOUND",
+            Self::InvalidInput => "INVALID_INPUT",
+            Self::Conflict => "CONFLICT",
+            Self::IllegalTransition => "ILLEGAL_TRANSITION",
+            Self::NotBootstrapped => "NOT_BOOTSTRAPPED",
+            Self::TooManyRequests => "TOO_MANY_REQUESTS",
+            Self::Unavailable => "UNAVAILABLE",
+            Self::Internal => "INTERNAL",
+        }
+    }
+}
+
+/// A refusal or a failure.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("{message}")]
+pub struct Error {
+    /// What kind.
+    pub code: Code,
+    /// What, which bound, what to do.
+    pub message: Cow<'static, str>,
+    /// The field of the input that it is about: `input.scopes[0].resource`.
+    pub field: Option<Cow<'static, str>>,
+}
+
+/// Shorthand.
+pub type Result<T> = std::result::Result<T, Error>;
+
+impl Error {
+    /// An error that is not about one field.
+    pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code, message: message.into(), field: None }
+    }
+
+    /// A field's value is not acceptable.
+    pub fn invalid(field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { code: Code::InvalidInput, message: message.into(), field: Some(field.into()) }
+    }
+
+    /// There is no such thing, or not for this caller: the two cannot be told apart.
+    pub fn not_found(field: impl Into<Cow<'static, str>>, what: &'static str) -> Self {
+        Self {
+            code: Code::NotFound,
+            message: format!("there is no such {what} here; check the id and the organization of your key")
+                .into(),
+            field: Some(field.into()),
+        }
+    }
+
+    /// Not now.
+    pub fn unavailable(message: &'static str) -> Self {
+        Self::new(Code::Unavailable, message)
+    }
+
+    /// A fault of ours. What happened is logged, not told.
+    pub fn internal() -> Self {
+        Self::new(
+            Code::Internal,
+            "something failed on our side and was logged; repeat the request, and report it if it fails again",
+        )
+    }
+}
