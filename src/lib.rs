@@ -1,5 +1,6 @@
 //! Keyledger: API keys that live in an event log.
 
+pub mod caller;
 pub mod edge;
 pub mod error;
 pub mod secret;
