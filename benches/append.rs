@@ -79,9 +79,9 @@ fn durable_appends(c: &mut Criterion) {
             });
         });
     }
+    let bare = bare(&directory.path().join("bare.db"));
+    let mut position = 0_i64;
     group.bench_function("bare insert and commit", |b| {
-        let bare = bare(&directory.path().join("bare.db"));
-        let mut position = 0_i64;
         b.iter(|| {
             position += 1;
             let insert = "INSERT INTO events VALUES (?1, 'stream', ?1, x'00', 'type', x'00', ?2)";
