@@ -3,5 +3,7 @@
 pub mod caller;
 pub mod edge;
 pub mod error;
+pub mod http;
 pub mod secret;
 pub mod store;
+pub mod verify;
