@@ -15,6 +15,8 @@
 pub mod decision;
 pub mod directory;
 mod entry;
+#[cfg(test)]
+mod fixture;
 mod intern;
 pub mod recorder;
 
@@ -129,7 +131,12 @@ impl Verifier {
         Ok(Answer { code, entry })
     }
 
-    fn answer(&self, asked: &Question<'_>, by: &Asker, now: Timestamp) -> (VerificationCode, Option<Arc<Entry>>) {
+    fn answer(
+        &self,
+        asked: &Question<'_>,
+        by: &Asker,
+        now: Timestamp,
+    ) -> (VerificationCode, Option<Arc<Entry>>) {
         let Some(secret) = WellFormed::parse(asked.key) else {
             return (VerificationCode::Malformed, None);
         };

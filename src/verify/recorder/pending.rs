@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
-use keyledger_schema::{Timestamp, OrganizationId, KeyId};
+use keyledger_schema::{KeyId, OrganizationId, Timestamp};
 
 use super::Use;
 
@@ -46,6 +46,11 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// An empty one with room for this many records.
+    pub(super) fn with_capacity(records: usize) -> Self {
+        Self { records: HashMap::with_capacity(records), addresses: HashMap::new() }
+    }
+
     /// Adds a use. In a capped lane, a verifier's records beyond [`MAX_ADDRESSES`] are merged into one
     /// that names no address.
     pub(super) fn add(&mut self, used: Use, at: Timestamp, capped: bool) -> Added {
@@ -88,7 +93,16 @@ impl Pending {
         let mut records: Vec<_> = self.records.into_iter().collect();
         records.sort_unstable_by_key(|(identity, _)| {
             let used = &identity.used;
-            (used.organization, used.by, used.key, used.secret, used.code, used.action, used.ip, identity.merged)
+            (
+                used.organization,
+                used.by,
+                used.key,
+                used.secret,
+                used.code,
+                used.action,
+                used.ip,
+                identity.merged,
+            )
         });
         records
     }
