@@ -93,7 +93,7 @@ fn a_key_takes_at_most_250_bytes_when_scopes_are_shared() {
         for part in 0..4 {
             let directory = &directory;
             scope.spawn(move || {
-                (part * 25_000..(part + 1) * 25_000).for_each(|n| directory.apply(None, &state(n)))
+                (part * 25_000..(part + 1) * 25_000).for_each(|n| directory.apply(None, &state(n)));
             });
         }
     });

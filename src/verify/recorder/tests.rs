@@ -284,10 +284,10 @@ fn when_the_store_stalls_requests_wait_and_memory_does_not_grow() {
         let recorder = start(&store, UsageMode::Relaxed);
         recorder.record(used(Some(0), VerificationCode::Valid), NOW).await.unwrap();
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let records = pending::MAX_RECORDS as u128 + 500;
+        let records = pending::MAX_RECORDS as u64 + 500;
         let answered = AtomicUsize::new(0);
         let all = join_all((0..records).map(|n| {
-            let recording = recorder.record(used(Some(n + 1), VerificationCode::Valid), NOW);
+            let recording = recorder.record(used(Some(u128::from(n) + 1), VerificationCode::Valid), NOW);
             let answered = &answered;
             async move {
                 recording.await.unwrap();
@@ -299,7 +299,7 @@ fn when_the_store_stalls_requests_wait_and_memory_does_not_grow() {
         assert_eq!(answered.load(Ordering::Relaxed), pending::MAX_RECORDS);
         all.await;
         recorder.shutdown().await.unwrap();
-        assert_eq!(recorder.figures().recorded, records as u64 + 1);
+        assert_eq!(recorder.figures().recorded, records + 1);
     });
 }
 
