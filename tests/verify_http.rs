@@ -1,5 +1,7 @@
 //! `/v1/verify` and `/v1/authorize` as their clients see them: over sockets, hostile ones included.
 
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 #[path = "verify_http/authorize.rs"]
 mod authorize;
 #[path = "verify_http/hostile.rs"]

@@ -116,6 +116,12 @@ fn a_body_in_pieces_is_read_whole_and_bounded() {
 }
 
 #[test]
+fn a_body_that_does_not_come_is_not_waited_for() {
+    let head = b"POST /v1/verify HTTP/1.1\r\nHost: k\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{";
+    assert_eq!(World::send(world().open, head).status, 408);
+}
+
+#[test]
 fn floods_of_headers_and_broken_tokens_do_no_harm() {
     let world = world();
     let many: Vec<_> = (0..90).map(|n| format!("X-Filler-{n}")).collect();
