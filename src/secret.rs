@@ -19,7 +19,7 @@
 use std::fmt;
 
 use keyledger_schema::{Environment, KeyId, OrganizationId, SecretHash, WorkspaceId};
-use uuid::{Builder, Uuid};
+use uuid::Builder;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -234,6 +234,7 @@ pub fn parse_master_key(text: &str) -> Option<MasterKey> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use uuid::Uuid;
 
     #[test]
     fn a_secret_has_the_documented_form() {
