@@ -21,8 +21,8 @@ const APPLICATION_ID: u32 = 0x4b65_794c;
 const VERSION: u32 = 1;
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// Two payloads of a kilobyte waste little of a page this small, and an append to each of many streams
-/// rewrites one index page per stream.
+/// Each append rewrites a page of events and one of the index. Twice this size was measured to be no faster
+/// for many appenders and slower for one.
 const PAGE_BYTES: u32 = 4_096;
 
 const TABLES: &str = "

@@ -285,7 +285,9 @@ impl Writer {
             }
             // After a failed sync nobody knows what is on the disk.
             Err(error) => {
-                self.stop(&format!("copying the write-ahead log failed: {}", describe(&error)).into())
+                let why =
+                    format!("copying the write-ahead log into the database failed: {}", describe(&error));
+                self.stop(&why.into());
             }
         }
     }
