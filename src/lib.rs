@@ -4,5 +4,7 @@ pub mod caller;
 pub mod decisions;
 pub mod edge;
 pub mod error;
+pub mod http;
 pub mod secret;
 pub mod store;
+pub mod verify;
