@@ -1,6 +1,7 @@
 //! Keyledger: API keys that live in an event log.
 
 pub mod caller;
+pub mod config;
 pub mod decisions;
 pub mod edge;
 pub mod error;
