@@ -25,7 +25,9 @@
 //!
 //! Architecture invariant: nothing but `service` and `verify::recorder` calls `append`.
 
+mod feed;
 pub mod memory;
+mod request;
 pub mod sqlite;
 
 use std::fmt;
@@ -41,6 +43,8 @@ pub const MAX_EVENT_BYTES: usize = 60 * 1024;
 pub const MAX_EVENTS_PER_APPEND: usize = 1_024;
 /// The longest stream name, in bytes.
 pub const MAX_STREAM_NAME_BYTES: usize = 200;
+/// The longest name of an event type, in bytes.
+pub const MAX_EVENT_TYPE_BYTES: usize = 100;
 
 /// Where an event stands in the whole log. Opaque: only order and equality mean anything outside the
 /// store that gave it.
@@ -92,9 +96,10 @@ impl Expected {
 pub struct NewEvent {
     /// Chosen by the caller, unique.
     pub id: Uuid,
-    /// The type's name, such as `key.issued`; what filters match. At most 100 bytes.
+    /// The type's name, such as `key.issued`; what filters match. At most
+    /// [`MAX_EVENT_TYPE_BYTES`], not empty.
     pub event_type: Arc<str>,
-    /// The exact bytes to store, at most [`MAX_EVENT_BYTES`].
+    /// The exact bytes to store, at most [`MAX_EVENT_BYTES`]. Any bytes; none at all is allowed too.
     pub bytes: Arc<[u8]>,
 }
 
@@ -136,7 +141,8 @@ pub enum AppendError {
     /// An event, a name or the append as a whole exceeds a limit. Nothing was written.
     #[error("{what} is {actual}, the limit is {limit}")]
     TooLarge {
-        /// What exceeds: `event bytes`, `events in one append`, `stream name bytes`.
+        /// What exceeds: `event bytes`, `event type bytes`, `events in one append`,
+        /// `stream name bytes`.
         what: &'static str,
         /// Its size.
         actual: usize,
@@ -235,7 +241,8 @@ pub struct Capabilities {
 
 /// See the contract at the top of this module.
 pub trait EventStore: Send + Sync + 'static {
-    /// Appends events to one stream if it stands where expected.
+    /// Appends events to one stream if it stands where expected. The append is under way when this
+    /// returns; dropping the future gives up the answer, not the append.
     fn append(
         &self,
         stream: &str,
