@@ -3,5 +3,6 @@
 pub mod caller;
 pub mod edge;
 pub mod error;
+pub mod readmodel;
 pub mod secret;
 pub mod store;
