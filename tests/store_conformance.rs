@@ -37,7 +37,12 @@ fn events(count: usize) -> Vec<NewEvent> {
     (0..count).map(|_| event("thing.happened")).collect()
 }
 
-fn append(store: &Store, stream: &str, expected: Expected, events: &[NewEvent]) -> Result<Appended, AppendError> {
+fn append(
+    store: &Store,
+    stream: &str,
+    expected: Expected,
+    events: &[NewEvent],
+) -> Result<Appended, AppendError> {
     wait(store.append(stream, expected, events.to_vec()))
 }
 

@@ -41,8 +41,7 @@ pub(super) fn run(
     if opened.send(Ok(Arc::clone(&shared))).is_err() {
         return;
     }
-    let followed =
-        catch_unwind(AssertUnwindSafe(|| runtime.block_on(follow(&shared, projector))));
+    let followed = catch_unwind(AssertUnwindSafe(|| runtime.block_on(follow(&shared, projector))));
     if followed.is_err() {
         shared.fail("its projector panicked".into());
     }
@@ -61,7 +60,8 @@ fn open(
     let mut ready = load(&path, &open, &*observer);
     loop {
         if let (Ok(()), Some(head)) = (&ready, head) {
-            ready = replay::catch_up(&*store, &*observer, &mut open.connection, &mut projector, head, progress);
+            ready =
+                replay::catch_up(&*store, &*observer, &mut open.connection, &mut projector, head, progress);
         }
         match ready {
             Ok(()) => break,

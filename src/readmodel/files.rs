@@ -134,10 +134,11 @@ fn standing(connection: &Connection) -> rusqlite::Result<(uuid::Uuid, Standing, 
             Ok((rows::id(row, 0)?, standing))
         },
     )?;
-    let usage = connection.query_row("SELECT position, events FROM usage_meta WHERE only = 1", [], |row| {
-        let events = row.get::<_, i64>(1)?.cast_unsigned();
-        Ok(UsageStanding { position: position(row.get(0)?), events })
-    })?;
+    let usage =
+        connection.query_row("SELECT position, events FROM usage_meta WHERE only = 1", [], |row| {
+            let events = row.get::<_, i64>(1)?.cast_unsigned();
+            Ok(UsageStanding { position: position(row.get(0)?), events })
+        })?;
     Ok((log, standing, usage))
 }
 
@@ -169,5 +170,6 @@ fn last_entry_stands(
     let Some((id, stream, revision, stands)) = last else { return Ok(position.is_none()) };
     let found = store.read_stream(&stream.to_string(), Some(revision), Direction::Forward, 1);
     let found = runtime.block_on(found).map_err(Check::Log)?;
-    Ok(position == Some(stands) && found.first().is_some_and(|event| event.id == id && event.position == stands))
+    Ok(position == Some(stands)
+        && found.first().is_some_and(|event| event.id == id && event.position == stands))
 }

@@ -136,7 +136,8 @@ impl KeyQuery {
         let statuses = if self.statuses.is_empty() { &[KeyStatus::Active][..] } else { &self.statuses };
         // A value that no parameter stands for would be refused.
         let timeless = |status: &KeyStatus| matches!(status, KeyStatus::Revoked | KeyStatus::Deleted);
-        let now = if statuses.iter().all(timeless) { String::new() } else { condition.bind(self.now.micros()) };
+        let now =
+            if statuses.iter().all(timeless) { String::new() } else { condition.bind(self.now.micros()) };
         let statuses: Vec<_> = statuses.iter().map(|&status| rows::status_condition(status, &now)).collect();
         condition.and(&format!("({})", statuses.join(" OR ")));
 
@@ -205,7 +206,11 @@ fn few(connection: &Connection, reach: &[WorkspaceId]) -> rusqlite::Result<bool>
 }
 
 /// The index to read from. SQLite has no figures to choose by, as they would age with every event.
-fn index(connection: &Connection, query: &KeyQuery, reach: Option<&[WorkspaceId]>) -> rusqlite::Result<&'static str> {
+fn index(
+    connection: &Connection,
+    query: &KeyQuery,
+    reach: Option<&[WorkspaceId]>,
+) -> rusqlite::Result<&'static str> {
     if let Some(reach) = reach {
         let in_order = reach.len() == 1 && query.order.by == KeySort::CreatedAt;
         if in_order || few(connection, reach)? {

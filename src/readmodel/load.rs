@@ -22,10 +22,11 @@ pub(super) fn all(path: &Path, observer: &dyn Observer) -> Result<u64> {
     each(&connection, "SELECT state FROM workspaces ORDER BY seq", [], |state: WorkspaceState| {
         observer.workspace(&state);
     })?;
-    let (first, last): (i64, i64) =
-        connection.query_row("SELECT coalesce(min(seq), 0), coalesce(max(seq), -1) FROM keys", [], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?;
+    let (first, last): (i64, i64) = connection.query_row(
+        "SELECT coalesce(min(seq), 0), coalesce(max(seq), -1) FROM keys",
+        [],
+        |row| Ok((row.get(0)?, row.get(1)?)),
+    )?;
 
     let stretch = (last - first) / STRETCHES + 1;
     let next = AtomicI64::new(first);
@@ -47,9 +48,9 @@ pub(super) fn all(path: &Path, observer: &dyn Observer) -> Result<u64> {
     let threads = std::thread::available_parallelism().map_or(2, |n| n.get().clamp(2, 4));
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        threads.into_iter().try_for_each(|thread| {
-            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-        })
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })?;
     Ok(told.into_inner())
 }

@@ -30,7 +30,10 @@ pub(super) fn workspace(connection: &Connection, id: WorkspaceId) -> Result<Opti
         .optional()
 }
 
-pub(super) fn workspaces(connection: &Connection, organization: OrganizationId) -> Result<Vec<WorkspaceState>> {
+pub(super) fn workspaces(
+    connection: &Connection,
+    organization: OrganizationId,
+) -> Result<Vec<WorkspaceState>> {
     connection
         .prepare_cached("SELECT state FROM workspaces WHERE org = ?1 ORDER BY seq")?
         .query_map([organization.uuid().into_bytes()], |row| snapshot::column(row, 0))?
@@ -39,7 +42,9 @@ pub(super) fn workspaces(connection: &Connection, organization: OrganizationId) 
 
 pub(super) fn due(connection: &Connection, now: Timestamp, max: usize) -> Result<Vec<KeyId>> {
     connection
-        .prepare_cached("SELECT id FROM keys WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at LIMIT ?2")?
+        .prepare_cached(
+            "SELECT id FROM keys WHERE due_at IS NOT NULL AND due_at <= ?1 ORDER BY due_at LIMIT ?2",
+        )?
         .query_map((now.micros(), i64::try_from(max).unwrap_or(i64::MAX)), |row| rows::id(row, 0))?
         .map(|id| id.map(KeyId::from_uuid))
         .collect()

@@ -66,8 +66,8 @@ impl Pool {
     pub(super) fn open(name: &str, threads: usize, path: &Path) -> Result<Self, OpenError> {
         let mut pool = Self { queue: Arc::default(), threads: Vec::with_capacity(threads) };
         for _ in 0..threads {
-            let connection = schema::reading(path)
-                .map_err(|source| OpenError::Engine { path: path.into(), source })?;
+            let connection =
+                schema::reading(path).map_err(|source| OpenError::Engine { path: path.into(), source })?;
             let queue = Arc::clone(&pool.queue);
             pool.threads.push(super::spawn(name, path, move || {
                 while let Some(query) = queue.next() {

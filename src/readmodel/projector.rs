@@ -59,7 +59,11 @@ impl Projector {
     }
 
     /// Applies events in log order as one transaction and returns what changed.
-    pub(super) fn apply(&mut self, connection: &mut Connection, facts: &[Fact]) -> Result<Vec<News>, Failure> {
+    pub(super) fn apply(
+        &mut self,
+        connection: &mut Connection,
+        facts: &[Fact],
+    ) -> Result<Vec<News>, Failure> {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let news = Batch::new(&transaction, self)?.apply(facts)?;
         transaction.commit()?;
@@ -112,7 +116,8 @@ impl<'a> Batch<'a> {
                 Subject::Key(id, envelope) => {
                     let before = self.find(*id)?;
                     let issued = before.is_none();
-                    let folded = KeyState::fold(before.as_ref().map(|known| (*known.state).clone()), envelope);
+                    let folded =
+                        KeyState::fold(before.as_ref().map(|known| (*known.state).clone()), envelope);
                     if let Some(state) = folded {
                         self.changed(*id, before, Arc::new(state), issued);
                     }

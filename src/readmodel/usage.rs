@@ -140,8 +140,9 @@ impl Pending {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut find = transaction.prepare_cached("SELECT usage FROM key_usage WHERE key = ?1")?;
-            let mut write =
-                transaction.prepare_cached("INSERT OR REPLACE INTO key_usage (key, last_at, usage) VALUES (?1, ?2, ?3)")?;
+            let mut write = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO key_usage (key, last_at, usage) VALUES (?1, ?2, ?3)",
+            )?;
             for (key, usage) in &self.sums {
                 let key = key.uuid().into_bytes();
                 let before: Option<KeyUsage> =
@@ -152,10 +153,12 @@ impl Pending {
                 };
                 write.execute(params![key, usage.last_at.micros(), snapshot::write(&usage)?])?;
             }
-            transaction.prepare_cached("UPDATE usage_meta SET position = ?1, events = ?2")?.execute(params![
-                self.standing.position.map(|position| position.raw().cast_signed()),
-                self.standing.events.cast_signed(),
-            ])?;
+            transaction.prepare_cached("UPDATE usage_meta SET position = ?1, events = ?2")?.execute(
+                params![
+                    self.standing.position.map(|position| position.raw().cast_signed()),
+                    self.standing.events.cast_signed(),
+                ],
+            )?;
         }
         transaction.commit()?;
         Ok(())

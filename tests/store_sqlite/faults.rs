@@ -169,8 +169,10 @@ fn every_append_of_a_failed_commit_hears_that_its_outcome_is_unknown() {
     let asked: Vec<_> =
         (0..200).map(|id| store.append(&format!("s{id}"), Expected::NoStream, vec![event(id)])).collect();
     let answers: Vec<_> = asked.into_iter().map(wait).collect();
-    let unknown = answers.iter().filter(|answer| matches!(answer, Err(AppendError::OutcomeUnknown(_)))).count();
-    let unavailable = answers.iter().filter(|answer| matches!(answer, Err(AppendError::Unavailable(_)))).count();
+    let unknown =
+        answers.iter().filter(|answer| matches!(answer, Err(AppendError::OutcomeUnknown(_)))).count();
+    let unavailable =
+        answers.iter().filter(|answer| matches!(answer, Err(AppendError::Unavailable(_)))).count();
     assert!(unknown >= 1);
     assert_eq!(unknown + unavailable, 200);
     assert!(everything(&store).is_empty());

@@ -10,9 +10,15 @@ use crate::{append, everything, open, wait};
 #[derive(Clone, Debug)]
 enum Step {
     /// Append so many new events to a stream, expecting its revision plus this many.
-    Append { stream: u8, events: usize, off_by: i64 },
+    Append {
+        stream: u8,
+        events: usize,
+        off_by: i64,
+    },
     /// Send an earlier append again.
-    Retry { earlier: prop::sample::Index },
+    Retry {
+        earlier: prop::sample::Index,
+    },
     Reopen,
 }
 

@@ -193,12 +193,15 @@ impl Session {
         let mut statement = connection.prepare_cached(&sql).map_err(engine)?;
         let limit = i64::try_from(max).unwrap_or(i64::MAX);
         let from = i64::try_from(from).unwrap_or(i64::MAX);
-        let mut rows = statement.query(params![&**stream, from, head.cast_signed(), limit]).map_err(engine)?;
+        let mut rows =
+            statement.query(params![&**stream, from, head.cast_signed(), limit]).map_err(engine)?;
         let mut events: Vec<Recorded> = Vec::new();
         while let Some(row) = rows.next().map_err(engine)? {
             let row = Row::read(row, checksum)?;
             let previous = events.last().map(|event| event.revision);
-            if *row.stream != **stream || previous.is_some_and(|previous| previous.abs_diff(row.revision) != 1) {
+            if *row.stream != **stream
+                || previous.is_some_and(|previous| previous.abs_diff(row.revision) != 1)
+            {
                 let what = format!("stream {stream}: an event next to revision {} is missing", row.revision);
                 return Err(Damage { position: row.position, what }.into());
             }

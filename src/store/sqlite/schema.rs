@@ -162,6 +162,7 @@ fn flags(mode: OpenFlags) -> OpenFlags {
 
 /// The id that the log was given when it was created.
 pub(super) fn log_id(connection: &Connection) -> rusqlite::Result<Uuid> {
-    let id: [u8; 16] = connection.query_row("SELECT value FROM meta WHERE key = 'log_id'", [], |row| row.get(0))?;
+    let id: [u8; 16] =
+        connection.query_row("SELECT value FROM meta WHERE key = 'log_id'", [], |row| row.get(0))?;
     Ok(Uuid::from_bytes(id))
 }
