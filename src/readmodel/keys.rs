@@ -133,8 +133,11 @@ impl KeyQuery {
             condition.and(&format!("k.workspace IN ({workspaces})"));
         }
 
-        let now = condition.bind(self.now.micros());
         let statuses = if self.statuses.is_empty() { &[KeyStatus::Active][..] } else { &self.statuses };
+        // A value that no parameter stands for would be refused.
+        let timeless = |status: &KeyStatus| matches!(status, KeyStatus::Revoked | KeyStatus::Deleted);
+        let now =
+            if statuses.iter().all(timeless) { String::new() } else { condition.bind(self.now.micros()) };
         let statuses: Vec<_> = statuses.iter().map(|&status| rows::status_condition(status, &now)).collect();
         condition.and(&format!("({})", statuses.join(" OR ")));
 
