@@ -7,6 +7,8 @@ pub mod config;
 pub mod decisions;
 pub mod edge;
 pub mod error;
+pub mod graphql;
+pub mod http;
 pub mod readmodel;
 pub mod secret;
 pub mod service;
