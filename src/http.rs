@@ -1,0 +1,71 @@
+//! HTTP: listeners, routes, and how errors look there.
+//!
+//! There are two kinds of listener. A *management* listener serves everything, and every question needs a
+//! key. An *open* listener is for a sidecar: it answers `/v1/verify` and `/v1/authorize` to whoever reaches
+//! it, and so is bound to a loopback address or not at all.
+//!
+//! Architecture invariant: handlers turn requests into questions and answers into bytes. They decide
+//! nothing, and append nothing. No log line is written per verification; the log has it.
+
+pub mod address;
+mod authorize;
+mod body;
+mod credentials;
+mod health;
+mod problem;
+pub mod server;
+mod verify;
+
+use std::sync::Arc;
+
+use actix_web::web::{self, Data, ServiceConfig};
+use ipnet::IpNet;
+
+pub use self::body::MAX_BODY_BYTES;
+pub use self::problem::status;
+use crate::verify::Verifier;
+
+/// What a node says when it is not ready: names of what is missing, for people.
+pub type Readiness = Arc<dyn Fn() -> Vec<&'static str> + Send + Sync>;
+
+/// What every handler may use.
+pub struct State {
+    /// Answers questions.
+    pub verifier: Arc<Verifier>,
+    /// Proxies whose word on addresses counts.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Besides the recorder, what must work for the node to be ready; empty when all of it does.
+    pub not_ready: Readiness,
+}
+
+/// What a listener serves, and to whom.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Kind {
+    /// Everything, to whoever holds a key.
+    Management,
+    /// Verification, to whoever is on this host.
+    Open,
+}
+
+/// The routes of a listener. Further routes of a management listener are added by the caller.
+pub fn configure(config: &mut ServiceConfig, kind: Kind, state: &Data<State>) {
+    config.app_data(Data::clone(state));
+    let verify = web::resource("/v1/verify").default_service(web::to(problem::post_only));
+    let authorize = web::resource("/v1/authorize");
+    match kind {
+        Kind::Management => config
+            .service(verify.route(web::post().to(verify::authenticated)))
+            .service(authorize.to(authorize::authenticated)),
+        Kind::Open => config
+            .service(verify.route(web::post().to(verify::open)))
+            .service(authorize.to(authorize::open)),
+    };
+    for (path, get, head) in [
+        ("/healthz", web::get().to(health::live), web::head().to(health::live)),
+        ("/readyz", web::get().to(health::ready), web::head().to(health::ready)),
+    ] {
+        let resource = web::resource(path).route(get).route(head);
+        config.service(resource.default_service(web::to(problem::get_only)));
+    }
+    config.default_service(web::to(problem::no_such_path));
+}

@@ -1,0 +1,267 @@
+//! `/v1/authorize`: a gateway asks about its client's request before it lets it pass (`auth_request` of
+//! nginx, ForwardAuth of Traefik, `forward_auth` of Caddy, HTTP `ext_authz` of Envoy).
+//!
+//! The client's key is where clients put it, see [`super::credentials`]. The gateway says who it is by
+//! `Keyledger-Verifier`, and what has to be checked by the query: `environment`, `action`, `resource`, or
+//! `derive=forwarded` for action and resource of the request that it forwards. The answer is in the
+//! status and the headers; there is no body.
+//!
+//! Invariant: what a client sends never widens what is checked. Query parameters are the gateway's and
+//! each may come once; a forwarded request counts only from a gateway that authenticated itself, or from
+//! a trusted proxy.
+
+use std::borrow::Cow;
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use actix_web::web::Data;
+use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
+use keyledger_schema::VerificationCode;
+use keyledger_schema::resource::Resource;
+use keyledger_schema::{Action, Environment};
+
+use super::problem::{CHALLENGE, NO_STORE, Refused};
+use super::{State, address, credentials};
+use crate::error::{Code, Error};
+use crate::verify::decision::Request;
+use crate::verify::{Answer, Asker, Question};
+
+static FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
+static FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
+
+/// Behind a gateway that authenticates itself.
+pub(super) async fn authenticated(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Refused> {
+    let asker = credentials::gateway(&request, &state).await?.ok_or_else(|| {
+        Error::new(
+            Code::Unauthenticated,
+            "the gateway did not say who it is: let it send a verifier's key as Keyledger-Verifier",
+        )
+    })?;
+    Ok(answer(&request, &state, &asker).await?)
+}
+
+/// On a listener that is open to its host. A gateway may still say who it is.
+pub(super) async fn open(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Refused> {
+    let asker = credentials::gateway(&request, &state).await?.unwrap_or(Asker::Open);
+    Ok(answer(&request, &state, &asker).await?)
+}
+
+async fn answer(request: &HttpRequest, state: &State, asker: &Asker) -> Result<HttpResponse, Error> {
+    let query = Query::parse(request.query_string())?;
+    let headers = request.headers();
+    let forwarded;
+    let access = if query.derive {
+        let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
+        let trusted = peer.is_some_and(|peer| address::is_trusted(peer, &state.trusted_proxies));
+        if !trusted && matches!(asker, Asker::Open) {
+            return Err(Error::invalid(
+                "derive",
+                "forwarded headers count only from a trusted proxy or with Keyledger-Verifier; configure either",
+            ));
+        }
+        forwarded = Forwarded::of(headers)?;
+        Some(forwarded.access()?)
+    } else {
+        Request::access(query.action.as_deref(), query.resource.as_deref())?
+    };
+    let Some(key) = credentials::presented(headers)? else {
+        return Ok(HttpResponse::Unauthorized().insert_header(CHALLENGE).insert_header(NO_STORE).finish());
+    };
+    let address = address::client(request, &state.trusted_proxies);
+    let question = Question { key: &key, request: Request { environment: query.environment, address, access } };
+    Ok(respond(&state.verifier.verify(&question, asker).await?))
+}
+
+fn header(answer: &mut HttpResponseBuilder, name: &'static str, value: &impl ToString) {
+    // Identifiers, numbers and constants: visible ASCII throughout.
+    if let Ok(value) = HeaderValue::from_str(&value.to_string()) {
+        answer.insert_header((HeaderName::from_static(name), value));
+    }
+}
+
+fn respond(answer: &Answer) -> HttpResponse {
+    let (status, challenge) = meaning(answer.code);
+    let mut response = HttpResponse::build(status);
+    response.insert_header(NO_STORE);
+    response.insert_header((
+        HeaderName::from_static("keyledger-code"),
+        HeaderValue::from_static(answer.code.as_str()),
+    ));
+    if let Some(challenge) = challenge {
+        response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+    }
+    if let Some(entry) = &answer.entry {
+        header(&mut response, "keyledger-key-id", &entry.key);
+        if answer.code == VerificationCode::Valid {
+            header(&mut response, "keyledger-organization-id", &entry.organization);
+            header(&mut response, "keyledger-workspace-id", &entry.workspace);
+            header(&mut response, "keyledger-environment", &entry.environment);
+            header(&mut response, "keyledger-secret-version", &entry.secret_version);
+        }
+    }
+    response.finish()
+}
+
+/// Status and challenge of each code (RFC 6750 §3.1).
+const fn meaning(code: VerificationCode) -> (StatusCode, Option<&'static str>) {
+    const INVALID_TOKEN: Option<&str> = Some(r#"Bearer realm="keyledger", error="invalid_token""#);
+    match code {
+        VerificationCode::Valid => (StatusCode::OK, None),
+        VerificationCode::NotFound
+        | VerificationCode::Malformed
+        | VerificationCode::Revoked
+        | VerificationCode::Expired
+        | VerificationCode::Disabled
+        | VerificationCode::WrongEnvironment => (StatusCode::UNAUTHORIZED, INVALID_TOKEN),
+        // Another key of the same holder would be refused as well: nothing to ask for.
+        VerificationCode::IpNotAllowed => (StatusCode::FORBIDDEN, None),
+        VerificationCode::InsufficientScope => {
+            (StatusCode::FORBIDDEN, Some(r#"Bearer realm="keyledger", error="insufficient_scope""#))
+        }
+    }
+}
+
+/// What the gateway asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Query<'a> {
+    environment: Option<Environment>,
+    action: Option<Cow<'a, str>>,
+    resource: Option<Cow<'a, str>>,
+    derive: bool,
+}
+
+impl<'a> Query<'a> {
+    fn parse(text: &'a str) -> Result<Self, Error> {
+        let mut query = Self::default();
+        let mut derive = None;
+        let mut environment = None;
+        for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let (name, slot) = match name {
+                "environment" => ("environment", &mut environment),
+                "action" => ("action", &mut query.action),
+                "resource" => ("resource", &mut query.resource),
+                "derive" => ("derive", &mut derive),
+                _ => {
+                    let message = "there is no such parameter; the parameters are environment, action, resource, derive";
+                    return Err(Error::invalid("query", message));
+                }
+            };
+            if slot.replace(unescape(name, value)?).is_some() {
+                return Err(Error::invalid(name, "the parameter is there twice; send it once"));
+            }
+        }
+        query.environment = Request::environment(environment.as_deref())?;
+        query.derive = match derive.as_deref() {
+            None => false,
+            Some("forwarded") => true,
+            Some(_) => return Err(Error::invalid("derive", "the only value of derive is forwarded")),
+        };
+        if query.derive && (query.action.is_some() || query.resource.is_some()) {
+            return Err(Error::invalid("derive", "send either derive, or action and resource, not both"));
+        }
+        Ok(query)
+    }
+}
+
+/// Undoes percent-encoding (RFC 3986 §2.1). A plus sign stays one: this is no form.
+fn unescape<'a>(name: &'static str, value: &'a str) -> Result<Cow<'a, str>, Error> {
+    if !value.contains('%') {
+        return Ok(Cow::Borrowed(value));
+    }
+    let wrong = || Error::invalid(name, "the parameter is not percent-encoded UTF-8");
+    let mut bytes = Vec::with_capacity(value.len());
+    let mut rest = value.bytes();
+    while let Some(byte) = rest.next() {
+        let byte = if byte == b'%' {
+            let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
+            let value = digit().zip(digit()).and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
+            value.ok_or_else(wrong)?
+        } else {
+            byte
+        };
+        bytes.push(byte);
+    }
+    String::from_utf8(bytes).map(Cow::Owned).map_err(|_| wrong())
+}
+
+/// The request that the gateway forwards.
+struct Forwarded<'a> {
+    method: &'a str,
+    path: &'a str,
+}
+
+impl<'a> Forwarded<'a> {
+    fn of(headers: &'a HeaderMap) -> Result<Self, Error> {
+        let one = |name: &'static HeaderName| {
+            let mut values = headers.get_all(name);
+            let value = values.next().and_then(|value| value.to_str().ok());
+            value.filter(|_| values.next().is_none()).ok_or_else(|| {
+                Error::invalid(name.as_str(), "derive=forwarded needs this header, once; let the gateway set it")
+            })
+        };
+        let uri = one(&FORWARDED_URI)?;
+        let path = uri.split(['?', '#']).next().unwrap_or_default();
+        Ok(Self { method: one(&FORWARDED_METHOD)?, path })
+    }
+
+    fn access(&self) -> Result<(Action, Resource<'a>), Error> {
+        // Safe methods (RFC 9110 §9.2.1) only look.
+        let action = match self.method {
+            "GET" | "HEAD" | "OPTIONS" => Action::Read,
+            _ => Action::Write,
+        };
+        let invalid = |message: String| Error::invalid("x-forwarded-uri", message);
+        if !self.path.starts_with('/') {
+            return Err(invalid("the forwarded path begins with a slash".to_owned()));
+        }
+        // What some servers read as a separator or a dot would be checked as one thing and served as another.
+        let lower = self.path.to_ascii_lowercase();
+        if ["%2e", "%2f", "%5c", "%00"].iter().any(|hidden| lower.contains(hidden)) {
+            return Err(invalid("an encoded dot, slash, backslash or NUL is not allowed in a forwarded path".to_owned()));
+        }
+        let resource = Resource::parse(self.path).map_err(|error| invalid(error.to_string()))?;
+        Ok((action, resource))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_query_is_read_whole_or_refused() {
+        let query = Query::parse("environment=production&action=read&resource=a%2Fb+c&").unwrap();
+        assert_eq!(query.environment, Some(Environment::Production));
+        assert_eq!((query.action.as_deref(), query.resource.as_deref()), (Some("read"), Some("a/b+c")));
+        assert_eq!(Query::parse("").unwrap(), Query::default());
+        assert!(Query::parse("derive=forwarded").unwrap().derive);
+        for (text, field) in [
+            ("action=read&action=write", "action"),
+            ("resource=a&resource=", "resource"),
+            ("environment=prod", "environment"),
+            ("derive=other", "derive"),
+            ("derive=forwarded&action=read", "derive"),
+            ("resource=%zz", "resource"),
+            ("resource=%", "resource"),
+            ("resource=%ff", "resource"),
+            ("cost=1", "query"),
+            ("Action=read", "query"),
+        ] {
+            assert_eq!(Query::parse(text).unwrap_err().field.unwrap(), field, "{text}");
+        }
+    }
+
+    #[test]
+    fn forwarded_requests_become_an_action_and_a_resource() {
+        let access = |method, path| Forwarded { method, path }.access();
+        assert_eq!(access("GET", "/a/b"), Ok((Action::Read, Resource::parse("a/b").unwrap())));
+        assert_eq!(access("HEAD", "/"), Ok((Action::Read, Resource::ROOT)));
+        for method in ["POST", "PUT", "PATCH", "DELETE", "get", "FOO"] {
+            assert_eq!(access(method, "/a/").unwrap(), (Action::Write, Resource::parse("a").unwrap()), "{method}");
+        }
+        for path in ["", "a", "/a//b", "//a", "/a/../b", "/./a", "/a/%2e%2E/b", "/a%2Fb", "/a%5cb", "/a\\b", "/*", "/a%00"] {
+            assert!(access("GET", path).is_err(), "{path}");
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Keys in the headers of requests.
+//!
+//! Invariant: a request that presents two different keys is refused, never answered for one of them: a
+//! proxy in front may have looked at the other.
+
+use actix_web::HttpRequest;
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use zeroize::Zeroizing;
+
+use super::{State, address};
+use crate::error::Error;
+use crate::verify::{Asker, unauthenticated};
+
+static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+/// How a gateway says who it is, since `Authorization` is its client's.
+static VERIFIER: HeaderName = HeaderName::from_static("keyledger-verifier");
+
+/// A key that a client presents, as text.
+pub(super) type Presented = Zeroizing<String>;
+
+/// What stands behind an authentication scheme, compared in any case (RFC 9110 §11.1).
+fn after_scheme<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
+    let (name, rest) = value.split_once(' ')?;
+    name.eq_ignore_ascii_case(scheme).then(|| rest.trim_matches(' '))
+}
+
+/// The one value of a header that must not come twice.
+fn single<'a>(headers: &'a HeaderMap, name: &'static HeaderName) -> Result<Option<&'a str>, Error> {
+    let mut values = headers.get_all(name);
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        return Err(Error::invalid(name.as_str(), "the header is there twice; send it once"));
+    }
+    let text = value.to_str().map_err(|_| Error::invalid(name.as_str(), "the header has bytes that no key has"))?;
+    Ok(Some(text))
+}
+
+/// The bearer token of a request (RFC 6750 §2.1).
+pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
+    let value = single(headers, &AUTHORIZATION)?.ok_or_else(unauthenticated)?;
+    after_scheme(value, "Bearer").ok_or_else(unauthenticated)
+}
+
+/// Who asks, by the bearer token.
+pub(super) async fn asker(request: &HttpRequest, state: &State) -> Result<Asker, Error> {
+    let address = address::client(request, &state.trusted_proxies);
+    state.verifier.asker(bearer(request.headers())?, address).await
+}
+
+/// Which gateway asks, by its own header. A gateway may not be behind another proxy's word: its address
+/// is that of the connection unless that is a trusted proxy's, and then nobody else's than the proxy's.
+pub(super) async fn gateway(request: &HttpRequest, state: &State) -> Result<Option<Asker>, Error> {
+    let Some(secret) = single(request.headers(), &VERIFIER)? else { return Ok(None) };
+    // The X-Forwarded-For of such a request is about the gateway's client, so it does not count here.
+    let address = request.peer_addr().map(|peer| peer.ip().to_canonical());
+    state.verifier.asker(secret.trim_matches(' '), address).await.map(Some)
+}
+
+/// The key of a gateway's client: `Authorization: Bearer`, `X-API-Key`, or Basic (RFC 7617) with the key
+/// as password, or as user name when the password is empty. None where there is no key at all.
+pub(super) fn presented(headers: &HeaderMap) -> Result<Option<Presented>, Error> {
+    let authorization = match single(headers, &AUTHORIZATION)? {
+        None => None,
+        Some(value) => match after_scheme(value, "Bearer") {
+            Some(token) => Some(Presented::new(token.to_owned())),
+            None => after_scheme(value, "Basic").map(basic).transpose()?,
+        },
+    };
+    let api_key = single(headers, &API_KEY)?.map(|key| key.trim_matches(' '));
+    match (authorization, api_key) {
+        (Some(one), Some(other)) if *one != other => Err(Error::invalid(
+            "authorization",
+            "the request presents two different keys, in Authorization and in X-API-Key; send one",
+        )),
+        (Some(key), _) => Ok(Some(key)),
+        (None, key) => Ok(key.map(|key| Presented::new(key.to_owned()))),
+    }
+}
+
+fn basic(encoded: &str) -> Result<Presented, Error> {
+    let wrong = || Error::invalid("authorization", "Basic credentials are user name, colon and password in Base64");
+    let mut text = STANDARD
+        .decode(encoded)
+        .ok()
+        .and_then(|bytes| String::from_utf8(bytes).ok())
+        .map(Presented::new)
+        .ok_or_else(wrong)?;
+    let colon = text.find(':').ok_or_else(wrong)?;
+    if colon + 1 == text.len() {
+        text.truncate(colon);
+    } else {
+        text.drain(..=colon);
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use actix_web::http::header::HeaderValue;
+
+    fn key_of(lines: &[(&'static str, &str)]) -> Result<Option<String>, String> {
+        let mut headers = HeaderMap::new();
+        for (name, value) in lines {
+            headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
+        }
+        presented(&headers)
+            .map(|key| key.map(|key| key.to_string()))
+            .map_err(|error| error.field.unwrap_or_default().into_owned())
+    }
+
+    #[test]
+    fn keys_are_found_wherever_clients_put_them() {
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        assert_eq!(key_of(&[]), Ok(None));
+        assert_eq!(key_of(&[("authorization", "Bearer k")]), Ok(Some("k".into())));
+        assert_eq!(key_of(&[("authorization", "bearer  k ")]), Ok(Some("k".into())));
+        assert_eq!(key_of(&[("x-api-key", "k")]), Ok(Some("k".into())));
+        assert_eq!(key_of(&[("authorization", &basic("user:k"))]), Ok(Some("k".into())));
+        assert_eq!(key_of(&[("authorization", &basic("k:"))]), Ok(Some("k".into())));
+        assert_eq!(key_of(&[("authorization", &basic(":k:l"))]), Ok(Some("k:l".into())));
+        assert_eq!(key_of(&[("authorization", "Digest a=b")]), Ok(None));
+        assert_eq!(key_of(&[("authorization", "Digest a=b"), ("x-api-key", "k")]), Ok(Some("k".into())));
+        assert_eq!(key_of(&[("authorization", "Bearer k"), ("x-api-key", "k")]), Ok(Some("k".into())));
+    }
+
+    #[test]
+    fn ambiguous_or_broken_credentials_are_refused() {
+        assert_eq!(key_of(&[("authorization", "Bearer k"), ("x-api-key", "l")]), Err("authorization".into()));
+        assert_eq!(key_of(&[("authorization", "Bearer k"), ("authorization", "Bearer l")]), Err("authorization".into()));
+        assert_eq!(key_of(&[("x-api-key", "k"), ("x-api-key", "k")]), Err("x-api-key".into()));
+        assert_eq!(key_of(&[("authorization", "Basic %%%")]), Err("authorization".into()));
+        assert_eq!(key_of(&[("authorization", "Basic bm9jb2xvbg==")]), Err("authorization".into()));
+    }
+}

@@ -1,0 +1,112 @@
+//! `POST /v1/verify`: a service asks whether a key may do something.
+//!
+//! The verifier authenticates itself with a management key as a bearer token (RFC 6750 §2.1), unless the
+//! listener is open to its host. An answer is 200 whether the key is valid or not; other statuses mean
+//! that the question itself failed.
+
+use std::net::IpAddr;
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use keyledger_schema::{Environment, KeyId, OrganizationId, Timestamp, VerificationCode, WorkspaceId};
+use serde::Serialize;
+
+use super::body::{self, VerifyBody};
+use super::problem::{JSON, NO_STORE, Refused};
+use super::{State, credentials};
+use crate::error::Error;
+use crate::verify::decision::{Request, remedy};
+use crate::verify::directory::Entry;
+use crate::verify::{Answer, Asker, Question};
+
+/// The body of an answer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Body {
+    valid: bool,
+    code: VerificationCode,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_id: Option<KeyId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    organization_id: Option<OrganizationId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workspace_id: Option<WorkspaceId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<Environment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_version: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    secret_expires_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'static str>,
+}
+
+impl From<&Answer> for Body {
+    fn from(answer: &Answer) -> Self {
+        let valid = answer.code == VerificationCode::Valid;
+        let entry = answer.entry.as_deref();
+        let granted = entry.filter(|_| valid);
+        Self {
+            valid,
+            code: answer.code,
+            key_id: entry.map(|entry| entry.key),
+            organization_id: granted.map(|entry| entry.organization),
+            workspace_id: granted.map(|entry| entry.workspace),
+            environment: granted.map(|entry| entry.environment),
+            expires_at: granted.and_then(Entry::expires_at),
+            secret_version: granted.map(|entry| entry.secret_version),
+            secret_expires_at: granted.and_then(Entry::secret_expires_at),
+            message: (!valid).then(|| remedy(answer.code)),
+        }
+    }
+}
+
+/// With a verifier's key.
+pub(super) async fn authenticated(
+    request: HttpRequest,
+    state: Data<State>,
+    payload: Payload,
+) -> Result<HttpResponse, Refused> {
+    let asker = credentials::asker(&request, &state).await?;
+    answer(&request, &state, payload, &asker).await
+}
+
+/// On a listener that is open to its host.
+pub(super) async fn open(
+    request: HttpRequest,
+    state: Data<State>,
+    payload: Payload,
+) -> Result<HttpResponse, Refused> {
+    answer(&request, &state, payload, &Asker::Open).await
+}
+
+async fn answer(
+    request: &HttpRequest,
+    state: &State,
+    payload: Payload,
+    asker: &Asker,
+) -> Result<HttpResponse, Refused> {
+    let bytes = body::read(request, payload).await?;
+    let body = VerifyBody::parse(&bytes)?;
+    let question = Question { key: &body.key, request: wanted(&body)? };
+    let answer = state.verifier.verify(&question, asker).await?;
+    let mut text = Vec::with_capacity(384);
+    serde_json::to_writer(&mut text, &Body::from(&answer)).map_err(|_| Error::internal())?;
+    Ok(HttpResponse::Ok().insert_header(JSON).insert_header(NO_STORE).body(text))
+}
+
+fn wanted<'a>(body: &'a VerifyBody<'_>) -> Result<Request<'a>, Error> {
+    let address = body
+        .ip
+        .as_deref()
+        .map(str::parse::<IpAddr>)
+        .transpose()
+        .map_err(|_| Error::invalid("ip", "an address is written like 203.0.113.7 or 2001:db8::7, without a port"))?;
+    Ok(Request {
+        environment: Request::environment(body.environment.as_deref())?,
+        address,
+        access: Request::access(body.action.as_deref(), body.resource.as_deref())?,
+    })
+}

@@ -1,0 +1,116 @@
+//! What is answered to a verification whose secret matched. Pure.
+//!
+//! The order is part of the interface: a client that fails two checks is told the first.
+//!
+//! 1. the secret's overlap is over: `NOT_FOUND`, as if it had never been one
+//! 2. `REVOKED`, then `EXPIRED`, then `DISABLED`, the order of `KeyState::status`
+//! 3. `WRONG_ENVIRONMENT`
+//! 4. `IP_NOT_ALLOWED`
+//! 5. `INSUFFICIENT_SCOPE`
+//!
+//! Architecture invariant: no clock, no I/O, no state. Grants never count here: they are about
+//! Keyledger, scopes are about the user's own API.
+
+use std::net::IpAddr;
+
+use keyledger_schema::event::address_allowed;
+use keyledger_schema::resource::Resource;
+use keyledger_schema::{Action, Environment, Timestamp, VerificationCode};
+
+use super::entry::Entry;
+use crate::error::Error;
+
+/// What the holder of a key wants to do with it.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Request<'a> {
+    /// Where; not checked when it is not said.
+    pub environment: Option<Environment>,
+    /// From which address; a key that may be used from some networks only is refused without it.
+    pub address: Option<IpAddr>,
+    /// What; no scope is needed when it is not said.
+    pub access: Option<(Action, Resource<'a>)>,
+}
+
+impl<'a> Request<'a> {
+    /// The access that texts ask for. An action alone is on [`Resource::ROOT`], which only scopes on
+    /// everything cover; a resource alone is a mistake, since no action would be checked.
+    pub fn access(action: Option<&str>, resource: Option<&'a str>) -> Result<Option<(Action, Resource<'a>)>, Error> {
+        match (action, resource) {
+            (None, None) => Ok(None),
+            (None, Some(_)) => Err(Error::invalid(
+                "action",
+                "a resource without an action would not be checked; name the action: read, write or admin",
+            )),
+            (Some(action), resource) => {
+                let action = action
+                    .parse()
+                    .map_err(|_| Error::invalid("action", "the action is one of read, write, admin"))?;
+                let resource = resource
+                    .map_or(Ok(Resource::ROOT), Resource::parse)
+                    .map_err(|error| Error::invalid("resource", error.to_string()))?;
+                Ok(Some((action, resource)))
+            }
+        }
+    }
+
+    /// The environment that a text names.
+    pub fn environment(text: Option<&str>) -> Result<Option<Environment>, Error> {
+        text.map(str::parse).transpose().map_err(|_| {
+            Error::invalid("environment", "the environment is one of production, staging, development")
+        })
+    }
+}
+
+/// What is answered.
+pub fn decide(entry: &Entry, request: &Request<'_>, now: Timestamp) -> VerificationCode {
+    if entry.secret_ended(now) {
+        return VerificationCode::NotFound;
+    }
+    if entry.revoked {
+        return VerificationCode::Revoked;
+    }
+    if entry.expired(now) {
+        return VerificationCode::Expired;
+    }
+    if entry.disabled {
+        return VerificationCode::Disabled;
+    }
+    if request.environment.is_some_and(|environment| environment != entry.environment) {
+        return VerificationCode::WrongEnvironment;
+    }
+    if !address_allowed(entry.networks(), request.address) {
+        return VerificationCode::IpNotAllowed;
+    }
+    let covered = request.access.is_none_or(|(action, resource)| {
+        entry.scopes.iter().any(|scope| scope.covers(action, resource))
+    });
+    if covered { VerificationCode::Valid } else { VerificationCode::InsufficientScope }
+}
+
+/// What to do about a refusal, for the person who reads the answer.
+pub const fn remedy(code: VerificationCode) -> &'static str {
+    match code {
+        VerificationCode::Valid => "the key may do this",
+        VerificationCode::NotFound => {
+            "no key that you may verify has this secret; check that it was copied whole and belongs to your organization"
+        }
+        VerificationCode::Malformed => {
+            "this is not a key: its form or its checksum is wrong; copy it again, whole and without spaces"
+        }
+        VerificationCode::Revoked => "the key was revoked for good; ask its owner for a new one",
+        VerificationCode::Expired => "the key is past its expiry date; clone it or create a new one",
+        VerificationCode::Disabled => "the key is switched off; its owner can enable it again",
+        VerificationCode::WrongEnvironment => {
+            "the key belongs to another environment; use the key that was created for this one"
+        }
+        VerificationCode::IpNotAllowed => {
+            "the key may not be used from this address; add its network to the key, or send the client's address as ip"
+        }
+        VerificationCode::InsufficientScope => {
+            "none of the key's scopes covers this action on this resource; add a scope, or use another key"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

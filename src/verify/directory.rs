@@ -1,0 +1,174 @@
+//! The directory: from the hash of a secret to what a verification needs, and nothing more.
+//!
+//! It is in memory, filled at start from the read model and then kept by the projector in log order.
+//! Reads are concurrent: a shard of the table is locked for the time of one probe, and what is found is
+//! handed out as a shared, immutable [`Entry`]. The cost of a lookup does not grow with the keys.
+//!
+//! Invariants:
+//! - An entry exists for the current secret of each key that is not deleted, and for the one before it
+//!   while a rotation overlaps. A secret that was rotated away at once has none.
+//! - Revoked, expired and disabled keys keep their entries, so that their holders are told.
+//! - Entries are replaced whole, never changed in place: a reader sees one state of a key.
+//!
+//! Architecture invariant: nothing here writes to the log, reads a clock or knows names, metadata and
+//! hints of keys. No plain text of a secret ever gets here.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry as Slot;
+use ipnet::IpNet;
+use keyledger_projections::KeyState;
+use keyledger_schema::{Scope, SecretHash};
+use subtle::ConstantTimeEq;
+
+pub use super::entry::{Entry, Management};
+use super::intern::{ARC_BYTES, Interned};
+
+/// A power of two. Enough that two cores rarely meet and that growing one shard takes well below a
+/// millisecond with a million keys.
+const SHARDS: usize = 256;
+/// What an allocator adds to an allocation, on average.
+const ALLOCATION_BYTES: usize = 8;
+
+type Shard = RwLock<HashTable<Arc<Entry>>>;
+
+/// See the head of this module.
+pub struct Directory {
+    shards: Box<[Shard]>,
+    scopes: Interned<Scope>,
+    networks: Interned<IpNet>,
+    management_bytes: AtomicUsize,
+}
+
+impl Default for Directory {
+    fn default() -> Self {
+        Self::with_capacity(0)
+    }
+}
+
+/// The hash is a keyed BLAKE3: every bit of it is uniform and out of a client's control, so it is not
+/// hashed again. The table takes these 64 bits, the shard another byte.
+fn probe(hash: &SecretHash) -> u64 {
+    hash.0.first_chunk().copied().map_or(0, u64::from_le_bytes)
+}
+
+/// Constant in time, although timing could only tell bits of a keyed hash, which say nothing about the
+/// secret to anybody without the master key.
+fn same(a: &SecretHash, b: &SecretHash) -> bool {
+    a.0.ct_eq(&b.0).into()
+}
+
+fn read(shard: &Shard) -> RwLockReadGuard<'_, HashTable<Arc<Entry>>> {
+    shard.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn write(shard: &Shard) -> RwLockWriteGuard<'_, HashTable<Arc<Entry>>> {
+    shard.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The hashes that have an entry while the key is in this state.
+fn hashes(state: &KeyState) -> impl Iterator<Item = &SecretHash> {
+    let previous = state.previous_secret.as_ref().map(|previous| &previous.record.hash);
+    std::iter::once(&state.secret.record.hash).chain(previous)
+}
+
+impl Directory {
+    /// An empty directory with room for this many secrets.
+    pub fn with_capacity(secrets: usize) -> Self {
+        // Shares are not exactly even: a sixteenth more avoids growing the fullest shards at load.
+        let share = if secrets == 0 { 0 } else { (secrets + secrets / 16).div_ceil(SHARDS) };
+        Self {
+            shards: (0..SHARDS).map(|_| RwLock::new(HashTable::with_capacity(share))).collect(),
+            scopes: Interned::default(),
+            networks: Interned::default(),
+            management_bytes: AtomicUsize::new(0),
+        }
+    }
+
+    fn shard(&self, hash: &SecretHash) -> &Shard {
+        &self.shards[usize::from(hash.0[31]) % SHARDS]
+    }
+
+    /// What a secret with this hash stands for.
+    pub fn find(&self, hash: &SecretHash) -> Option<Arc<Entry>> {
+        read(self.shard(hash)).find(probe(hash), |entry| same(&entry.hash, hash)).cloned()
+    }
+
+    /// Takes over a key's new state. `before` is the state that the directory was given last; none for
+    /// a key that is new to it. One thread calls this for a key, in log order; during the first load
+    /// several threads may call it for different keys.
+    ///
+    /// When it returns, every verification that begins sees the new state.
+    pub fn apply(&self, before: Option<&KeyState>, after: &KeyState) {
+        if after.deleted_at.is_none() {
+            let scopes = self.scopes.share(&after.scopes);
+            let networks = (!after.allowed_cidrs.is_empty()).then(|| self.networks.share(&after.allowed_cidrs));
+            let management = Management::of(after).map(Arc::new);
+            for entry in Entry::all_of(after, &scopes, networks.as_ref(), management.as_ref()) {
+                self.put(entry);
+            }
+        } else {
+            hashes(after).for_each(|hash| self.remove(hash, after));
+        }
+        for gone in before.into_iter().flat_map(hashes) {
+            if !hashes(after).any(|kept| kept == gone) {
+                self.remove(gone, after);
+            }
+        }
+    }
+
+    fn put(&self, entry: Entry) {
+        let hash = entry.hash;
+        let added = entry.management_bytes();
+        let entry = Arc::new(entry);
+        let replaced = {
+            let mut shard = write(self.shard(&hash));
+            match shard.entry(probe(&hash), |known| same(&known.hash, &hash), |known| probe(&known.hash)) {
+                // Redelivered: what is there is as new or newer.
+                Slot::Occupied(slot) if slot.get().revision > entry.revision && slot.get().key == entry.key => return,
+                Slot::Occupied(mut slot) => Some(std::mem::replace(slot.get_mut(), entry)),
+                Slot::Vacant(slot) => {
+                    slot.insert(entry);
+                    None
+                }
+            }
+        };
+        self.management_bytes.fetch_add(added, Ordering::Relaxed);
+        if let Some(replaced) = replaced {
+            self.management_bytes.fetch_sub(replaced.management_bytes(), Ordering::Relaxed);
+        }
+    }
+
+    fn remove(&self, hash: &SecretHash, state: &KeyState) {
+        let mut shard = write(self.shard(hash));
+        let known = |entry: &Arc<Entry>| same(&entry.hash, hash) && entry.key == state.id;
+        if let Ok(slot) = shard.find_entry(probe(hash), known) {
+            let (removed, _) = slot.remove();
+            self.management_bytes.fetch_sub(removed.management_bytes(), Ordering::Relaxed);
+        }
+    }
+
+    /// How many secrets it knows.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| read(shard).len()).sum()
+    }
+
+    /// Whether it knows none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Memory held, in bytes: tables as allocated, entries, and what entries share. An estimate only in
+    /// what the allocator adds.
+    pub fn bytes(&self) -> usize {
+        let tables: usize = self.shards.iter().map(|shard| size_of::<Shard>() + read(shard).allocation_size()).sum();
+        let entries = self.len() * (size_of::<Entry>() + ARC_BYTES + ALLOCATION_BYTES);
+        let scopes = self.scopes.bytes(|scope| scope.resource.as_str().len() + ALLOCATION_BYTES);
+        tables + entries + scopes + self.networks.bytes(|_| 0) + self.management_bytes.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests;

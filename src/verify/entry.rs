@@ -1,0 +1,165 @@
+//! What the directory knows of one secret.
+
+use std::fmt;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use keyledger_projections::KeyState;
+use keyledger_schema::grant::{self, Place, Right};
+use keyledger_schema::{
+    Environment, Grant, GrantRole, KeyId, OrganizationId, Scope, SecretHash, SecretRecord, Timestamp, WorkspaceId,
+};
+
+/// Stands for "never". Later than any moment that can be written.
+const NEVER: i64 = i64::MAX;
+
+/// What only management keys have.
+#[derive(Clone, Debug)]
+pub struct Management {
+    /// What the key may do in Keyledger. Never empty.
+    pub grants: Arc<[Grant]>,
+    /// Its address in trails.
+    pub email: Arc<str>,
+}
+
+impl Management {
+    pub(super) fn of(state: &KeyState) -> Option<Self> {
+        (!state.grants.is_empty())
+            .then(|| Self { grants: state.grants.as_slice().into(), email: (&**state.email).into() })
+    }
+}
+
+/// One secret of a key: immutable, replaced whole when the key changes.
+pub struct Entry {
+    pub(super) hash: SecretHash,
+    /// The key.
+    pub key: KeyId,
+    /// Its tenant.
+    pub organization: OrganizationId,
+    /// Where it lives.
+    pub workspace: WorkspaceId,
+    /// Revision of the key's stream that this state is of.
+    pub revision: u64,
+    /// Shared with other keys.
+    pub scopes: Arc<[Scope]>,
+    networks: Option<Arc<[IpNet]>>,
+    management: Option<Arc<Management>>,
+    expires_micros: i64,
+    valid_until_micros: i64,
+    /// Which of the key's secrets this is.
+    pub secret_version: u32,
+    /// Where the key may be used.
+    pub environment: Environment,
+    /// Switched off.
+    pub disabled: bool,
+    /// Out of use for good.
+    pub revoked: bool,
+}
+
+/// Shows which key and which secret, not what identifies the secret.
+impl fmt::Debug for Entry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Entry")
+            .field("key", &self.key)
+            .field("secret_version", &self.secret_version)
+            .field("revision", &self.revision)
+            .finish_non_exhaustive()
+    }
+}
+
+fn moment(micros: i64) -> Option<Timestamp> {
+    (micros != NEVER).then(|| Timestamp::from_micros(micros))
+}
+
+impl Entry {
+    /// The entries of a key: its current secret, and the one before while a rotation overlaps.
+    pub(super) fn all_of(
+        state: &KeyState,
+        scopes: &Arc<[Scope]>,
+        networks: Option<&Arc<[IpNet]>>,
+        management: Option<&Arc<Management>>,
+    ) -> impl Iterator<Item = Self> {
+        let entry = |record: &SecretRecord, valid_until: Option<Timestamp>| Self {
+            hash: record.hash,
+            key: state.id,
+            organization: state.organization,
+            workspace: state.workspace,
+            revision: state.revision,
+            scopes: Arc::clone(scopes),
+            networks: networks.cloned(),
+            management: management.cloned(),
+            expires_micros: state.expires_at.map_or(NEVER, Timestamp::micros),
+            valid_until_micros: valid_until.map_or(NEVER, Timestamp::micros),
+            secret_version: record.version,
+            environment: state.environment,
+            disabled: state.disabled,
+            revoked: state.revoked.is_some(),
+        };
+        let current = entry(&state.secret.record, None);
+        let previous =
+            state.previous_secret.as_ref().map(|previous| entry(&previous.record, Some(previous.valid_until)));
+        std::iter::once(current).chain(previous)
+    }
+
+    /// From this moment on the key is expired.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        moment(self.expires_micros)
+    }
+
+    /// Whether the key is past its expiry date.
+    pub fn expired(&self, now: Timestamp) -> bool {
+        self.expires_micros <= now.micros()
+    }
+
+    /// From this moment on this secret is no longer one of the key's. None for the current secret.
+    pub fn secret_expires_at(&self) -> Option<Timestamp> {
+        moment(self.valid_until_micros)
+    }
+
+    /// Whether the overlap that kept this secret valid is over.
+    pub fn secret_ended(&self, now: Timestamp) -> bool {
+        self.valid_until_micros <= now.micros()
+    }
+
+    /// Where the key may be used from; everywhere when empty.
+    pub fn networks(&self) -> &[IpNet] {
+        self.networks.as_deref().unwrap_or_default()
+    }
+
+    /// What a management key has; none for any other key.
+    pub fn management(&self) -> Option<&Management> {
+        self.management.as_deref()
+    }
+
+    /// What the key may do in Keyledger.
+    pub fn grants(&self) -> &[Grant] {
+        self.management.as_ref().map_or(&[], |management| &management.grants)
+    }
+
+    /// Whether it has a right at a place of its own organization. A key sees no other organization.
+    pub fn may(&self, right: Right, place: Place) -> bool {
+        place.organization == self.organization && grant::any_gives(self.grants(), right, place)
+    }
+
+    /// Whether it has a right anywhere.
+    pub fn may_somewhere(&self, right: Right) -> bool {
+        self.grants().iter().any(|grant| grant.role.rights().contains(&right))
+    }
+
+    /// The widest role held.
+    pub fn widest_role(&self) -> Option<GrantRole> {
+        self.grants().iter().map(|grant| grant.role).min()
+    }
+
+    /// Where the key lives.
+    pub fn place(&self) -> Place {
+        Place { organization: self.organization, workspace: Some(self.workspace) }
+    }
+
+    /// Memory of the part that only management keys have, in bytes.
+    pub(super) fn management_bytes(&self) -> usize {
+        self.management.as_ref().map_or(0, |management| {
+            size_of::<Management>() + size_of_val::<[Grant]>(&management.grants) + management.email.len() + 3 * 24
+        })
+    }
+}
