@@ -100,7 +100,11 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     let mut nothing = Scenario { name: "empty handler, same request", server: &empty, request: verify() };
     let mut report = Report::new();
 
-    let plain = Scenario { name: "empty handler, GET", server: &empty, request: Request::get("/", r#""valid":true"#) };
+    let plain = Scenario {
+        name: "empty handler, GET",
+        server: &empty,
+        request: Request::get("/", r#""valid":true"#),
+    };
     report.run(&mut nothing, &mut [plain], shape, options.rounds)?;
 
     let verified = Scenario { name: "verify, relaxed", server: &relaxed, request: verify() };
@@ -109,7 +113,8 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
 
     let strict = Server::keyledger(data.directory.path(), "strict");
     let read = Request::post("/graphql", root, READ, Slot::AnyOf(&data.ids), r#"{"data":{"key":{"id":"key_"#);
-    let create = Request::post("/graphql", root, CREATE, Slot::Fresh(0), r#"{"data":{"createKey":{"key":{"id":"key_"#);
+    let create =
+        Request::post("/graphql", root, CREATE, Slot::Fresh(0), r#"{"data":{"createKey":{"key":{"id":"key_"#);
     let mut durable = [
         Scenario { name: "verify, strict", server: &strict, request: verify() },
         Scenario { name: "GraphQL: read a key", server: &strict, request: read },
@@ -133,6 +138,10 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     if let Some(resident) = resident {
         println!("memory of the process after the start  {} MiB", resident >> 20);
     }
-    println!("log {} MiB, read model {} MiB", data.file_bytes("events") >> 20, data.file_bytes("readmodel") >> 20);
+    println!(
+        "log {} MiB, read model {} MiB",
+        data.file_bytes("events") >> 20,
+        data.file_bytes("readmodel") >> 20
+    );
     Ok(report.errors())
 }

@@ -60,7 +60,10 @@ fn compare_usage(log: &Log, workers: &[Worker]) {
     }
     for ((key, code), count) in &answered {
         let logged = log.usage.get(&(*key, code.clone())).copied().unwrap_or(0);
-        assert!(logged >= *count, "{count} verifications of {key:?} were answered {code}, the log has {logged}");
+        assert!(
+            logged >= *count,
+            "{count} verifications of {key:?} were answered {code}, the log has {logged}"
+        );
     }
     compare_most(log, &answered, &unanswered);
 }
@@ -76,7 +79,10 @@ fn compare_most(
         let count = answered.get(&(*key, code.clone())).copied().unwrap_or(0);
         // A secret that no key has belongs to no key's account.
         let lost = key.map_or(all_unanswered, |key| unanswered.get(&key).copied().unwrap_or(0));
-        assert!(*logged <= count + lost, "the log has {logged} verifications of {key:?} answered {code}, not {count}");
+        assert!(
+            *logged <= count + lost,
+            "the log has {logged} verifications of {key:?} answered {code}, not {count}"
+        );
     }
 }
 
@@ -147,6 +153,25 @@ fn a_kill_in_relaxed_mode_loses_no_change_and_declares_the_gap() {
         compare_changes(&log, &mut workers, others);
         assert_eq!(log.gaps.len(), kills, "each start after a kill declares one gap");
     }
+}
+
+#[test]
+fn kills_right_after_each_other_do_not_confuse_the_record() {
+    let home = Home::initialized();
+    let mut worker = Worker::new(0, Random::seeded());
+    for _ in 0..2 {
+        let server = Server::start(&home, &["--usage", "relaxed"]);
+        worker.work_for(&server, 20);
+        server.stop();
+        for _ in 0..3 {
+            Server::start(&home, &["--usage", "relaxed"]).kill();
+        }
+    }
+    Server::start(&home, &[]).stop();
+    let log = Log::read(&home);
+    worker.compare(&log);
+    compare_usage(&log, &[worker]);
+    assert_eq!(log.gaps.len(), 6);
 }
 
 #[test]

@@ -165,7 +165,8 @@ pub(crate) fn drive(
 ) -> io::Result<Round> {
     let mut poll = Poll::new()?;
     let mut events = Events::with_capacity(shape.connections);
-    let mut round = Round { elapsed: Duration::ZERO, latencies: Histogram::new(), errors: 0, first_error: None };
+    let mut round =
+        Round { elapsed: Duration::ZERO, latencies: Histogram::new(), errors: 0, first_error: None };
     let mut connections = Vec::with_capacity(shape.connections);
     for token in 0..shape.connections {
         let mut connection = connect(address, &poll, token)?;
@@ -180,7 +181,9 @@ pub(crate) fn drive(
     let mut expected_at = 0;
     loop {
         let now = Instant::now();
-        if now >= warm_at && let Some(on_warm) = on_warm.take() {
+        if now >= warm_at
+            && let Some(on_warm) = on_warm.take()
+        {
             on_warm();
         }
         if now >= end_at {
@@ -258,7 +261,8 @@ impl Connection {
             if answer.len() < body_at + length {
                 continue;
             }
-            let right = answer.starts_with(b"HTTP/1.1 200 ") && holds(&answer[body_at..], expected, expected_at);
+            let right =
+                answer.starts_with(b"HTTP/1.1 200 ") && holds(&answer[body_at..], expected, expected_at);
             return Ok(if right { Received::Right } else { Received::Wrong });
         }
     }
@@ -274,9 +278,9 @@ fn body_at(answer: &[u8]) -> Option<usize> {
 
 fn content_length(head: &[u8]) -> Option<usize> {
     const NAME: &[u8] = b"content-length:";
-    let line = head.split(|byte| *byte == b'\n').find(|line| {
-        line.get(..NAME.len()).is_some_and(|start| start.eq_ignore_ascii_case(NAME))
-    })?;
+    let line = head
+        .split(|byte| *byte == b'\n')
+        .find(|line| line.get(..NAME.len()).is_some_and(|start| start.eq_ignore_ascii_case(NAME)))?;
     std::str::from_utf8(&line[NAME.len()..]).ok()?.trim().parse().ok()
 }
 

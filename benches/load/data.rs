@@ -17,8 +17,8 @@ use keyledger::store::{AppendError, Appended, EventStore, Expected, NewEvent};
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::KeyIssued;
 use keyledger_schema::{
-    Actor, Environment, Envelope, Event, EventId, KeyId, OrganizationId, SecretRecord, Source, Stream, Timestamp,
-    WorkspaceId,
+    Actor, Envelope, Environment, Event, EventId, KeyId, OrganizationId, SecretRecord, Source, Stream,
+    Timestamp, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
@@ -59,9 +59,11 @@ impl Data {
         let directory = temporary();
         for entry in fs::read_dir(&kept).expect("the kept directory can be listed") {
             let from = entry.expect("its entries can be read").path();
-            fs::copy(&from, directory.path().join(from.file_name().unwrap_or_default())).expect("there is room");
+            fs::copy(&from, directory.path().join(from.file_name().unwrap_or_default()))
+                .expect("there is room");
         }
-        let (mut secrets, mut ids) = (Column::new(secret(0).expose().len()), Column::new(key_id(0).to_string().len()));
+        let (mut secrets, mut ids) =
+            (Column::new(secret(0).expose().len()), Column::new(key_id(0).to_string().len()));
         for number in 0..keys as u64 {
             secrets.push(secret(number).expose());
             ids.push(&key_id(number).to_string());
@@ -97,13 +99,15 @@ fn kept(keys: usize) -> PathBuf {
 fn make(kept: &Path, keys: usize) {
     eprintln!("making a data directory with {keys} keys in {}", kept.display());
     let _ = fs::remove_dir_all(kept);
-    let tenant: Tenant = serde_json::from_value(server::init(kept)).expect("init prints ids and the root key");
+    let tenant: Tenant =
+        serde_json::from_value(server::init(kept)).expect("init prints ids and the root key");
     let master = fs::read_to_string(kept.join("master.key")).expect("init makes a master key");
     let hasher = parse_master_key(&master).expect("a master key is hexadecimal").secret_hasher();
     let store = SqliteStore::open(kept, Options::default()).expect("the log opens");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
     runtime.block_on(async {
-        let mut waiting: VecDeque<BoxFuture<'static, Result<Appended, AppendError>>> = VecDeque::with_capacity(IN_FLIGHT);
+        let mut waiting: VecDeque<BoxFuture<'static, Result<Appended, AppendError>>> =
+            VecDeque::with_capacity(IN_FLIGHT);
         for number in 0..keys as u64 {
             let record = secret_record(&secret(number), Some(&hasher));
             let envelope = issued(number, record, tenant.organization_id, tenant.workspace_id);
@@ -112,7 +116,9 @@ fn make(kept: &Path, keys: usize) {
                 event_type: envelope.event.type_name().into(),
                 bytes: envelope.seal().expect("the event is small").into(),
             };
-            if waiting.len() == IN_FLIGHT && let Some(first) = waiting.pop_front() {
+            if waiting.len() == IN_FLIGHT
+                && let Some(first) = waiting.pop_front()
+            {
                 first.await.expect("the append is durable");
             }
             waiting.push_back(store.append(&envelope.stream.to_string(), Expected::NoStream, vec![event]));
@@ -156,7 +162,12 @@ fn secret_record(secret: &Secret, hasher: Option<&SecretHasher>) -> SecretRecord
 }
 
 /// The event of a key with two scopes, a name and an address, as `createKey` would write it.
-fn issued(number: u64, secret: SecretRecord, organization: OrganizationId, workspace: WorkspaceId) -> Envelope {
+fn issued(
+    number: u64,
+    secret: SecretRecord,
+    organization: OrganizationId,
+    workspace: WorkspaceId,
+) -> Envelope {
     let key = key_id(number);
     let at = Timestamp::default().plus(Duration::from_millis(FIRST_MILLIS + number));
     let scopes = ["read:customers/**", "write:customers/42/invoices/*"];

@@ -68,8 +68,12 @@ impl Server {
     fn start(mut command: Command, errors: PathBuf) -> Self {
         let log = File::create(&errors).expect("the server's log can be written");
         let started = Instant::now();
-        let mut child =
-            command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().expect("the server starts");
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the server starts");
         let stdout = child.stdout.take().expect("its output is ours");
         let (said, listen) = mpsc::channel();
         thread::spawn(move || {
@@ -111,7 +115,11 @@ impl Server {
         kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the process is ours");
         loop {
             if let Some(status) = self.child.try_wait().expect("the server is our child") {
-                assert!(status.success(), "{status}: {}", fs::read_to_string(&self.errors).unwrap_or_default());
+                assert!(
+                    status.success(),
+                    "{status}: {}",
+                    fs::read_to_string(&self.errors).unwrap_or_default()
+                );
                 return started.elapsed();
             }
             assert!(started.elapsed() < STOP_PATIENCE, "the server does not stop");

@@ -84,7 +84,8 @@ impl Worker {
     pub fn work_for(&mut self, server: &Server, steps: usize) {
         let client = server.root();
         for _ in 0..steps {
-            self.step(&client).unwrap_or_else(|failure| panic!("{}: {failure:?}\n{}", self.name, server.log()));
+            self.step(&client)
+                .unwrap_or_else(|failure| panic!("{}: {failure:?}\n{}", self.name, server.log()));
         }
     }
 
@@ -175,7 +176,9 @@ impl Worker {
     fn verify(&mut self, client: &Client, at: usize) -> Result<(), Failure> {
         let key = &self.keys[at];
         let secrets: Vec<(&str, bool)> = key.secrets().collect();
-        let Some(&(secret, known)) = secrets.get(self.random.below(secrets.len().max(1))) else { return Ok(()) };
+        let Some(&(secret, known)) = secrets.get(self.random.below(secrets.len().max(1))) else {
+            return Ok(());
+        };
         let (id, expected) = (key.id, key.expected(known));
         let answer = match client.verify(secret) {
             Ok(answer) => answer,
@@ -200,7 +203,8 @@ impl Worker {
             if let Some(doubt) = &doubt {
                 key.believe(doubt, state);
             }
-            let logged = (&**state.name, state.secret.record.version, state.disabled, state.revoked.is_some());
+            let logged =
+                (&**state.name, state.secret.record.version, state.disabled, state.revoked.is_some());
             assert_eq!(logged, (&*key.name, key.version, key.disabled, key.revoked), "{}", key.id);
             assert_eq!(state.previous_secret.is_some(), key.before.is_some(), "{}", key.id);
         }
@@ -220,7 +224,13 @@ impl Worker {
             let read = client.key(&key.id.to_string(), "name status secretVersion").unwrap();
             assert_eq!(read["name"], key.name);
             assert_eq!(read["secretVersion"], key.version);
-            let status = if key.revoked { "REVOKED" } else if key.disabled { "INACTIVE" } else { "ACTIVE" };
+            let status = if key.revoked {
+                "REVOKED"
+            } else if key.disabled {
+                "INACTIVE"
+            } else {
+                "ACTIVE"
+            };
             assert_eq!(read["status"], status);
         }
     }
@@ -259,7 +269,9 @@ impl Key {
     fn believe(&mut self, doubt: &Doubt, state: &KeyState) {
         match doubt {
             Doubt::Rename(id, name) if *id == self.id && **state.name == **name => self.name.clone_from(name),
-            Doubt::Rotate(id, overlap) if *id == self.id && state.secret.record.version == self.version + 1 => {
+            Doubt::Rotate(id, overlap)
+                if *id == self.id && state.secret.record.version == self.version + 1 =>
+            {
                 self.rotated(None, *overlap);
             }
             Doubt::Switch(id, off) if *id == self.id && state.disabled == *off => self.disabled = *off,

@@ -139,13 +139,16 @@ impl Client {
     /// Runs a mutation about a key: `rotateKey` with its input.
     pub fn mutate(&self, name: &str, input: &Value) -> Result<Mutated, Failure> {
         let secret = if matches!(name, "createKey" | "rotateKey" | "cloneKey") { "secret" } else { "" };
-        let (first, rest) = name.split_at(1);
+        let input_type = match name {
+            "acknowledgeKeySecret" => "KeyInput".to_owned(),
+            "disableKey" | "enableKey" | "deleteKey" => "KeyCommentInput".to_owned(),
+            _ => format!("{}{}Input", name[..1].to_uppercase(), &name[1..]),
+        };
         let query = format!(
-            "mutation($input: {}{rest}Input!) {{ {name}(input: $input) {{
+            "mutation($input: {input_type}!) {{ {name}(input: $input) {{
                 key {{ id name status secretVersion revision }}
                 events {{ id type }} warnings {{ code message }} {secret}
-            }} }}",
-            first.to_uppercase()
+            }} }}"
         );
         let mut answer = self.graphql(&query, &json!({ "input": input }))?[name].take();
         let list = |value: Value| value.as_array().cloned().unwrap_or_default();

@@ -78,11 +78,17 @@ impl Home {
             .arg(self.data_dir())
             .output()
             .expect("the program can be run");
-        let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (said, errors) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "init: {}\n{said}\n{errors}", output.status);
         let shown: Value = serde_json::from_str(&said).unwrap_or_else(|_| panic!("init printed: {said}"));
-        let text = |name: &str| shown[name].as_str().unwrap_or_else(|| panic!("no {name} in {shown}")).to_owned();
-        Tenant { organization: text("organizationId"), workspace: text("workspaceId"), root_key: text("rootKey") }
+        let text =
+            |name: &str| shown[name].as_str().unwrap_or_else(|| panic!("no {name} in {shown}")).to_owned();
+        Tenant {
+            organization: text("organizationId"),
+            workspace: text("workspaceId"),
+            root_key: text("rootKey"),
+        }
     }
 
     /// Begins to start a server and does not wait for it.

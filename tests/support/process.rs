@@ -42,7 +42,8 @@ impl Process {
     /// Starts it; its standard error goes to the file.
     pub(super) fn start(mut command: Command, log: PathBuf) -> Self {
         let errors = File::create(&log).expect("the log can be made");
-        let mut child = command.stdout(Stdio::piped()).stderr(errors).spawn().expect("the program can be run");
+        let mut child =
+            command.stdout(Stdio::piped()).stderr(errors).spawn().expect("the program can be run");
         let stdout = child.stdout.take().expect("its output is piped");
         let output = Output::default();
         let shared = Arc::clone(&output);
@@ -61,8 +62,11 @@ impl Process {
     pub(super) fn first_line(&self, patience: Duration) -> Result<String, String> {
         let printed = self.output.0.lock().unwrap_or_else(PoisonError::into_inner);
         let missing = |printed: &mut Printed| printed.lines.is_empty() && !printed.ended;
-        let (printed, _) =
-            self.output.1.wait_timeout_while(printed, patience, missing).unwrap_or_else(PoisonError::into_inner);
+        let (printed, _) = self
+            .output
+            .1
+            .wait_timeout_while(printed, patience, missing)
+            .unwrap_or_else(PoisonError::into_inner);
         let first = printed.lines.first().cloned();
         drop(printed);
         first.ok_or_else(|| self.said())
@@ -78,7 +82,12 @@ impl Process {
 
     /// Its output and the end of its log, for failures.
     pub(super) fn said(&self) -> String {
-        format!("--- standard output\n{}\n--- end of {}\n{}", self.stdout(), self.log.display(), super::tail(&self.log))
+        format!(
+            "--- standard output\n{}\n--- end of {}\n{}",
+            self.stdout(),
+            self.log.display(),
+            super::tail(&self.log)
+        )
     }
 
     /// SIGKILL, and waits until the system has cleaned up after it.
