@@ -11,6 +11,7 @@ pub mod address;
 mod authorize;
 mod body;
 mod credentials;
+pub mod graphql;
 mod health;
 mod problem;
 pub mod server;
@@ -56,9 +57,9 @@ pub fn configure(config: &mut ServiceConfig, kind: Kind, state: &Data<State>) {
         Kind::Management => config
             .service(verify.route(web::post().to(verify::authenticated)))
             .service(authorize.to(authorize::authenticated)),
-        Kind::Open => config
-            .service(verify.route(web::post().to(verify::open)))
-            .service(authorize.to(authorize::open)),
+        Kind::Open => {
+            config.service(verify.route(web::post().to(verify::open))).service(authorize.to(authorize::open))
+        }
     };
     for (path, get, head) in [
         ("/healthz", web::get().to(health::live), web::head().to(health::live)),

@@ -129,7 +129,12 @@ impl Verifier {
         Ok(Answer { code, entry })
     }
 
-    fn answer(&self, asked: &Question<'_>, by: &Asker, now: Timestamp) -> (VerificationCode, Option<Arc<Entry>>) {
+    fn answer(
+        &self,
+        asked: &Question<'_>,
+        by: &Asker,
+        now: Timestamp,
+    ) -> (VerificationCode, Option<Arc<Entry>>) {
         let Some(secret) = WellFormed::parse(asked.key) else {
             return (VerificationCode::Malformed, None);
         };

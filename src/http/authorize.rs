@@ -68,7 +68,8 @@ async fn answer(request: &HttpRequest, state: &State, asker: &Asker) -> Result<H
         return Ok(HttpResponse::Unauthorized().insert_header(CHALLENGE).insert_header(NO_STORE).finish());
     };
     let address = address::client(request, &state.trusted_proxies);
-    let question = Question { key: &key, request: Request { environment: query.environment, address, access } };
+    let question =
+        Question { key: &key, request: Request { environment: query.environment, address, access } };
     Ok(respond(&state.verifier.verify(&question, asker).await?))
 }
 
@@ -197,7 +198,10 @@ impl<'a> Forwarded<'a> {
             let mut values = headers.get_all(name);
             let value = values.next().and_then(|value| value.to_str().ok());
             value.filter(|_| values.next().is_none()).ok_or_else(|| {
-                Error::invalid(name.as_str(), "derive=forwarded needs this header, once; let the gateway set it")
+                Error::invalid(
+                    name.as_str(),
+                    "derive=forwarded needs this header, once; let the gateway set it",
+                )
             })
         };
         let uri = one(&FORWARDED_URI)?;
@@ -218,7 +222,9 @@ impl<'a> Forwarded<'a> {
         // What some servers read as a separator or a dot would be checked as one thing and served as another.
         let lower = self.path.to_ascii_lowercase();
         if ["%2e", "%2f", "%5c", "%00"].iter().any(|hidden| lower.contains(hidden)) {
-            return Err(invalid("an encoded dot, slash, backslash or NUL is not allowed in a forwarded path".to_owned()));
+            return Err(invalid(
+                "an encoded dot, slash, backslash or NUL is not allowed in a forwarded path".to_owned(),
+            ));
         }
         let resource = Resource::parse(self.path).map_err(|error| invalid(error.to_string()))?;
         Ok((action, resource))
@@ -258,9 +264,26 @@ mod tests {
         assert_eq!(access("GET", "/a/b"), Ok((Action::Read, Resource::parse("a/b").unwrap())));
         assert_eq!(access("HEAD", "/"), Ok((Action::Read, Resource::ROOT)));
         for method in ["POST", "PUT", "PATCH", "DELETE", "get", "FOO"] {
-            assert_eq!(access(method, "/a/").unwrap(), (Action::Write, Resource::parse("a").unwrap()), "{method}");
+            assert_eq!(
+                access(method, "/a/").unwrap(),
+                (Action::Write, Resource::parse("a").unwrap()),
+                "{method}"
+            );
         }
-        for path in ["", "a", "/a//b", "//a", "/a/../b", "/./a", "/a/%2e%2E/b", "/a%2Fb", "/a%5cb", "/a\\b", "/*", "/a%00"] {
+        for path in [
+            "",
+            "a",
+            "/a//b",
+            "//a",
+            "/a/../b",
+            "/./a",
+            "/a/%2e%2E/b",
+            "/a%2Fb",
+            "/a%5cb",
+            "/a\\b",
+            "/*",
+            "/a%00",
+        ] {
             assert!(access("GET", path).is_err(), "{path}");
         }
     }

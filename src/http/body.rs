@@ -77,11 +77,17 @@ impl<'a> VerifyBody<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Self, Error> {
         let raw: Raw<'a> = serde_json::from_slice(bytes).map_err(|error| {
             let message = match error.classify() {
-                Category::Data => "the body is one JSON object with the fields key, environment, action, resource, ip",
+                Category::Data => {
+                    "the body is one JSON object with the fields key, environment, action, resource, ip"
+                }
                 Category::Io | Category::Syntax | Category::Eof => {
                     return Error::new(
                         Code::InvalidInput,
-                        format!("the body is not valid JSON at line {} column {}", error.line(), error.column()),
+                        format!(
+                            "the body is not valid JSON at line {} column {}",
+                            error.line(),
+                            error.column()
+                        ),
                     );
                 }
             };
@@ -91,7 +97,8 @@ impl<'a> VerifyBody<'a> {
             return Err(problem);
         }
         let [key, environment, action, resource, ip] = raw.values;
-        let key = key.ok_or_else(|| Error::invalid("key", "name the key to verify: the text that its holder sent"))?;
+        let key = key
+            .ok_or_else(|| Error::invalid("key", "name the key to verify: the text that its holder sent"))?;
         Ok(Self { key, environment, action, resource, ip })
     }
 }

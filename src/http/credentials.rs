@@ -33,7 +33,8 @@ fn single<'a>(headers: &'a HeaderMap, name: &'static HeaderName) -> Result<Optio
     if values.next().is_some() {
         return Err(Error::invalid(name.as_str(), "the header is there twice; send it once"));
     }
-    let text = value.to_str().map_err(|_| Error::invalid(name.as_str(), "the header has bytes that no key has"))?;
+    let text =
+        value.to_str().map_err(|_| Error::invalid(name.as_str(), "the header has bytes that no key has"))?;
     Ok(Some(text))
 }
 
@@ -80,7 +81,8 @@ pub(super) fn presented(headers: &HeaderMap) -> Result<Option<Presented>, Error>
 }
 
 fn basic(encoded: &str) -> Result<Presented, Error> {
-    let wrong = || Error::invalid("authorization", "Basic credentials are user name, colon and password in Base64");
+    let wrong =
+        || Error::invalid("authorization", "Basic credentials are user name, colon and password in Base64");
     let mut text = STANDARD
         .decode(encoded)
         .ok()
@@ -129,7 +131,10 @@ mod tests {
     #[test]
     fn ambiguous_or_broken_credentials_are_refused() {
         assert_eq!(key_of(&[("authorization", "Bearer k"), ("x-api-key", "l")]), Err("authorization".into()));
-        assert_eq!(key_of(&[("authorization", "Bearer k"), ("authorization", "Bearer l")]), Err("authorization".into()));
+        assert_eq!(
+            key_of(&[("authorization", "Bearer k"), ("authorization", "Bearer l")]),
+            Err("authorization".into())
+        );
         assert_eq!(key_of(&[("x-api-key", "k"), ("x-api-key", "k")]), Err("x-api-key".into()));
         assert_eq!(key_of(&[("authorization", "Basic %%%")]), Err("authorization".into()));
         assert_eq!(key_of(&[("authorization", "Basic bm9jb2xvbg==")]), Err("authorization".into()));

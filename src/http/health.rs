@@ -1,7 +1,7 @@
 //! `/healthz` and `/readyz`, for whatever restarts processes and routes requests.
 
-use actix_web::web::Data;
 use actix_web::HttpResponse;
+use actix_web::web::Data;
 use serde::Serialize;
 
 use super::State;

@@ -15,7 +15,8 @@ use crate::error::{Code, Error};
 /// Of every answer about keys: none may be kept by anybody on the way (RFC 9111 §5.2.2.5).
 pub(super) const NO_STORE: (HeaderName, HeaderValue) = (CACHE_CONTROL, HeaderValue::from_static("no-store"));
 /// Of every body.
-pub(super) const JSON: (HeaderName, HeaderValue) = (CONTENT_TYPE, HeaderValue::from_static("application/json"));
+pub(super) const JSON: (HeaderName, HeaderValue) =
+    (CONTENT_TYPE, HeaderValue::from_static("application/json"));
 /// To whoever presented no key (RFC 6750 §3.1: without an error code then).
 pub(super) const CHALLENGE: (HeaderName, HeaderValue) =
     (WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="keyledger""#));

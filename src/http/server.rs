@@ -77,7 +77,11 @@ pub fn bind(
 
 /// Serves until `stop` is ready, then stops as the head of this module says. Ends early when a listener
 /// fails, and takes the others with it.
-pub async fn run(listeners: Vec<Bound>, state: &Data<State>, stop: impl Future<Output = ()>) -> io::Result<()> {
+pub async fn run(
+    listeners: Vec<Bound>,
+    state: &Data<State>,
+    stop: impl Future<Output = ()>,
+) -> io::Result<()> {
     let handles: Vec<_> = listeners.iter().map(|listener| listener.server.handle()).collect();
     let mut serving = Box::pin(try_join_all(listeners.into_iter().map(|listener| listener.server)));
     let served = match select(&mut serving, pin!(stop)).await {

@@ -98,12 +98,9 @@ async fn answer(
 }
 
 fn wanted<'a>(body: &'a VerifyBody<'_>) -> Result<Request<'a>, Error> {
-    let address = body
-        .ip
-        .as_deref()
-        .map(str::parse::<IpAddr>)
-        .transpose()
-        .map_err(|_| Error::invalid("ip", "an address is written like 203.0.113.7 or 2001:db8::7, without a port"))?;
+    let address = body.ip.as_deref().map(str::parse::<IpAddr>).transpose().map_err(|_| {
+        Error::invalid("ip", "an address is written like 203.0.113.7 or 2001:db8::7, without a port")
+    })?;
     Ok(Request {
         environment: Request::environment(body.environment.as_deref())?,
         address,

@@ -34,7 +34,10 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// The access that texts ask for. An action alone is on [`Resource::ROOT`], which only scopes on
     /// everything cover; a resource alone is a mistake, since no action would be checked.
-    pub fn access(action: Option<&str>, resource: Option<&'a str>) -> Result<Option<(Action, Resource<'a>)>, Error> {
+    pub fn access(
+        action: Option<&str>,
+        resource: Option<&'a str>,
+    ) -> Result<Option<(Action, Resource<'a>)>, Error> {
         match (action, resource) {
             (None, None) => Ok(None),
             (None, Some(_)) => Err(Error::invalid(
@@ -81,9 +84,9 @@ pub fn decide(entry: &Entry, request: &Request<'_>, now: Timestamp) -> Verificat
     if !address_allowed(entry.networks(), request.address) {
         return VerificationCode::IpNotAllowed;
     }
-    let covered = request.access.is_none_or(|(action, resource)| {
-        entry.scopes.iter().any(|scope| scope.covers(action, resource))
-    });
+    let covered = request
+        .access
+        .is_none_or(|(action, resource)| entry.scopes.iter().any(|scope| scope.covers(action, resource)));
     if covered { VerificationCode::Valid } else { VerificationCode::InsufficientScope }
 }
 

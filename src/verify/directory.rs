@@ -104,7 +104,8 @@ impl Directory {
     pub fn apply(&self, before: Option<&KeyState>, after: &KeyState) {
         if after.deleted_at.is_none() {
             let scopes = self.scopes.share(&after.scopes);
-            let networks = (!after.allowed_cidrs.is_empty()).then(|| self.networks.share(&after.allowed_cidrs));
+            let networks =
+                (!after.allowed_cidrs.is_empty()).then(|| self.networks.share(&after.allowed_cidrs));
             let management = Management::of(after).map(Arc::new);
             for entry in Entry::all_of(after, &scopes, networks.as_ref(), management.as_ref()) {
                 self.put(entry);
@@ -127,7 +128,11 @@ impl Directory {
             let mut shard = write(self.shard(&hash));
             match shard.entry(probe(&hash), |known| same(&known.hash, &hash), |known| probe(&known.hash)) {
                 // Redelivered: what is there is as new or newer.
-                Slot::Occupied(slot) if slot.get().revision > entry.revision && slot.get().key == entry.key => return,
+                Slot::Occupied(slot)
+                    if slot.get().revision > entry.revision && slot.get().key == entry.key =>
+                {
+                    return;
+                }
                 Slot::Occupied(mut slot) => Some(std::mem::replace(slot.get_mut(), entry)),
                 Slot::Vacant(slot) => {
                     slot.insert(entry);
@@ -163,7 +168,8 @@ impl Directory {
     /// Memory held, in bytes: tables as allocated, entries, and what entries share. An estimate only in
     /// what the allocator adds.
     pub fn bytes(&self) -> usize {
-        let tables: usize = self.shards.iter().map(|shard| size_of::<Shard>() + read(shard).allocation_size()).sum();
+        let tables: usize =
+            self.shards.iter().map(|shard| size_of::<Shard>() + read(shard).allocation_size()).sum();
         let entries = self.len() * (size_of::<Entry>() + ARC_BYTES + ALLOCATION_BYTES);
         let scopes = self.scopes.bytes(|scope| scope.resource.as_str().len() + ALLOCATION_BYTES);
         tables + entries + scopes + self.networks.bytes(|_| 0) + self.management_bytes.load(Ordering::Relaxed)

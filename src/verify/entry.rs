@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use keyledger_projections::KeyState;
 use keyledger_schema::grant::{self, Place, Right};
 use keyledger_schema::{
-    Environment, Grant, GrantRole, KeyId, OrganizationId, Scope, SecretHash, SecretRecord, Timestamp, WorkspaceId,
+    Environment, Grant, GrantRole, KeyId, OrganizationId, Scope, SecretHash, SecretRecord, Timestamp,
+    WorkspaceId,
 };
 
 /// Stands for "never". Later than any moment that can be written.
@@ -96,8 +97,10 @@ impl Entry {
             revoked: state.revoked.is_some(),
         };
         let current = entry(&state.secret.record, None);
-        let previous =
-            state.previous_secret.as_ref().map(|previous| entry(&previous.record, Some(previous.valid_until)));
+        let previous = state
+            .previous_secret
+            .as_ref()
+            .map(|previous| entry(&previous.record, Some(previous.valid_until)));
         std::iter::once(current).chain(previous)
     }
 
@@ -159,7 +162,10 @@ impl Entry {
     /// Memory of the part that only management keys have, in bytes.
     pub(super) fn management_bytes(&self) -> usize {
         self.management.as_ref().map_or(0, |management| {
-            size_of::<Management>() + size_of_val::<[Grant]>(&management.grants) + management.email.len() + 3 * 24
+            size_of::<Management>()
+                + size_of_val::<[Grant]>(&management.grants)
+                + management.email.len()
+                + 3 * 24
         })
     }
 }

@@ -34,7 +34,9 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use keyledger_schema::event::UsageMode;
-use keyledger_schema::{Action, ChainHash, KeyId, NodeId, OrganizationId, Stream, Timestamp, VerificationCode};
+use keyledger_schema::{
+    Action, ChainHash, KeyId, NodeId, OrganizationId, Stream, Timestamp, VerificationCode,
+};
 use tokio::sync::{Notify, watch};
 
 use self::events::Draft;

@@ -44,7 +44,8 @@ pub(super) fn draft(records: Vec<(Identity, Tally)>, mut seq: u64) -> Vec<Draft>
         {
             let record = record(&identity, &tally);
             size += bytes(&record);
-            if taken.last().is_none_or(|(before, _, _): &(Identity, _, _)| before.used.by != identity.used.by) {
+            if taken.last().is_none_or(|(before, _, _): &(Identity, _, _)| before.used.by != identity.used.by)
+            {
                 size += GROUP_BYTES;
             }
             taken.push((identity, tally, record));

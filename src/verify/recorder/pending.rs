@@ -2,7 +2,7 @@
 
 use hashbrown::HashMap;
 use hashbrown::hash_map::Entry;
-use keyledger_schema::{Timestamp, OrganizationId, KeyId};
+use keyledger_schema::{KeyId, OrganizationId, Timestamp};
 
 use super::Use;
 
@@ -88,7 +88,16 @@ impl Pending {
         let mut records: Vec<_> = self.records.into_iter().collect();
         records.sort_unstable_by_key(|(identity, _)| {
             let used = &identity.used;
-            (used.organization, used.by, used.key, used.secret, used.code, used.action, used.ip, identity.merged)
+            (
+                used.organization,
+                used.by,
+                used.key,
+                used.secret,
+                used.code,
+                used.action,
+                used.ip,
+                identity.merged,
+            )
         });
         records
     }
