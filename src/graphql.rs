@@ -4,6 +4,8 @@
 //! ask whether the caller may, and shape the answer. Every root field runs inside
 //! [`Service::recorded`], so that a refusal is in the trail before it is answered.
 
+#![allow(clippy::unused_async, reason = "the library calls every resolver as a future")]
+
 mod answer;
 mod connection;
 mod event;

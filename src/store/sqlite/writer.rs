@@ -285,7 +285,7 @@ impl Writer {
             }
             // After a failed sync nobody knows what is on the disk.
             Err(error) => {
-                self.stop(&format!("copying the write-ahead log failed: {}", describe(&error)).into())
+                self.stop(&format!("copying the write-ahead log failed: {}", describe(&error)).into());
             }
         }
     }
