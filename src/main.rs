@@ -43,7 +43,8 @@ fn told(result: Result<(), Failure>, as_json: bool) -> Exit {
 fn init(args: &cli::InitArgs) -> Result<(), Failure> {
     let config = Config::for_directory(&args.settings, std::env::vars_os()).map_err(wrong_settings)?;
     log(config.log_format, config.log_level)?;
-    let founded = app::init(&config, &args.organization).map_err(failed)?;
+    let organization = args.organization.as_deref().unwrap_or(app::DEFAULT_ORGANIZATION);
+    let founded = app::init(&config, organization).map_err(failed)?;
     let mut out = io::stdout().lock();
     if args.json {
         let ids = json!({
@@ -80,7 +81,13 @@ fn wrong_settings(error: keyledger::config::Error) -> Failure {
 
 #[allow(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 fn failed(error: app::Error) -> Failure {
-    Failure::new(Exit::Failed, "FAILED", error.to_string())
+    match &error {
+        app::Error::Config(_) => Failure::new(Exit::Usage, "CONFIGURATION", error.to_string()),
+        app::Error::Refused(refusal) => {
+            Failure::from_server(refusal.code.as_str(), &refusal.message, refusal.field.as_deref())
+        }
+        _ => Failure::new(Exit::Failed, "FAILED", error.to_string()),
+    }
 }
 
 /// Log lines go to standard error. `RUST_LOG`, where it is set, decides which.
