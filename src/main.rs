@@ -90,7 +90,8 @@ fn failed(error: app::Error) -> Failure {
     }
 }
 
-/// Log lines go to standard error. `RUST_LOG`, where it is set, decides which.
+/// Log lines go to standard error. `RUST_LOG`, where it is set, decides which. The web server's own lines
+/// about its threads are left out unless details are asked for.
 fn log(format: LogFormat, level: LevelFilter) -> Result<(), Failure> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.is_empty() => EnvFilter::try_new(&directives).map_err(|error| {
@@ -102,7 +103,8 @@ fn log(format: LogFormat, level: LevelFilter) -> Result<(), Failure> {
                 ),
             )
         })?,
-        _ => EnvFilter::default().add_directive(level.into()),
+        _ if level == LevelFilter::INFO => EnvFilter::new("info,actix_server=warn"),
+        _ => EnvFilter::new(level.to_string()),
     };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match format {
