@@ -67,7 +67,11 @@ fn secret(n: u64, version: u32) -> SecretRecord {
 fn issued(n: u64) -> KeyIssued {
     KeyIssued {
         name: Personal(
-            format!("{} worker {n}", ["Billing", "Search", "Import", "Mobile"][mix(n) as usize % 4]).into(),
+            format!(
+                "{} worker {n}",
+                ["Billing", "Search", "Import", "Mobile"][usize::try_from(mix(n) % 4).unwrap()]
+            )
+            .into(),
         ),
         email: Personal(format!("billing-worker-{n}.{:08x}@keys.acme", mix(n) >> 32).into()),
         environment: Environment::Production,
@@ -183,7 +187,9 @@ fn log(keys: u64) -> (Arc<MemoryStore>, Scribe) {
         append(&store, line);
         if waiting.len() > 2_000 {
             let key = waiting.pop_front().unwrap();
-            scribe.live(key).into_iter().for_each(|line| drop(append(&store, line)));
+            for line in scribe.live(key) {
+                append(&store, line);
+            }
             scribe.ends.remove(&key);
         }
     }
@@ -274,7 +280,7 @@ fn read_model(criterion: &mut Criterion) {
 
     let model = open(&store, directory.path());
     let runtime = runtime();
-    let (burst, long) = (10_000, Duration::from_secs(60));
+    let (burst, long) = (10_000, Duration::from_mins(1));
     group.throughput(Throughput::Elements(burst));
     group.bench_function("follow issued keys", |bencher| {
         bencher.iter_batched(
