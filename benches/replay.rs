@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
-use keyledger::edge::Stopwatch;
 use keyledger::readmodel::{KeyOrder, KeyQuery, KeySort, Observer, Progress, ReadModel, Sequence};
 use keyledger::store::memory::MemoryStore;
 use keyledger::store::{EventStore, Expected, NewEvent, Position};
@@ -275,6 +274,8 @@ fn read_model(criterion: &mut Criterion) {
 
     let directory = tempfile::tempdir().unwrap();
     drop(open(&store, directory.path()));
+    let size = std::fs::metadata(directory.path().join(keyledger::readmodel::FILE_NAME)).unwrap().len();
+    println!("{} events of {} keys take {} MiB", scribe.written, keys(), size >> 20);
     group.throughput(Throughput::Elements(keys()));
     group.bench_function("load", |bencher| bencher.iter(|| open(&store, directory.path())));
 
@@ -323,24 +324,5 @@ fn read_model(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The first line of every figure that matters at a glance, without criterion's repetitions.
-fn at_a_glance(_: &mut Criterion) {
-    let (store, scribe) = log(keys());
-    let directory = tempfile::tempdir().unwrap();
-    let watch = Stopwatch::start();
-    drop(open(&store, directory.path()));
-    let rebuilt = watch.elapsed();
-    let watch = Stopwatch::start();
-    drop(open(&store, directory.path()));
-    let loaded = watch.elapsed();
-    let size = std::fs::metadata(directory.path().join(keyledger::readmodel::FILE_NAME)).unwrap().len();
-    println!(
-        "{} events of {} keys: rebuilt in {rebuilt:.2?}, loaded in {loaded:.2?}, {} MiB",
-        scribe.written,
-        keys(),
-        size >> 20
-    );
-}
-
-criterion_group!(benches, decode_and_fold, at_a_glance, read_model);
+criterion_group!(benches, decode_and_fold, read_model);
 criterion_main!(benches);
