@@ -2,7 +2,11 @@
 //! read again. The directory is a temporary one: point `TMPDIR` at the disk in question.
 
 #![allow(missing_docs, reason = "criterion's macros")]
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a benchmark reads the clock and may stop")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a benchmark reads the clock and may stop"
+)]
 
 use std::hint::black_box;
 use std::path::Path;
@@ -51,7 +55,8 @@ fn append_concurrently(store: &Arc<SqliteStore>, run: Uuid, appenders: u64, each
                         let mut last = None;
                         for n in 0..each {
                             let id = u128::from(number) << 64 | u128::from(n);
-                            let appended = store.append(&stream, Expected::after(last), vec![event(id)]).await.unwrap();
+                            let appended =
+                                store.append(&stream, Expected::after(last), vec![event(id)]).await.unwrap();
                             last = Some(appended.revision);
                         }
                     }
@@ -136,7 +141,9 @@ fn reads(c: &mut Criterion) {
         let mut number = 0;
         b.iter(|| {
             number = (number + 1) % 2_000;
-            runtime.block_on(store.read_stream(&stream(run, number), Some(40), Direction::Forward, 3)).unwrap()
+            runtime
+                .block_on(store.read_stream(&stream(run, number), Some(40), Direction::Forward, 3))
+                .unwrap()
         });
     });
     group.finish();

@@ -71,7 +71,7 @@ fn secrets(criterion: &mut Criterion) {
     let parsed = WellFormed::parse(secret.expose()).expect("a secret");
     let typo = secret.expose().replace("prod", "prop");
     criterion.bench_function("parse", |bench| {
-        bench.iter(|| WellFormed::parse(black_box(secret.expose())).is_some())
+        bench.iter(|| WellFormed::parse(black_box(secret.expose())).is_some());
     });
     criterion
         .bench_function("parse a typo", |bench| bench.iter(|| WellFormed::parse(black_box(&typo)).is_some()));

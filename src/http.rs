@@ -11,6 +11,7 @@ pub mod address;
 mod authorize;
 mod body;
 mod credentials;
+pub mod graphql;
 mod health;
 mod problem;
 pub mod server;

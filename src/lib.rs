@@ -1,9 +1,17 @@
 //! Keyledger: API keys that live in an event log.
 
+pub mod app;
 pub mod caller;
+pub mod cli;
+pub mod config;
+pub mod decisions;
 pub mod edge;
 pub mod error;
+pub mod graphql;
 pub mod http;
+pub mod readmodel;
 pub mod secret;
+pub mod service;
 pub mod store;
+pub mod tenants;
 pub mod verify;

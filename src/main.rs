@@ -1,1 +1,115 @@
-fn main() {}
+//! The program: reads the command line, sets up logging, dispatches, gives the exit code.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use keyledger::cli::{self, Command, Exit, Failure, failure};
+use keyledger::config::{Config, LogFormat};
+use keyledger::{app, edge::Edge};
+use serde_json::json;
+use tracing::level_filters::LevelFilter;
+use tracing_subscriber::EnvFilter;
+
+fn main() -> ExitCode {
+    let exit = match cli::parse(std::env::args_os()) {
+        Ok(cli) => run(&cli.command),
+        Err(exit) => exit,
+    };
+    exit.into()
+}
+
+fn run(command: &Command) -> Exit {
+    let mut out = io::stdout();
+    match command {
+        Command::Init(args) => told(init(args), args.json),
+        Command::Serve(args) => told(serve(args), false),
+        Command::Key(args) => cli::run(&args.connection, &mut out, |client, out| {
+            cli::key::run(&args.command, client, &Edge::default(), out)
+        }),
+        Command::Workspace(args) => cli::run(&args.connection, &mut out, |client, out| {
+            cli::account::workspace(&args.command, client, out)
+        }),
+        Command::Whoami(args) => cli::run(&args.connection, &mut out, cli::account::whoami),
+    }
+}
+
+fn told(result: Result<(), Failure>, as_json: bool) -> Exit {
+    match result {
+        Ok(()) => Exit::Done,
+        Err(failure) => failure::report(&failure, as_json),
+    }
+}
+
+fn init(args: &cli::InitArgs) -> Result<(), Failure> {
+    let config = Config::for_directory(&args.settings, std::env::vars_os()).map_err(wrong_settings)?;
+    log(config.log_format, config.log_level)?;
+    let organization = args.organization.as_deref().unwrap_or(app::DEFAULT_ORGANIZATION);
+    let founded = app::init(&config, organization).map_err(failed)?;
+    let mut out = io::stdout().lock();
+    if args.json {
+        let ids = json!({
+            "organizationId": founded.organization,
+            "workspaceId": founded.workspace,
+            "rootKey": founded.root_key.expose(),
+        });
+        writeln!(out, "{ids:#}")?;
+    } else {
+        writeln!(out, "organization  {}", founded.organization)?;
+        writeln!(out, "workspace     {}", founded.workspace)?;
+        writeln!(out, "root key      {}", founded.root_key.expose())?;
+        writeln!(
+            out,
+            "\nThe root key is shown this once. It may do everything in its organization: store it now, in a\n\
+             secret manager, and use it to create keys that may do less. Back up the master key too, apart\n\
+             from the data: without it no secret can be verified."
+        )?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+fn serve(args: &cli::ServeArgs) -> Result<(), Failure> {
+    let config = Config::for_server(&args.settings, std::env::vars_os()).map_err(wrong_settings)?;
+    log(config.log_format, config.log_level)?;
+    app::serve(&config).map_err(failed)
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
+fn wrong_settings(error: keyledger::config::Error) -> Failure {
+    Failure::new(Exit::Usage, "CONFIGURATION", error.to_string())
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
+fn failed(error: app::Error) -> Failure {
+    match &error {
+        app::Error::Config(_) => Failure::new(Exit::Usage, "CONFIGURATION", error.to_string()),
+        app::Error::Refused(refusal) => {
+            Failure::from_server(refusal.code.as_str(), &refusal.message, refusal.field.as_deref())
+        }
+        _ => Failure::new(Exit::Failed, "FAILED", error.to_string()),
+    }
+}
+
+/// Log lines go to standard error. `RUST_LOG`, where it is set, decides which. The web server's own lines
+/// about its threads are left out unless details are asked for.
+fn log(format: LogFormat, level: LevelFilter) -> Result<(), Failure> {
+    let filter = match std::env::var("RUST_LOG") {
+        Ok(directives) if !directives.is_empty() => EnvFilter::try_new(&directives).map_err(|error| {
+            Failure::new(
+                Exit::Usage,
+                "CONFIGURATION",
+                format!(
+                    "the environment variable RUST_LOG is {directives:?}: {error}; write keyledger=debug,warn"
+                ),
+            )
+        })?,
+        _ if level == LevelFilter::INFO => EnvFilter::new("info,actix_server=warn"),
+        _ => EnvFilter::new(level.to_string()),
+    };
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    match format {
+        LogFormat::Text => lines.with_ansi(io::IsTerminal::is_terminal(&io::stderr())).init(),
+        LogFormat::Json => lines.json().flatten_event(true).with_ansi(false).init(),
+    }
+    Ok(())
+}

@@ -1,5 +1,7 @@
 //! The event store's contract, run on every store. Each test gets an empty store of its own.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop where it is surprised")]
+
 #[path = "store_conformance/append.rs"]
 mod append;
 #[path = "store_conformance/limits.rs"]
@@ -37,7 +39,12 @@ fn events(count: usize) -> Vec<NewEvent> {
     (0..count).map(|_| event("thing.happened")).collect()
 }
 
-fn append(store: &Store, stream: &str, expected: Expected, events: &[NewEvent]) -> Result<Appended, AppendError> {
+fn append(
+    store: &Store,
+    stream: &str,
+    expected: Expected,
+    events: &[NewEvent],
+) -> Result<Appended, AppendError> {
     wait(store.append(stream, expected, events.to_vec()))
 }
 
@@ -114,6 +121,7 @@ on_every_store! {
         a_forward_read_starts_with_the_revision_asked_for
         a_backward_read_starts_with_the_revision_asked_for
         revisions_out_of_range_are_no_error
+        a_long_stream_is_read_whole_in_both_directions
         a_stream_read_sees_its_stream_only
         a_stream_whose_name_begins_like_another_is_another
         reading_all_starts_strictly_after_the_position

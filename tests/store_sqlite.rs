@@ -1,5 +1,7 @@
 //! What the SQLite store does when its files, its disk or its neighbours misbehave.
 
+#![allow(clippy::unwrap_used, reason = "a test may stop where it is surprised")]
+
 #[path = "store_sqlite/damage.rs"]
 mod damage;
 #[path = "store_sqlite/faults.rs"]
@@ -24,7 +26,11 @@ fn wait<T>(future: impl Future<Output = T>) -> T {
 
 fn event(id: u64) -> NewEvent {
     let bytes = format!("payload of event {id:016} ").repeat(20);
-    NewEvent { id: Uuid::from_u128(id.into()), event_type: "thing.happened".into(), bytes: bytes.into_bytes().into() }
+    NewEvent {
+        id: Uuid::from_u128(id.into()),
+        event_type: "thing.happened".into(),
+        bytes: bytes.into_bytes().into(),
+    }
 }
 
 fn open(directory: &Path) -> SqliteStore {
@@ -39,7 +45,12 @@ fn refusal(directory: &Path) -> OpenError {
     }
 }
 
-fn append(store: &SqliteStore, stream: &str, expected: Expected, ids: &[u64]) -> Result<Appended, AppendError> {
+fn append(
+    store: &SqliteStore,
+    stream: &str,
+    expected: Expected,
+    ids: &[u64],
+) -> Result<Appended, AppendError> {
     wait(store.append(stream, expected, ids.iter().copied().map(event).collect()))
 }
 

@@ -23,6 +23,11 @@ pub enum KeyStatus {
     Deleted,
 }
 
+impl KeyStatus {
+    /// Every status.
+    pub const ALL: [Self; 5] = [Self::Active, Self::Inactive, Self::Expired, Self::Revoked, Self::Deleted];
+}
+
 /// One of a key's secrets and what happened to it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SecretState {

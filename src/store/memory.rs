@@ -13,8 +13,8 @@ use uuid::Uuid;
 
 use super::feed::{self, Feed, Page, Pages};
 use super::{
-    AppendError, Appended, Capabilities, Direction, EventStore, Expected, Filter, NewEvent, Position, ReadError,
-    Recorded, Subscription, request,
+    AppendError, Appended, Capabilities, Direction, EventStore, Expected, Filter, NewEvent, Position,
+    ReadError, Recorded, Subscription, request,
 };
 
 /// A log in memory.
@@ -47,7 +47,12 @@ impl MemoryStore {
         }
     }
 
-    fn append_now(&self, stream: &str, expected: Expected, events: Vec<NewEvent>) -> Result<Appended, AppendError> {
+    fn append_now(
+        &self,
+        stream: &str,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, AppendError> {
         request::check(stream, &events)?;
         let mut contents = self.log.contents();
         let appended = contents.append(stream, expected, events)?;
@@ -70,13 +75,19 @@ impl Log {
 }
 
 impl Contents {
-    fn append(&mut self, stream: &str, expected: Expected, events: Vec<NewEvent>) -> Result<Appended, AppendError> {
+    fn append(
+        &mut self,
+        stream: &str,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Result<Appended, AppendError> {
         let indices = self.streams.get(stream).map_or(&[][..], Vec::as_slice);
         let current = (indices.len() as u64).checked_sub(1);
         if Expected::after(current) != expected {
             return self.retried(indices, expected, &events).ok_or(AppendError::Conflict { current });
         }
-        let name = indices.first().map_or_else(|| Arc::from(stream), |first| self.events[*first].stream.clone());
+        let name =
+            indices.first().map_or_else(|| Arc::from(stream), |first| self.events[*first].stream.clone());
         let indices = self.streams.entry(Arc::clone(&name)).or_default();
         for event in events {
             let index = self.events.len();

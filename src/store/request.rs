@@ -4,7 +4,8 @@
 //! reads a stream.
 
 use super::{
-    AppendError, MAX_EVENT_BYTES, MAX_EVENT_TYPE_BYTES, MAX_EVENTS_PER_APPEND, MAX_STREAM_NAME_BYTES, NewEvent,
+    AppendError, MAX_EVENT_BYTES, MAX_EVENT_TYPE_BYTES, MAX_EVENTS_PER_APPEND, MAX_STREAM_NAME_BYTES,
+    NewEvent,
 };
 
 /// Refuses an append that no state of the log could make right.

@@ -41,8 +41,8 @@ use self::row::Checksum;
 use self::writer::{Append, Asked, Writer};
 use super::feed::{self, Feed};
 use super::{
-    AppendError, Appended, Capabilities, Direction, EventStore, Expected, Filter, NewEvent, Position, ReadError,
-    Recorded, Subscription, request,
+    AppendError, Appended, Capabilities, Direction, EventStore, Expected, Filter, NewEvent, Position,
+    ReadError, Recorded, Subscription, request,
 };
 
 /// Told how many events have been checked, and of how many.
@@ -205,7 +205,8 @@ impl EventStore for SqliteStore {
             return ready(Err(AppendError::Unavailable(why.into()))).boxed();
         }
         async move {
-            let unanswered = |_| Err(AppendError::OutcomeUnknown("the writer ended without an answer".into()));
+            let unanswered =
+                |_| Err(AppendError::OutcomeUnknown("the writer ended without an answer".into()));
             answered.await.unwrap_or_else(unanswered)
         }
         .boxed()

@@ -59,9 +59,11 @@ pub(crate) fn writers_who_reload_on_conflict_lose_nothing(store: &Store) {
                     let mine = events(50);
                     for event in &mine {
                         while let Err(error) =
-                            append(store, "shared", Expected::after(last), std::slice::from_ref(event)).map(|appended| {
-                                last = Some(appended.revision);
-                            })
+                            append(store, "shared", Expected::after(last), std::slice::from_ref(event)).map(
+                                |appended| {
+                                    last = Some(appended.revision);
+                                },
+                            )
                         {
                             let AppendError::Conflict { current } = error else { panic!("{error}") };
                             assert!(current > last);

@@ -1,8 +1,8 @@
 //! Sizes, names and bytes at their limits.
 
 use keyledger::store::{
-    AppendError, Expected, MAX_EVENT_BYTES, MAX_EVENT_TYPE_BYTES, MAX_EVENTS_PER_APPEND, MAX_STREAM_NAME_BYTES,
-    NewEvent,
+    AppendError, Expected, MAX_EVENT_BYTES, MAX_EVENT_TYPE_BYTES, MAX_EVENTS_PER_APPEND,
+    MAX_STREAM_NAME_BYTES, NewEvent,
 };
 
 use crate::{Store, append, assert_same, event, events, everything, stream};

@@ -47,6 +47,24 @@ pub(crate) fn revisions_out_of_range_are_no_error(store: &Store) {
     }
 }
 
+pub(crate) fn a_long_stream_is_read_whole_in_both_directions(store: &Store) {
+    let long = events(900);
+    append(store, "a", Expected::NoStream, &long).unwrap();
+    append(store, "b", Expected::NoStream, &events(3)).unwrap();
+    assert_same(&stream(store, "a"), &long);
+    for max in [63, 64, 65, 200, 900, usize::MAX] {
+        let count = max.min(900) as u64;
+        assert_eq!(revisions(store, None, Direction::Forward, max), (0..count).collect::<Vec<_>>());
+        assert_eq!(
+            revisions(store, None, Direction::Backward, max),
+            (900 - count..900).rev().collect::<Vec<_>>()
+        );
+    }
+    // Just as many as are left.
+    assert_eq!(revisions(store, Some(836), Direction::Forward, 99).len(), 64);
+    assert_eq!(revisions(store, Some(63), Direction::Backward, 99).len(), 64);
+}
+
 pub(crate) fn a_stream_read_sees_its_stream_only(store: &Store) {
     let (a, b) = (events(2), events(2));
     append(store, "a", Expected::NoStream, &a[..1]).unwrap();

@@ -61,7 +61,9 @@ pub(crate) fn a_subscription_goes_from_history_into_live_once_caught_up(store: &
     for number in 0..20 {
         let live: [NewEvent; 1] = [event("live")];
         append(store, "b", Expected::after(u64::checked_sub(number, 1)), &live).unwrap();
-        let Delivery::Events(delivered) = next(&mut subscription) else { panic!("the end was announced twice") };
+        let Delivery::Events(delivered) = next(&mut subscription) else {
+            panic!("the end was announced twice")
+        };
         assert_same(&delivered, &live);
     }
 }
@@ -87,7 +89,8 @@ pub(crate) fn a_subscription_under_load_has_no_gap_and_no_duplicate(store: &Stor
                 let mut last = None;
                 for n in 0..EACH {
                     let appended =
-                        append(store, &format!("w{writer}"), Expected::after(last), &events(1 + n % 3)).unwrap();
+                        append(store, &format!("w{writer}"), Expected::after(last), &events(1 + n % 3))
+                            .unwrap();
                     last = Some(appended.revision);
                 }
             });
@@ -178,7 +181,9 @@ pub(crate) fn a_subscription_ends_with_its_store(store: &Store) {
     let directory = tempfile::tempdir().unwrap();
     let own: Store = match store.capabilities().name {
         "memory" => Arc::new(keyledger::store::memory::MemoryStore::new()),
-        _ => Arc::new(keyledger::store::sqlite::SqliteStore::open(directory.path(), crate::Options::default()).unwrap()),
+        _ => Arc::new(
+            keyledger::store::sqlite::SqliteStore::open(directory.path(), crate::Options::default()).unwrap(),
+        ),
     };
     append(&own, "a", Expected::NoStream, &events(2)).unwrap();
     let mut subscription = own.subscribe_all(None, Filter::All);

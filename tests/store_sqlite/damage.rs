@@ -44,7 +44,10 @@ fn a_flipped_bit_in_any_part_of_an_event_is_found_and_located() {
     let parts = [
         // Payload, at its start and its end.
         ("UPDATE events SET bytes = CAST('q' || substr(bytes, 2) AS BLOB) WHERE position = 20", 20),
-        ("UPDATE events SET bytes = CAST(substr(bytes, 1, length(bytes) - 1) AS BLOB) WHERE position = 30", 30),
+        (
+            "UPDATE events SET bytes = CAST(substr(bytes, 1, length(bytes) - 1) AS BLOB) WHERE position = 30",
+            30,
+        ),
         ("UPDATE events SET type = 'thing.hapqened' WHERE position = 1", 1),
         ("UPDATE events SET id = x'00000000000000000000000000000001' WHERE position = 7", 7),
         ("UPDATE events SET id = x'00' WHERE position = 8", 8),
@@ -173,7 +176,9 @@ fn damage_in_the_middle_of_the_write_ahead_log_is_refused() {
     let length = fs::read(directory.path().join("events.db-wal")).unwrap().len();
     let frames = (length - 32) / frame;
     // In the first frame, in the middle, a few commits before the end; in headers and in pages.
-    for at in [0, 9, 32, 32 + 4, 32 + 10, 32 + 500, 32 + frames / 2 * frame + 17, 32 + (frames - 8) * frame + 3_000] {
+    for at in
+        [0, 9, 32, 32 + 4, 32 + 10, 32 + 500, 32 + frames / 2 * frame + 17, 32 + (frames - 8) * frame + 3_000]
+    {
         let left = crashed(directory.path());
         flip_at(&left.path().join("events.db-wal"), at);
         let what = damage_of(left.path());
@@ -198,7 +203,9 @@ fn damage_that_happens_while_the_log_is_open_is_met_by_its_readers_only() {
     assert_eq!(wait(store.read_all(None, Filter::All, 12)).unwrap().len(), 12);
     // A subscription delivers what comes before, then says so, each time it is asked.
     let mut subscription = store.subscribe_all(None, Filter::All);
-    let Delivery::Events(before) = wait(subscription.next()).unwrap() else { panic!("nothing was delivered") };
+    let Delivery::Events(before) = wait(subscription.next()).unwrap() else {
+        panic!("nothing was delivered")
+    };
     assert_eq!(before.len(), 12);
     for _ in 0..2 {
         assert!(damaged(wait(subscription.next()).unwrap_err()));

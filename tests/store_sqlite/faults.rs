@@ -107,6 +107,26 @@ fn writing_goes_on_after_a_full_disk_without_a_restart() {
 }
 
 #[test]
+fn an_append_undone_with_its_neighbour_succeeds_when_it_is_sent_again() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = Options { max_pages: Some(100), ..Options::default() };
+    let store = SqliteStore::open(directory.path(), options).unwrap();
+    let large: Vec<NewEvent> = (1_000..2_000).map(event).collect();
+    let mut undone = 0;
+    for round in 0..20 {
+        // While the first is being committed the other two wait and share a transaction.
+        let stream = format!("small-{round}");
+        let first = store.append(&format!("first-{round}"), Expected::NoStream, vec![event(round)]);
+        let small = store.append(&stream, Expected::NoStream, vec![event(100 + round)]);
+        let too_large = store.append("large", Expected::NoStream, large.clone());
+        let small = wait(async { (first.await, small.await, too_large.await.unwrap_err()).1 });
+        undone += u32::from(small.is_err());
+        append(&store, &stream, Expected::NoStream, &[100 + round]).unwrap();
+    }
+    assert!(undone > 0);
+}
+
+#[test]
 fn too_little_free_space_is_refused_before_anything_is_written() {
     let directory = tempfile::tempdir().unwrap();
     drop(filled(directory.path(), 3));
@@ -169,8 +189,10 @@ fn every_append_of_a_failed_commit_hears_that_its_outcome_is_unknown() {
     let asked: Vec<_> =
         (0..200).map(|id| store.append(&format!("s{id}"), Expected::NoStream, vec![event(id)])).collect();
     let answers: Vec<_> = asked.into_iter().map(wait).collect();
-    let unknown = answers.iter().filter(|answer| matches!(answer, Err(AppendError::OutcomeUnknown(_)))).count();
-    let unavailable = answers.iter().filter(|answer| matches!(answer, Err(AppendError::Unavailable(_)))).count();
+    let unknown =
+        answers.iter().filter(|answer| matches!(answer, Err(AppendError::OutcomeUnknown(_)))).count();
+    let unavailable =
+        answers.iter().filter(|answer| matches!(answer, Err(AppendError::Unavailable(_)))).count();
     assert!(unknown >= 1);
     assert_eq!(unknown + unavailable, 200);
     assert!(everything(&store).is_empty());

@@ -10,9 +10,15 @@ use crate::{append, everything, open, wait};
 #[derive(Clone, Debug)]
 enum Step {
     /// Append so many new events to a stream, expecting its revision plus this many.
-    Append { stream: u8, events: usize, off_by: i64 },
+    Append {
+        stream: u8,
+        events: usize,
+        off_by: i64,
+    },
     /// Send an earlier append again.
-    Retry { earlier: prop::sample::Index },
+    Retry {
+        earlier: prop::sample::Index,
+    },
     Reopen,
 }
 
@@ -70,7 +76,8 @@ proptest! {
             }
         }
         let recorded = everything(&store);
-        let found: Vec<_> = recorded.iter().map(|event| (event.stream.to_string(), event.id.as_u128() as u64)).collect();
+        let found: Vec<_> = recorded.iter().map(|event| (event.stream.to_string(), event.id)).collect();
+        let log: Vec<_> = log.into_iter().map(|(stream, id)| (stream, crate::event(id).id)).collect();
         prop_assert_eq!(found, log);
         for stream in streams.keys() {
             let read = wait(store.read_stream(stream, None, Direction::Forward, usize::MAX)).unwrap();

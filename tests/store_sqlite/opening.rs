@@ -135,7 +135,9 @@ fn a_newer_format_is_refused_and_named() {
 fn files_that_are_no_log_are_refused_and_left_as_they_are() {
     let other = tempfile::tempdir().unwrap();
     let database = rusqlite::Connection::open(other.path().join("other.db")).unwrap();
-    database.execute_batch("PRAGMA journal_mode = wal; CREATE TABLE events (position INTEGER PRIMARY KEY);").unwrap();
+    database
+        .execute_batch("PRAGMA journal_mode = wal; CREATE TABLE events (position INTEGER PRIMARY KEY);")
+        .unwrap();
     database.close().unwrap();
     let foreign = fs::read(other.path().join("other.db")).unwrap();
     let garbage: Vec<u8> = (0..50_000_u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 24) as u8).collect();

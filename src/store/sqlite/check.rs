@@ -70,7 +70,9 @@ impl Flaw {
     fn into_error(self, path: &Path) -> OpenError {
         match self {
             Self::Engine(error) => OpenError::engine(path, &error),
-            Self::Event(Damage { position, what }) => OpenError::damaged(path, format!("position {position}: {what}")),
+            Self::Event(Damage { position, what }) => {
+                OpenError::damaged(path, format!("position {position}: {what}"))
+            }
             Self::Other(what) => OpenError::damaged(path, what),
         }
     }
@@ -168,14 +170,16 @@ fn table(connection: &Connection, checksum: &mut Checksum, first: u64, last: u64
 
 /// Checks that each stream's revisions are dense.
 fn index(connection: &Connection) -> Result<u64, Flaw> {
-    let sql = "SELECT stream, revision, position FROM events INDEXED BY events_by_stream ORDER BY stream, revision";
+    let sql =
+        "SELECT stream, revision, position FROM events INDEXED BY events_by_stream ORDER BY stream, revision";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([])?;
     let mut stream = String::new();
     let mut expected = 0_u64;
     let mut sum = 0_u64;
     while let Some(row) = rows.next()? {
-        let (Some(name), Some(revision), Some(position)) = (text(row, 0), integer(row, 1), integer(row, 2)) else {
+        let (Some(name), Some(revision), Some(position)) = (text(row, 0), integer(row, 1), integer(row, 2))
+        else {
             return Err(Flaw::Other("the index of streams cannot be read".to_owned()));
         };
         if name != stream {

@@ -49,6 +49,11 @@ impl DataDirectory {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// Whether there is a log in it already.
+    pub fn has_log(&self) -> bool {
+        super::schema::log_file(&self.path).exists()
+    }
+
     /// The directory, as it was given.
     pub fn path(&self) -> &Path {
         &self.path

@@ -1,4 +1,6 @@
-//! The threads that read the log, each with a connection that cannot write.
+//! Reading the log, over connections that cannot write: two threads for whatever may take long, and
+//! one connection at hand for the few events of a stream that a command needs. Those come from the page
+//! cache in less time than it takes to wake another thread, so the asking thread reads them itself.
 //!
 //! Invariants: nothing beyond the announced head is delivered, so no reader is ahead of durability;
 //! every row's checksum is compared, also of those that a filter leaves out; a missing position or
@@ -6,11 +8,11 @@
 
 use std::collections::HashSet;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, ready};
 use rusqlite::{Connection, ErrorCode, params};
 use tokio::sync::oneshot;
 
@@ -23,6 +25,8 @@ use crate::store::feed::{PAGE_BYTES, PAGE_EVENTS, Page, Pages};
 use crate::store::{Direction, Filter, Position, ReadError, Recorded};
 
 const THREADS: usize = 2;
+/// How many events the asking thread reads by itself.
+const AT_ONCE: usize = 64;
 /// How many names of types each thread shares among the events it reads.
 const SHARED_NAMES: usize = 512;
 
@@ -32,19 +36,20 @@ type Job = Box<dyn FnOnce(&mut Session) + Send>;
 pub(super) struct Log {
     pub(super) tail: Tail,
     jobs: Queue<Job>,
+    at_hand: Mutex<Option<Session>>,
 }
 
 impl Log {
     pub(super) fn new() -> Self {
-        Self { tail: Tail::default(), jobs: Queue::new() }
+        Self { tail: Tail::default(), jobs: Queue::new(), at_hand: Mutex::default() }
     }
 
-    /// Starts the threads. They end after [`Log::close`].
+    /// Opens the connections and starts the threads, which end after [`Log::close`].
     pub(super) fn start(self: &Arc<Self>, path: &Path) -> Result<Vec<JoinHandle<()>>, OpenError> {
+        *self.at_hand.lock().unwrap_or_else(PoisonError::into_inner) = Some(Session::open(path)?);
         (0..THREADS)
             .map(|number| {
-                let connection = schema::reading(path).map_err(|error| OpenError::engine(path, &error))?;
-                let mut session = Session { connection, checksum: Checksum::new(), types: HashSet::new() };
+                let mut session = Session::open(path)?;
                 let log = Arc::clone(self);
                 let work = move || {
                     let _guard = AbandonOnPanic(&log.jobs);
@@ -62,6 +67,7 @@ impl Log {
 
     pub(super) fn close(&self) {
         self.jobs.close();
+        *self.at_hand.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Up to `max` events of a stream, none beyond `head`.
@@ -73,7 +79,34 @@ impl Log {
         max: usize,
         head: u64,
     ) -> BoxFuture<'static, Result<Vec<Recorded>, ReadError>> {
-        self.ask(move |session| session.stream(&stream, from, direction, max, head))
+        let Ok(mut at_hand) = self.at_hand.try_lock() else {
+            return self.ask(move |session| session.stream(&stream, from, direction, max, head));
+        };
+        let Some(session) = at_hand.as_mut() else {
+            return ready(Err(closed())).boxed();
+        };
+        let read = session.stream(&stream, from, direction, max.min(AT_ONCE), head);
+        drop(at_hand);
+        let next = match &read {
+            Ok(events) if events.len() == AT_ONCE && max > AT_ONCE => {
+                events.last().and_then(|last| match direction {
+                    Direction::Forward => last.revision.checked_add(1),
+                    Direction::Backward => last.revision.checked_sub(1),
+                })
+            }
+            _ => None,
+        };
+        let Some(next) = next else {
+            return ready(read).boxed();
+        };
+        let rest =
+            self.ask(move |session| session.stream(&stream, Some(next), direction, max - AT_ONCE, head));
+        async move {
+            let mut events = read?;
+            events.append(&mut rest.await?);
+            Ok(events)
+        }
+        .boxed()
     }
 
     fn ask<T: Send + 'static>(
@@ -89,7 +122,6 @@ impl Log {
         });
         let accepted = self.jobs.push(job).is_ok();
         async move {
-            let closed = || ReadError::Unavailable("the store is closed".into());
             if !accepted {
                 return Err(closed());
             }
@@ -108,14 +140,18 @@ impl Pages for Log {
         max: usize,
     ) -> BoxFuture<'static, Result<Page, ReadError>> {
         if let Some(page) = self.tail.page(after, head, filter, max) {
-            return std::future::ready(Ok(page)).boxed();
+            return ready(Ok(page)).boxed();
         }
         let filter = Arc::clone(filter);
         self.ask(move |session| session.page(after, head, &filter, max))
     }
 }
 
-/// One reader thread's connection.
+fn closed() -> ReadError {
+    ReadError::Unavailable("the store is closed".into())
+}
+
+/// A connection, and what helps reading over it.
 struct Session {
     connection: Connection,
     checksum: Checksum,
@@ -123,6 +159,11 @@ struct Session {
 }
 
 impl Session {
+    fn open(path: &Path) -> Result<Self, OpenError> {
+        let connection = schema::reading(path).map_err(|error| OpenError::engine(path, &error))?;
+        Ok(Self { connection, checksum: Checksum::new(), types: HashSet::new() })
+    }
+
     fn page(&mut self, after: u64, head: u64, filter: &Filter, max: usize) -> Result<Page, ReadError> {
         let last = head.min(after.saturating_add(PAGE_EVENTS as u64));
         let mut page = Page { events: Vec::new(), through: after };
@@ -193,12 +234,15 @@ impl Session {
         let mut statement = connection.prepare_cached(&sql).map_err(engine)?;
         let limit = i64::try_from(max).unwrap_or(i64::MAX);
         let from = i64::try_from(from).unwrap_or(i64::MAX);
-        let mut rows = statement.query(params![&**stream, from, head.cast_signed(), limit]).map_err(engine)?;
+        let mut rows =
+            statement.query(params![&**stream, from, head.cast_signed(), limit]).map_err(engine)?;
         let mut events: Vec<Recorded> = Vec::new();
         while let Some(row) = rows.next().map_err(engine)? {
             let row = Row::read(row, checksum)?;
             let previous = events.last().map(|event| event.revision);
-            if *row.stream != **stream || previous.is_some_and(|previous| previous.abs_diff(row.revision) != 1) {
+            if *row.stream != **stream
+                || previous.is_some_and(|previous| previous.abs_diff(row.revision) != 1)
+            {
                 let what = format!("stream {stream}: an event next to revision {} is missing", row.revision);
                 return Err(Damage { position: row.position, what }.into());
             }

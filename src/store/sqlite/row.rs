@@ -28,7 +28,14 @@ impl Checksum {
         Self { hasher: blake3::Hasher::new_derive_key(CONTEXT), head: Vec::with_capacity(512) }
     }
 
-    pub(super) fn of(&mut self, stream: &str, revision: u64, id: Uuid, event_type: &str, bytes: &[u8]) -> [u8; 8] {
+    pub(super) fn of(
+        &mut self,
+        stream: &str,
+        revision: u64,
+        id: Uuid,
+        event_type: &str,
+        bytes: &[u8],
+    ) -> [u8; 8] {
         self.head.clear();
         self.head.extend_from_slice(&(stream.len() as u64).to_le_bytes());
         self.head.extend_from_slice(stream.as_bytes());

@@ -21,8 +21,8 @@ const APPLICATION_ID: u32 = 0x4b65_794c;
 const VERSION: u32 = 1;
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
-/// Two payloads of a kilobyte waste little of a page this small, and an append to each of many streams
-/// rewrites one index page per stream.
+/// Each append rewrites a page of events and one of the index. Twice this size was measured to be no faster
+/// for many appenders and slower for one.
 const PAGE_BYTES: u32 = 4_096;
 
 const TABLES: &str = "
@@ -162,6 +162,7 @@ fn flags(mode: OpenFlags) -> OpenFlags {
 
 /// The id that the log was given when it was created.
 pub(super) fn log_id(connection: &Connection) -> rusqlite::Result<Uuid> {
-    let id: [u8; 16] = connection.query_row("SELECT value FROM meta WHERE key = 'log_id'", [], |row| row.get(0))?;
+    let id: [u8; 16] =
+        connection.query_row("SELECT value FROM meta WHERE key = 'log_id'", [], |row| row.get(0))?;
     Ok(Uuid::from_bytes(id))
 }

@@ -101,7 +101,8 @@ impl Writer {
     }
 
     fn serve(&mut self, batch: &mut Vec<Append>) {
-        let (asked, askers): (Vec<_>, Vec<_>) = batch.drain(..).map(|append| (append.asked, append.answer)).unzip();
+        let (asked, askers): (Vec<_>, Vec<_>) =
+            batch.drain(..).map(|append| (append.asked, append.answer)).unzip();
         let answers = match self.refusal() {
             Some(refusal) => Err(refusal),
             None => self.commit(asked),
@@ -196,7 +197,14 @@ impl Writer {
                     &*bytes,
                 ])?;
                 let position = Position::from_raw(position);
-                recorded.push(Recorded { position, stream: Arc::clone(&stream), revision, id, event_type, bytes });
+                recorded.push(Recorded {
+                    position,
+                    stream: Arc::clone(&stream),
+                    revision,
+                    id,
+                    event_type,
+                    bytes,
+                });
                 revision += 1;
             }
             let revision = revision - 1;
@@ -264,11 +272,21 @@ impl Writer {
         match self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())) {
             Ok(()) => {}
             // Nothing is lost: the write-ahead log keeps what could not be copied.
-            Err(error) if matches!(error.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy)) => {
-                tracing::warn!(why = describe(&error), "the write-ahead log could not be copied into the database");
+            Err(error)
+                if matches!(
+                    error.sqlite_error_code(),
+                    Some(ErrorCode::DiskFull | ErrorCode::DatabaseBusy)
+                ) =>
+            {
+                tracing::warn!(
+                    why = describe(&error),
+                    "the write-ahead log could not be copied into the database"
+                );
             }
             // After a failed sync nobody knows what is on the disk.
-            Err(error) => self.stop(&format!("copying the write-ahead log failed: {}", describe(&error)).into()),
+            Err(error) => {
+                self.stop(&format!("copying the write-ahead log failed: {}", describe(&error)).into());
+            }
         }
     }
 
@@ -313,7 +331,9 @@ fn retried(
     if last > current {
         return Ok(None);
     }
-    let sql = format!("SELECT {COLUMNS} FROM events WHERE stream = ?1 AND revision BETWEEN ?2 AND ?3 ORDER BY revision");
+    let sql = format!(
+        "SELECT {COLUMNS} FROM events WHERE stream = ?1 AND revision BETWEEN ?2 AND ?3 ORDER BY revision"
+    );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query(params![stream, first.cast_signed(), last.cast_signed()])?;
     let mut found = None;

@@ -1,0 +1,147 @@
+//! The load harness: `cargo bench --bench load`.
+//!
+//! Starts the real server as a process of its own and drives it over loopback with keep-alive
+//! connections, with 1,000 and with 1,000,000 keys. Next to each figure stands its share of what an empty
+//! handler of the same web server reaches with the same client and the same request bytes, measured just
+//! before: that share says more about the program than a figure that depends on the machine.
+//!
+//!     cargo bench --bench load -- --keys 1000,1000000 --connections 64 --seconds 3 --rounds 5
+//!
+//! Client and server share the machine, so a figure is not what a server alone would reach. The exit
+//! code is 1 when any answer was wrong. Without `--bench`, as `cargo test --benches` starts it, it runs
+//! for a moment only and proves that it works.
+
+#![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
+
+#[path = "load/client.rs"]
+mod client;
+#[path = "load/data.rs"]
+mod data;
+#[path = "load/histogram.rs"]
+mod histogram;
+#[path = "load/report.rs"]
+mod report;
+#[path = "load/server.rs"]
+mod server;
+
+use std::io;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::client::{Request, Shape, Slot};
+use crate::data::Data;
+use crate::report::{Report, Scenario, thousands};
+use crate::server::Server;
+
+const VERIFY: &str = r#"{"key":"{slot}","action":"read","resource":"customers/42"}"#;
+const READ: &str = r#"{"query":"query Key($id: ID!) { key(id: $id) { id name status environment scopes { text } createdAt expiresAt } }","variables":{"id":"{slot}"}}"#;
+const CREATE: &str = r#"{"query":"mutation Create($input: CreateKeyInput!) { createKey(input: $input) { key { id } secret } }","variables":{"input":{"name":"Load {slot}","environment":"PRODUCTION","scopes":[{"action":"READ","resource":"customers/**"}]}}}"#;
+
+#[derive(Parser)]
+struct Options {
+    /// Keep-alive connections.
+    #[arg(long, env = "KEYLEDGER_BENCH_CONNECTIONS", default_value_t = 64)]
+    connections: usize,
+    /// Length of a round, after its warm-up.
+    #[arg(long, env = "KEYLEDGER_BENCH_SECONDS", default_value_t = 3.0)]
+    seconds: f64,
+    /// Rounds of each scenario; the table shows medians.
+    #[arg(long, env = "KEYLEDGER_BENCH_ROUNDS", default_value_t = 5)]
+    rounds: usize,
+    /// How many keys there are; one table for each number.
+    #[arg(long, env = "KEYLEDGER_BENCH_KEYS", value_delimiter = ',', default_values_t = [1_000, 1_000_000])]
+    keys: Vec<usize>,
+    /// Given by `cargo bench`.
+    #[arg(long, hide = true)]
+    bench: bool,
+    /// Be the server that does nothing.
+    #[arg(long, hide = true)]
+    empty_server: bool,
+}
+
+fn main() -> ExitCode {
+    let mut options = Options::parse();
+    if options.empty_server {
+        server::serve_nothing().expect("the empty server runs");
+        return ExitCode::SUCCESS;
+    }
+    if !options.bench {
+        options = Options { connections: 8, seconds: 0.2, rounds: 1, keys: vec![100], ..options };
+    }
+    let mut errors = 0;
+    for keys in &options.keys {
+        errors += measure(*keys, &options).expect("the servers stay reachable");
+    }
+    if errors == 0 {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("{errors} answers were wrong");
+    ExitCode::FAILURE
+}
+
+/// One table. Gives the number of wrong answers.
+fn measure(keys: usize, options: &Options) -> io::Result<u64> {
+    let duration = Duration::from_secs_f64(options.seconds);
+    let shape = Shape { connections: options.connections, warm_up: duration / 4, duration };
+    let data = Data::with_keys(keys);
+    let root = data.tenant.root_key.as_str();
+    let verify = || Request::post("/v1/verify", root, VERIFY, Slot::AnyOf(&data.secrets), r#""valid":true"#);
+
+    let rebuild = Server::keyledger(data.directory.path(), "relaxed");
+    let rebuilt_in = rebuild.started_in;
+    rebuild.stop();
+    let relaxed = Server::keyledger(data.directory.path(), "relaxed");
+    let started_in = relaxed.started_in;
+    let resident = relaxed.resident_bytes();
+
+    let empty = Server::empty(data.directory.path());
+    let mut nothing = Scenario { name: "empty handler, same request", server: &empty, request: verify() };
+    let mut report = Report::new();
+
+    let plain = Scenario {
+        name: "empty handler, GET",
+        server: &empty,
+        request: Request::get("/", r#""valid":true"#),
+    };
+    report.run(&mut nothing, &mut [plain], shape, options.rounds)?;
+
+    let verified = Scenario { name: "verify, relaxed", server: &relaxed, request: verify() };
+    report.run(&mut nothing, &mut [verified], shape, options.rounds)?;
+    let stopped_in = relaxed.stop();
+
+    let strict = Server::keyledger(data.directory.path(), "strict");
+    let read = Request::post("/graphql", root, READ, Slot::AnyOf(&data.ids), r#"{"data":{"key":{"id":"key_"#);
+    let create =
+        Request::post("/graphql", root, CREATE, Slot::Fresh(0), r#"{"data":{"createKey":{"key":{"id":"key_"#);
+    let mut durable = [
+        Scenario { name: "verify, strict", server: &strict, request: verify() },
+        Scenario { name: "GraphQL: read a key", server: &strict, request: read },
+        Scenario { name: "GraphQL: createKey", server: &strict, request: create },
+    ];
+    report.run(&mut nothing, &mut durable, shape, options.rounds)?;
+    strict.stop();
+
+    #[allow(clippy::cast_precision_loss)]
+    let title = format!(
+        "{} keys, {} connections, {} rounds of {} s",
+        thousands(keys as f64),
+        options.connections,
+        options.rounds,
+        options.seconds
+    );
+    report.print(&title);
+    println!("start, read model built from the log   {:.2} s", rebuilt_in.as_secs_f64());
+    println!("start, read model present              {:.2} s", started_in.as_secs_f64());
+    println!("stop after the load                    {:.2} s", stopped_in.as_secs_f64());
+    if let Some(resident) = resident {
+        println!("memory of the process after the start  {} MiB", resident >> 20);
+    }
+    println!(
+        "log {} MiB, read model {} MiB",
+        data.file_bytes("events") >> 20,
+        data.file_bytes("readmodel") >> 20
+    );
+    Ok(report.errors())
+}

@@ -1,0 +1,202 @@
+//! Data directories with many keys whose secrets are known here.
+//!
+//! `init` makes the organization; the keys are then appended to the log through the library, as events
+//! like those that `createKey` writes, with many appends in flight. A directory is made once, kept under
+//! `target/tmp` and copied for each run: it holds the log only, so that the first start of each run
+//! builds the read model.
+
+use std::collections::VecDeque;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use keyledger::secret::{DEFAULT_PREFIX, Secret, SecretHasher, parse_master_key};
+use keyledger::store::sqlite::{Options, SqliteStore};
+use keyledger::store::{AppendError, Appended, EventStore, Expected, NewEvent};
+use keyledger_schema::codec::Outcome;
+use keyledger_schema::event::KeyIssued;
+use keyledger_schema::{
+    Actor, Envelope, Environment, Event, EventId, KeyId, OrganizationId, SecretRecord, Source, Stream,
+    Timestamp, WorkspaceId,
+};
+use serde::{Deserialize, Serialize};
+use uuid::{Builder, Uuid};
+
+use crate::client::Column;
+use crate::server;
+
+/// 2026-11-01T00:00:00Z.
+const FIRST_MILLIS: u64 = 1_793_491_200_000;
+const IN_FLIGHT: usize = 16 * 1024;
+const ABOUT: &str = "about.json";
+
+/// What `init` printed.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Tenant {
+    organization_id: OrganizationId,
+    workspace_id: WorkspaceId,
+    pub(crate) root_key: String,
+}
+
+/// A data directory that is deleted when dropped, and what a client has to know of it.
+pub(crate) struct Data {
+    pub(crate) directory: tempfile::TempDir,
+    pub(crate) tenant: Tenant,
+    pub(crate) secrets: Column,
+    pub(crate) ids: Column,
+}
+
+impl Data {
+    /// A copy of the kept directory with so many keys, which is made if there is none.
+    pub(crate) fn with_keys(keys: usize) -> Self {
+        let kept = kept(keys);
+        if !kept.join(ABOUT).is_file() {
+            make(&kept, keys);
+        }
+        let about = fs::read(kept.join(ABOUT)).expect("it has just been looked at");
+        let directory = temporary();
+        for entry in fs::read_dir(&kept).expect("the kept directory can be listed") {
+            let from = entry.expect("its entries can be read").path();
+            fs::copy(&from, directory.path().join(from.file_name().unwrap_or_default()))
+                .expect("there is room");
+        }
+        let (mut secrets, mut ids) =
+            (Column::new(secret(0).expose().len()), Column::new(key_id(0).to_string().len()));
+        for number in 0..keys as u64 {
+            secrets.push(secret(number).expose());
+            ids.push(&key_id(number).to_string());
+        }
+        let tenant = serde_json::from_slice(&about).expect("it was written by this program");
+        Self { directory, tenant, secrets, ids }
+    }
+
+    /// Size of the files whose names start with this, in bytes.
+    pub(crate) fn file_bytes(&self, start: &str) -> u64 {
+        let entries = fs::read_dir(self.directory.path()).into_iter().flatten().flatten();
+        entries
+            .filter(|entry| entry.file_name().to_string_lossy().starts_with(start))
+            .filter_map(|entry| entry.metadata().ok())
+            .map(|metadata| metadata.len())
+            .sum()
+    }
+}
+
+fn temporary() -> tempfile::TempDir {
+    tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("the target directory can be written")
+}
+
+/// The name holds a fingerprint of the first event, so that a directory made by a program that wrote
+/// other events is not used again.
+fn kept(keys: usize) -> PathBuf {
+    let nobody = OrganizationId::from_uuid(Uuid::nil());
+    let sample = issued(0, secret_record(&secret(0), None), nobody, WorkspaceId::from_uuid(Uuid::nil()));
+    let print = blake3::hash(&sample.seal().expect("the event is small")).to_hex();
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("load-{keys}-keys-{}", &print[..8]))
+}
+
+fn make(kept: &Path, keys: usize) {
+    eprintln!("making a data directory with {keys} keys in {}", kept.display());
+    let _ = fs::remove_dir_all(kept);
+    let tenant: Tenant =
+        serde_json::from_value(server::init(kept)).expect("init prints ids and the root key");
+    let master = fs::read_to_string(kept.join("master.key")).expect("init makes a master key");
+    let hasher = parse_master_key(&master).expect("a master key is hexadecimal").secret_hasher();
+    let store = SqliteStore::open(kept, Options::default()).expect("the log opens");
+    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
+    runtime.block_on(async {
+        let mut waiting: VecDeque<BoxFuture<'static, Result<Appended, AppendError>>> =
+            VecDeque::with_capacity(IN_FLIGHT);
+        for number in 0..keys as u64 {
+            let record = secret_record(&secret(number), Some(&hasher));
+            let envelope = issued(number, record, tenant.organization_id, tenant.workspace_id);
+            let event = NewEvent {
+                id: envelope.id.uuid(),
+                event_type: envelope.event.type_name().into(),
+                bytes: envelope.seal().expect("the event is small").into(),
+            };
+            if waiting.len() == IN_FLIGHT
+                && let Some(first) = waiting.pop_front()
+            {
+                first.await.expect("the append is durable");
+            }
+            waiting.push_back(store.append(&envelope.stream.to_string(), Expected::NoStream, vec![event]));
+        }
+        for last in waiting {
+            last.await.expect("the append is durable");
+        }
+    });
+    drop(store);
+    for entry in fs::read_dir(kept).expect("the directory can be listed").flatten() {
+        // The read model of the organization alone would be brought up to date instead of built.
+        if entry.file_name().to_string_lossy().starts_with("readmodel") {
+            fs::remove_file(entry.path()).expect("the file is ours");
+        }
+    }
+    let about = serde_json::to_vec(&tenant).expect("ids and a text");
+    fs::write(kept.join(ABOUT), about).expect("the directory can be written");
+}
+
+fn bits(what: &str, number: u64) -> [u8; 32] {
+    *blake3::Hasher::new_derive_key(what).update(&number.to_le_bytes()).finalize().as_bytes()
+}
+
+fn secret(number: u64) -> Secret {
+    Secret::mint(DEFAULT_PREFIX, Environment::Production, &bits("keyledger load secret", number))
+}
+
+fn id(what: &str, number: u64) -> Uuid {
+    let bits = bits(what, number);
+    let random = bits.first_chunk().expect("32 bytes are more than 10");
+    Builder::from_unix_timestamp_millis(FIRST_MILLIS + number, random).into_uuid()
+}
+
+fn key_id(number: u64) -> KeyId {
+    KeyId::from_uuid(id("keyledger load key", number))
+}
+
+fn secret_record(secret: &Secret, hasher: Option<&SecretHasher>) -> SecretRecord {
+    let hash = hasher.map_or(keyledger_schema::SecretHash([0; 32]), |hasher| hasher.hash_minted(secret));
+    SecretRecord { version: 1, hash, hint: secret.hint().into() }
+}
+
+/// The event of a key with two scopes, a name and an address, as `createKey` would write it.
+fn issued(
+    number: u64,
+    secret: SecretRecord,
+    organization: OrganizationId,
+    workspace: WorkspaceId,
+) -> Envelope {
+    let key = key_id(number);
+    let at = Timestamp::default().plus(Duration::from_millis(FIRST_MILLIS + number));
+    let scopes = ["read:customers/**", "write:customers/42/invoices/*"];
+    Envelope {
+        id: EventId::from_uuid(id("keyledger load event", number)),
+        stream: Stream::Key(key),
+        revision: 0,
+        at,
+        organization: Some(organization),
+        workspace: Some(workspace),
+        actor: Actor::operator(),
+        source: Source::default(),
+        request: None,
+        cause: None,
+        outcome: Outcome::Success,
+        prev: None,
+        event: Event::KeyIssued(KeyIssued {
+            name: Box::<str>::from(format!("Customer {number:07}")).into(),
+            email: Box::<str>::from(format!("customer-{number:07}@keys.load")).into(),
+            environment: Environment::Production,
+            prefix: DEFAULT_PREFIX.into(),
+            secret,
+            scopes: scopes.iter().filter_map(|scope| scope.parse().ok()).collect(),
+            grants: Vec::new(),
+            allowed_cidrs: Vec::new().into(),
+            expires_at: None,
+            metadata: keyledger_schema::Metadata::default().into(),
+            cloned_from: None,
+            request_fingerprint: None,
+        }),
+    }
+}

@@ -1,0 +1,167 @@
+//! The application: opens what is in a data directory, ties the parts together, serves, stops.
+
+mod greeting;
+mod identity;
+mod node;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::rt::System;
+use actix_web::web::Data;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::Config;
+use crate::decisions::limits;
+use crate::edge::Edge;
+use crate::error;
+use crate::graphql::Api;
+use crate::http::{self, Kind, State};
+use crate::service::Service;
+use crate::store::sqlite::OpenError;
+
+pub use crate::service::founding::Founded;
+use node::Node;
+
+/// What a new data directory's organization is called unless told otherwise.
+pub const DEFAULT_ORGANIZATION: &str = "default";
+/// How often the passing of time is looked at.
+const TICK: Duration = Duration::from_secs(1);
+
+/// Why the application does not start, or stopped. For the operator's terminal: it may name files.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The data directory or the log in it.
+    #[error(transparent)]
+    Log(#[from] OpenError),
+    /// The read model.
+    #[error("the read model cannot be opened: {0}")]
+    ReadModel(#[from] crate::readmodel::OpenError),
+    /// The settings or the master key's file.
+    #[error(transparent)]
+    Config(#[from] crate::config::Error),
+    /// There is a log, and the master key that belongs to it is missing.
+    #[error(
+        "{directory} holds a log, but its master key is missing at {source_name}: without it no secret can be \
+         verified. Restore it from your backup, or name its place with --master-key-file or KEYLEDGER_MASTER_KEY"
+    )]
+    MasterKeyMissing {
+        /// The data directory.
+        directory: String,
+        /// Where the key was looked for.
+        source_name: String,
+    },
+    /// The master key is not the one that the log was made with.
+    #[error(
+        "the master key is not the one that the log in {directory} was made with: every secret would be \
+         refused. Use the right one, from your backup"
+    )]
+    MasterKeyWrong {
+        /// The data directory.
+        directory: String,
+    },
+    /// The operating system refuses.
+    #[error("{what}: {source}")]
+    System {
+        /// What was tried.
+        what: String,
+        /// What it says.
+        source: std::io::Error,
+    },
+    /// A command was refused.
+    #[error("{0}")]
+    Refused(#[from] error::Error),
+}
+
+fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
+    let what = what.into();
+    move |source| Error::System { what, source }
+}
+
+/// Creates an organization with a workspace and a root key, in a data directory that no server uses.
+pub fn init(config: &Config, organization: &str) -> Result<Founded, Error> {
+    let name = limits::name("organization", organization)?;
+    let node = Node::open(config, Edge::default())?;
+    let founded = System::new().block_on(node.service.found(name));
+    node.close();
+    Ok(founded?)
+}
+
+/// Serves until it is told to stop by SIGTERM or SIGINT.
+pub fn serve(config: &Config) -> Result<(), Error> {
+    let node = Node::open(config, Edge::default())?;
+    let result = System::new().block_on(run(config, &node));
+    node.close();
+    result
+}
+
+async fn run(config: &Config, node: &Node) -> Result<(), Error> {
+    let founded = if node.service.is_founded().await? {
+        None
+    } else {
+        Some(node.service.found(DEFAULT_ORGANIZATION.into()).await?)
+    };
+    let verifier = Arc::new(node.verifier(config.usage).await?);
+    let (store, read_model) = (Arc::clone(node.service.store()), Arc::clone(node.service.read_model()));
+    let state = Data::new(State {
+        verifier,
+        trusted_proxies: config.trusted_proxies.clone(),
+        not_ready: Arc::new(move || {
+            let log = store.stopped().map(|_| "log");
+            let tables = read_model.stopped().map(|_| "read model");
+            log.into_iter().chain(tables).collect()
+        }),
+    });
+    let api = Data::new(Api::new(Arc::clone(&node.service)));
+    let main = http::server::bind(Kind::Management, config.listen, &state, move |routes| {
+        http::graphql::configure(routes, &api);
+    })
+    .map_err(system(format!("cannot listen on {}; choose another address with --listen", config.listen)))?;
+    let url = greeting::url(main.addresses.first().copied().unwrap_or(config.listen));
+    let mut listeners = vec![main];
+    if let Some(address) = config.open_listen {
+        let open = http::server::bind(Kind::Open, address, &state, |_| {}).map_err(system(format!(
+            "cannot listen on {address}; choose another address with --open-listen"
+        )))?;
+        listeners.push(open);
+    }
+    let mut terminate = signal(SignalKind::terminate()).map_err(system("cannot listen for SIGTERM"))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(system("cannot listen for SIGINT"))?;
+    let timer = actix_web::rt::spawn(tick(Arc::clone(&node.service)));
+    greeting::print(&url, &config.data_dir, founded.as_ref());
+    let directory = state.verifier.directory();
+    tracing::info!(
+        %url,
+        keys = directory.len(),
+        directory_bytes = directory.bytes(),
+        usage = ?config.usage,
+        "serving"
+    );
+    let stop = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: requests that have begun are answered first");
+    };
+    let served = http::server::run(listeners, &state, stop).await;
+    timer.abort();
+    served.map_err(system("the server ended"))?;
+    node.service.node_stopped().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Records expiries and ends of overlaps as they come.
+async fn tick(service: Arc<Service>) {
+    let mut interval = tokio::time::interval(TICK);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        match service.record_passed_time().await {
+            Ok(0) => {}
+            Ok(events) => tracing::debug!(events, "recorded what time did"),
+            Err(error) => tracing::error!(%error, "what time did cannot be recorded; trying again"),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The parts of a node, opened and tied together.
+
+use std::sync::Arc;
+
+use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
+use keyledger_schema::NodeId;
+use keyledger_schema::event::UsageMode;
+
+use super::{Error, identity, system};
+use crate::config::Config;
+use crate::edge::Edge;
+use crate::readmodel::{Observer, Progress, ReadModel};
+use crate::secret::MasterKey;
+use crate::service::Service;
+use crate::store::EventStore;
+use crate::store::sqlite::{DataDirectory, Options, SqliteStore};
+use crate::tenants::Tenants;
+use crate::verify::Verifier;
+use crate::verify::directory::Directory;
+use crate::verify::recorder::Recorder;
+
+/// Keeps what is in memory up to date.
+struct Memory {
+    directory: Arc<Directory>,
+    tenants: Arc<Tenants>,
+}
+
+impl Observer for Memory {
+    fn key(&self, before: Option<&KeyState>, after: &KeyState) {
+        self.directory.apply(before, after);
+    }
+
+    fn organization(&self, state: &OrganizationState) {
+        self.tenants.organization_changed(state);
+    }
+
+    fn workspace(&self, state: &WorkspaceState) {
+        self.tenants.workspace_changed(state);
+    }
+
+    fn stopped(&self) {
+        self.directory.abandon();
+    }
+}
+
+/// A node with everything open. It serves nothing by itself.
+pub(super) struct Node {
+    pub(super) service: Arc<Service>,
+    directory: Arc<Directory>,
+    master: MasterKey,
+    edge: Edge,
+    id: NodeId,
+}
+
+impl Node {
+    /// Opens a data directory: takes it for this process, checks the log, brings the read model up to
+    /// date and fills the directory.
+    pub(super) fn open(config: &Config, edge: Edge) -> Result<Self, Error> {
+        let data_dir = DataDirectory::lock(&config.data_dir)?;
+        let log_exists = data_dir.has_log();
+        let master = identity::master_key(config, log_exists, &edge)?;
+        let store: Arc<dyn EventStore> = Arc::new(SqliteStore::open_in(data_dir, Options::default())?);
+        let id = identity::node_id(&config.data_dir, &edge)?;
+        let memory = Memory { directory: Arc::default(), tenants: Arc::default() };
+        let (directory, tenants) = (Arc::clone(&memory.directory), Arc::clone(&memory.tenants));
+        let read_model =
+            ReadModel::open(&config.data_dir, Arc::clone(&store), Arc::new(memory), Progress::detect())?;
+        for organization in tenants.organizations() {
+            let Some(known) = &organization.signing_key else { continue };
+            let derived = master.signing_key(organization.id, known.generation).verifying_key();
+            if derived.to_bytes() != known.public_key.0 {
+                return Err(Error::MasterKeyWrong { directory: config.data_dir.display().to_string() });
+            }
+        }
+        let service = Arc::new(Service::new(store, read_model, tenants, edge.clone(), master.clone(), id));
+        Ok(Self { service, directory, master, edge, id })
+    }
+
+    /// Starts recording, and with it verification.
+    pub(super) async fn verifier(&self, mode: UsageMode) -> Result<Verifier, Error> {
+        let recording = self.service.node_started(mode).await?;
+        let store = Arc::clone(self.service.store());
+        let (revision, prev) = recording.head.last.unzip();
+        let head = crate::verify::recorder::StreamHead { revision, prev };
+        let recorder = Recorder::start(store, self.edge.clone(), self.id, head, recording.next_seq, mode)
+            .map_err(system("cannot start the recorder"))?;
+        let directory = Arc::clone(&self.directory);
+        Ok(Verifier::new(self.master.secret_hasher(), directory, recorder, self.edge.clone()))
+    }
+
+    /// Stops the threads that follow the log.
+    pub(super) fn close(self) {
+        self.service.read_model().close();
+    }
+}

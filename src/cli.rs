@@ -1,0 +1,213 @@
+//! The command line: what can be typed, and which exit code follows.
+//!
+//! `init` and `serve` open a data directory; every other command is a client of a running server and
+//! talks GraphQL. `main` dispatches.
+//!
+//! Invariants: no secret is taken from an argument, because the arguments of a process are visible to
+//! every user of its machine. Text that came from a server passes [`output::clean`] before it reaches a
+//! terminal. Results go to standard output; errors, warnings and questions go to standard error.
+
+use std::ffi::OsString;
+use std::io::Write;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{CommonFlags, ServerFlags};
+
+pub mod account;
+pub mod client;
+pub mod confirm;
+pub mod failure;
+pub mod key;
+pub mod key_args;
+pub mod output;
+pub mod pages;
+pub mod queries;
+pub mod table;
+pub mod trail;
+pub mod value;
+
+pub use failure::{Exit, Failure};
+pub use output::Output;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done
+  1  refused or failed
+  2  wrong usage or settings; nothing was tried
+  3  the server could not be reached or cannot answer now; repeat later
+  4  the management key is missing, invalid or not allowed to do this
+  5  there is no such thing here
+  6  sent, but no answer came: the outcome is unknown
+
+Documentation: docs/command-line.md and docs/configuration.md";
+
+/// API keys whose database is their audit trail.
+#[derive(Parser, Debug)]
+#[command(name = "keyledger", version, after_help = EXIT_CODES)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Make an organization in a data directory and show its root key once
+    Init(InitArgs),
+    /// Run the server
+    Serve(ServeArgs),
+    /// Create, show, change and revoke keys, and read their trails
+    Key(key_args::KeyArgs),
+    /// List and create workspaces
+    Workspace(WorkspaceArgs),
+    /// Show which key is in use and what it may do
+    Whoami(WhoamiArgs),
+}
+
+/// Arguments of `init`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  keyledger init --data-dir ./keyledger-data
+  keyledger init --data-dir ./keyledger-data --organization \"Acme Ltd\" --json | jq -r .rootKey > root.key
+
+The server must not be running on the data directory. Repeated with another organization's name, it
+adds that organization as a second tenant.")]
+pub struct InitArgs {
+    /// Name of the organization [default: default]
+    #[arg(long, value_name = "NAME", value_parser = value::name)]
+    pub organization: Option<String>,
+    /// Print one JSON object: organizationId, workspaceId, rootKey
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub settings: CommonFlags,
+}
+
+/// Arguments of `serve`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  keyledger serve
+  keyledger serve --data-dir /var/lib/keyledger --listen 0.0.0.0:8080 --trusted-proxy 10.0.0.0/8
+  KEYLEDGER_MASTER_KEY=$(cat /run/secrets/master-key) keyledger serve --config /etc/keyledger.toml
+
+The first line on standard output is: listening on http://ADDRESS. On a new data directory the
+organization, the workspace and the root key follow; the root key is shown this once.
+SIGTERM and SIGINT stop the server after it has answered what it accepted.")]
+pub struct ServeArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub settings: ServerFlags,
+}
+
+/// How to reach the server, and how to print.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connection")]
+pub struct Connection {
+    /// Server to talk to; https unless it is on this machine
+    #[arg(long, value_name = "URL", env = "KEYLEDGER_URL", default_value = "http://127.0.0.1:8080")]
+    #[arg(global = true, hide_env_values = true)]
+    pub url: String,
+
+    /// File that holds the management key; - is standard input [default: KEYLEDGER_KEY]
+    ///
+    /// Without this flag the environment variable KEYLEDGER_KEY holds the key. There is no flag for the
+    /// key itself: the arguments of a process are visible to every user of its machine, and shells keep
+    /// them in their history.
+    #[arg(long, value_name = "FILE", global = true)]
+    pub key_file: Option<String>,
+
+    /// Send the management key over plain http to another machine
+    ///
+    /// Whoever is on the way can then read it. For private networks that are encrypted otherwise.
+    #[arg(long, env = "KEYLEDGER_INSECURE_HTTP", hide_env_values = true, global = true)]
+    pub insecure_http: bool,
+
+    /// Print the answer as JSON, and errors as JSON on standard error
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// Arguments of `workspace`.
+#[derive(Args, Debug)]
+pub struct WorkspaceArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: WorkspaceCommand,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub connection: Connection,
+}
+
+/// What to do with workspaces.
+#[derive(Subcommand, Debug)]
+pub enum WorkspaceCommand {
+    /// List the workspaces that you may see
+    #[command(after_help = "Example:\n  keyledger workspace list --limit 0")]
+    List {
+        /// Show at most so many; 0 is all
+        #[arg(long, value_name = "N", default_value_t = 50)]
+        limit: usize,
+    },
+    /// Create a workspace in your organization
+    #[command(after_help = "Example:\n  keyledger workspace create billing")]
+    Create {
+        /// Its name
+        #[arg(value_parser = value::name)]
+        name: String,
+    },
+}
+
+/// Arguments of `whoami`.
+#[derive(Args, Debug)]
+#[command(after_help = "Example:\n  KEYLEDGER_KEY=$(cat root.key) keyledger whoami")]
+pub struct WhoamiArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub connection: Connection,
+}
+
+/// Reads the arguments. Help and version are printed here; either way out carries the exit code.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Cli, Exit> {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    Cli::try_parse_from(&arguments).map_err(|error| {
+        if !error.use_stderr() {
+            return if error.print().is_ok() { Exit::Done } else { Exit::Failed };
+        }
+        // The parser failed, so whether JSON was asked for has to be read off the arguments.
+        let json = arguments.iter().take_while(|argument| *argument != "--").any(|it| it == "--json");
+        if json {
+            let text = error.to_string();
+            let message = text.strip_prefix("error: ").unwrap_or(&text);
+            let message = message.split("\n\nUsage:").next().unwrap_or(message);
+            let message = message.split("\n\nFor more information").next().unwrap_or(message).trim();
+            failure::report(&Failure::usage(message.to_owned()), true)
+        } else {
+            // Nothing is left to do when standard error is closed.
+            let _ = error.print();
+            Exit::Usage
+        }
+    })
+}
+
+/// Runs a client command and reports its failure.
+pub fn run(
+    connection: &Connection,
+    out: &mut dyn Write,
+    command: impl FnOnce(&client::Client, &mut Output<'_>) -> Result<(), Failure>,
+) -> Exit {
+    let result = client::Client::new(connection, std::env::var_os("KEYLEDGER_KEY"))
+        .and_then(|client| command(&client, &mut Output::new(out, connection.json)));
+    match result {
+        Ok(()) => Exit::Done,
+        Err(failure) => failure::report(&failure, connection.json),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,343 @@
+//! What can be typed behind `keyledger key`.
+
+use std::time::Duration;
+
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use keyledger_schema::{Environment, KeyId, Scope, WorkspaceId};
+
+use super::Connection;
+use super::value::{self, GrantArgument, Moment};
+
+/// Arguments of `key`.
+#[derive(Args, Debug)]
+pub struct KeyArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: KeyCommand,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub connection: Connection,
+}
+
+/// What to do with keys.
+#[derive(Subcommand, Debug)]
+pub enum KeyCommand {
+    /// Create a key and show its secret once
+    Create(Box<CreateArgs>),
+    /// List keys; active ones unless --status says otherwise
+    List(Box<ListArgs>),
+    /// Show everything about a key except its secret, which nobody can show again
+    #[command(after_help = "Example:\n  keyledger key show key_01h455vb4pex5vsknk084sn02q")]
+    Show {
+        /// Id of the key
+        #[arg(value_name = "KEY_ID")]
+        id: KeyId,
+    },
+    /// Give a key a new secret and show it once
+    Rotate(RotateArgs),
+    /// Stop a key for now; enable starts it again
+    #[command(
+        after_help = "Example:\n  keyledger key disable key_01h455vb4pex5vsknk084sn02q --comment \"holiday\""
+    )]
+    Disable(CommentArgs),
+    /// Start a disabled key again
+    #[command(after_help = "Example:\n  keyledger key enable key_01h455vb4pex5vsknk084sn02q")]
+    Enable(CommentArgs),
+    /// Cut a key off for ever; its trail stays
+    Revoke(RevokeArgs),
+    /// Remove a key from lists and make it unusable; its trail stays
+    Delete(DeleteArgs),
+    /// Create a key with the settings and the expiry of another, and show its secret once
+    Clone(CloneArgs),
+    /// Change a key's name, scopes, addresses or metadata, at once and with the same secret
+    Update(UpdateArgs),
+    /// Record that the secret was stored where it belongs
+    #[command(after_help = "Example:\n  keyledger key acknowledge key_01h455vb4pex5vsknk084sn02q")]
+    Acknowledge {
+        /// Id of the key
+        #[arg(value_name = "KEY_ID")]
+        id: KeyId,
+    },
+    /// Show what was done to a key: when, by whom, from where, with which outcome
+    Trail(TrailArgs),
+}
+
+fn environment(text: &str) -> Result<Environment, keyledger_schema::environment::Error> {
+    text.parse()
+}
+
+/// Arguments of `key create`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  keyledger key create billing --environment production --scope 'read:customers/**' --expires 90d
+  keyledger key create gateway --environment production \\
+      --grant verifier@workspace:ws_01h455vb4pex5vsknk084sn02q --cidr 10.0.0.0/8
+  keyledger key create ci --environment staging --scope '*:*' --idempotency-key ci-2026 --json | jq -r .createKey.secret
+
+The secret is shown this once. Store it, then record that with: keyledger key acknowledge KEY_ID")]
+pub struct CreateArgs {
+    /// Name of the key
+    #[arg(value_parser = value::name)]
+    pub name: String,
+    /// Where the key may be used: production, staging or development; cannot be changed later
+    #[arg(long, short, value_name = "ENVIRONMENT", value_parser = environment)]
+    pub environment: Environment,
+    /// Workspace of the key; may be left out when the organization has one only
+    #[arg(long, short, value_name = "WS_ID")]
+    pub workspace: Option<WorkspaceId>,
+    /// What the holder may do in your API: ACTION:RESOURCE; may be repeated
+    ///
+    /// The action is read, write, admin or *, and none implies another. The resource is segments with / in
+    /// between; * is one segment, ** at the end is any depth, * alone is everything.
+    #[arg(long = "scope", short, value_name = "SCOPE")]
+    pub scopes: Vec<Scope>,
+    /// What the holder may do in Keyledger itself: ROLE@PLACE; may be repeated
+    ///
+    /// Roles: organization-administrator, workspace-owner, workspace-manager, auditor, viewer, verifier.
+    /// Places: organization (your own), organization:org_…, workspace:ws_…. Never more than you hold.
+    #[arg(long = "grant", short, value_name = "GRANT")]
+    pub grants: Vec<GrantArgument>,
+    /// Address or network that the key may be used from; may be repeated [default: everywhere]
+    ///
+    /// IPv4 and IPv6 are independent: with IPv4 networks only, no IPv6 address is allowed.
+    #[arg(long = "cidr", value_name = "CIDR", value_parser = value::cidr)]
+    pub cidrs: Vec<String>,
+    /// When the key stops: 12h, 90d, 52w from now, or a moment (RFC 3339) [default: never]
+    ///
+    /// Cannot be changed later.
+    #[arg(long, value_name = "WHEN")]
+    pub expires: Option<Moment>,
+    /// Your own JSON object, at most 4 KiB; @FILE reads a file, @- standard input
+    #[arg(long, value_name = "JSON")]
+    pub metadata: Option<String>,
+    /// What the secret starts with: 1 to 16 of a-z and 0-9, a letter first [default: kl]
+    #[arg(long, value_name = "PREFIX", value_parser = value::prefix)]
+    pub prefix: Option<String>,
+    /// Makes the command safe to repeat: the same word creates one key only
+    ///
+    /// The first answer shows the secret; a repeat answers the same key without it.
+    #[arg(long, value_name = "WORD")]
+    pub idempotency_key: Option<String>,
+}
+
+/// A status to filter by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[allow(missing_docs, reason = "clap would show it as help")]
+pub enum StatusArgument {
+    Active,
+    Inactive,
+    Expired,
+    Revoked,
+    Deleted,
+    All,
+}
+
+/// A field to sort by.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[allow(missing_docs, reason = "clap would show it as help")]
+pub enum SortArgument {
+    Created,
+    Name,
+    Expires,
+}
+
+/// Arguments of `key list`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  keyledger key list
+  keyledger key list --status all --limit 0 --json
+  keyledger key list --environment production --unused-since 90d
+  keyledger key list --expires-before 14d --sort expires")]
+pub struct ListArgs {
+    /// Only keys of this workspace
+    #[arg(long, short, value_name = "WS_ID")]
+    pub workspace: Option<WorkspaceId>,
+    /// Only keys with this status; may be repeated [default: active]
+    #[arg(long = "status", value_name = "STATUS", hide_default_value = true)]
+    pub statuses: Vec<StatusArgument>,
+    /// Only keys of this environment: production, staging or development
+    #[arg(long, short, value_name = "ENVIRONMENT", value_parser = environment)]
+    pub environment: Option<Environment>,
+    /// Only keys whose name, id or shown start of the secret matches
+    #[arg(long, value_name = "TEXT")]
+    pub search: Option<String>,
+    /// Only keys whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    pub name_contains: Option<String>,
+    /// Only keys that this key created
+    #[arg(long, value_name = "KEY_ID")]
+    pub created_by: Option<KeyId>,
+    /// Only keys that expire before: 14d from now, or a moment (RFC 3339)
+    #[arg(long, value_name = "WHEN")]
+    pub expires_before: Option<Moment>,
+    /// Only keys not used since: 90d ago, or a moment (RFC 3339)
+    #[arg(long, value_name = "WHEN")]
+    pub unused_since: Option<Moment>,
+    /// Only keys whose secret nobody has acknowledged
+    #[arg(long)]
+    pub unacknowledged: bool,
+    /// Order of the list: newest first, by name, or what expires first
+    #[arg(long, value_name = "FIELD", default_value = "created")]
+    pub sort: SortArgument,
+    /// The other way round
+    #[arg(long)]
+    pub reverse: bool,
+    /// Show at most so many; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+}
+
+/// Arguments of `key rotate`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  keyledger key rotate key_01h455vb4pex5vsknk084sn02q --overlap 24h
+  keyledger key rotate key_01h455vb4pex5vsknk084sn02q --yes --json | jq -r .rotateKey.secret
+
+Without an overlap the old secret stops at once, and a confirmation is asked for.")]
+pub struct RotateArgs {
+    /// Id of the key
+    #[arg(value_name = "KEY_ID")]
+    pub id: KeyId,
+    /// How long the old secret stays valid beside the new one: 30m, 24h, 7d
+    #[arg(long, value_name = "TIME", default_value = "0", value_parser = value::duration)]
+    pub overlap: Duration,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Arguments of commands that take a comment.
+#[derive(Args, Debug)]
+pub struct CommentArgs {
+    /// Id of the key
+    #[arg(value_name = "KEY_ID")]
+    pub id: KeyId,
+    /// Why, for the trail
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+}
+
+/// Why a key is revoked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum ReasonArgument {
+    /// Somebody else has, or may have, the secret
+    Compromised,
+    /// Another key took its place
+    Superseded,
+    /// Nobody uses it
+    Unused,
+    /// A rule demands it
+    Policy,
+    /// See --comment
+    Other,
+}
+
+/// Arguments of `key revoke`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  keyledger key revoke key_01h455vb4pex5vsknk084sn02q --reason compromised --comment \"found in a public repository\"
+  keyledger key revoke key_01h455vb4pex5vsknk084sn02q --reason superseded --yes")]
+pub struct RevokeArgs {
+    /// Id of the key
+    #[arg(value_name = "KEY_ID")]
+    pub id: KeyId,
+    /// Why
+    #[arg(long, value_name = "REASON")]
+    pub reason: ReasonArgument,
+    /// More about why, for the trail
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Arguments of `key delete`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  keyledger key delete key_01h455vb4pex5vsknk084sn02q --comment \"made by mistake\""
+)]
+pub struct DeleteArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub key: CommentArgs,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Arguments of `key clone`.
+#[derive(Args, Debug)]
+#[command(
+    after_help = "Example:\n  keyledger key clone key_01h455vb4pex5vsknk084sn02q --name \"billing, second region\""
+)]
+pub struct CloneArgs {
+    /// Id of the key
+    #[arg(value_name = "KEY_ID")]
+    pub id: KeyId,
+    /// Name of the new key [default: that of the first]
+    #[arg(long, value_parser = value::name)]
+    pub name: Option<String>,
+    /// Makes the command safe to repeat: the same word creates one key only
+    #[arg(long, value_name = "WORD")]
+    pub idempotency_key: Option<String>,
+}
+
+/// Arguments of `key update`.
+#[derive(Args, Debug)]
+#[command(group = ArgGroup::new("change").required(true).multiple(true))]
+#[command(after_help = "\
+Examples:
+  keyledger key update key_01h455vb4pex5vsknk084sn02q --name \"billing export\"
+  keyledger key update key_01h455vb4pex5vsknk084sn02q --scope 'read:invoices/**' --scope 'read:customers/*'
+  keyledger key update key_01h455vb4pex5vsknk084sn02q --no-cidrs
+
+Lists are replaced, not added to. Name everything that shall hold afterwards.")]
+pub struct UpdateArgs {
+    /// Id of the key
+    #[arg(value_name = "KEY_ID")]
+    pub id: KeyId,
+    /// New name
+    #[arg(long, group = "change", value_parser = value::name)]
+    pub name: Option<String>,
+    /// New scopes in place of all old ones; may be repeated
+    #[arg(long = "scope", short, value_name = "SCOPE", group = "change")]
+    pub scopes: Vec<Scope>,
+    /// Take every scope away
+    #[arg(long, group = "change", conflicts_with = "scopes")]
+    pub no_scopes: bool,
+    /// New addresses or networks in place of all old ones; may be repeated
+    #[arg(long = "cidr", value_name = "CIDR", group = "change", value_parser = value::cidr)]
+    pub cidrs: Vec<String>,
+    /// Allow every address
+    #[arg(long, group = "change", conflicts_with = "cidrs")]
+    pub no_cidrs: bool,
+    /// New metadata in place of the old: a JSON object, @FILE, or @- for standard input
+    #[arg(long, value_name = "JSON", group = "change")]
+    pub metadata: Option<String>,
+}
+
+/// Arguments of `key trail`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  keyledger key trail key_01h455vb4pex5vsknk084sn02q
+  keyledger key trail key_01h455vb4pex5vsknk084sn02q --newest-first --limit 5
+  keyledger key trail key_01h455vb4pex5vsknk084sn02q --limit 0 --json > trail.json
+
+--json holds every event whole, with its stored bytes and its hashes.")]
+pub struct TrailArgs {
+    /// Id of the key
+    #[arg(value_name = "KEY_ID")]
+    pub id: KeyId,
+    /// Newest event first
+    #[arg(long)]
+    pub newest_first: bool,
+    /// Show at most so many; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+}

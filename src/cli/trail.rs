@@ -1,0 +1,109 @@
+//! `keyledger key trail`: what was done to a key.
+
+use serde_json::{Value, json};
+
+use super::client::Client;
+use super::key_args::TrailArgs;
+use super::output::clean;
+use super::table::{list, moment, table, text, word};
+use super::{Failure, Output, pages, queries};
+
+/// Shows a trail.
+pub fn show(args: &TrailArgs, client: &Client, out: &mut Output<'_>) -> Result<(), Failure> {
+    let direction = if args.newest_first { "DESC" } else { "ASC" };
+    let variables = json!({ "id": args.id, "direction": direction });
+    let data =
+        pages::collect(|page| client.call(queries::TRAIL, page), variables, "/key/events", args.limit)?;
+    if out.is_json() {
+        return out.json(&data);
+    }
+    let key = &data["key"];
+    let title = format!("{} \"{}\"", args.id, text(&key["name"]).unwrap_or_default());
+    out.line(clean(&title))?;
+    out.line("")?;
+    let events = key["events"]["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+    let headers = ["TIME", "EVENT", "ACTOR", "SOURCE", "OUTCOME", "DETAILS"];
+    out.line(table(&headers, events.iter().map(row).collect(), &[0, 1]))?;
+    if key["events"]["pageInfo"]["hasNextPage"] == json!(true) {
+        out.note(format_args!("{} events shown, there are more; --limit 0 shows all", events.len()));
+    }
+    Ok(())
+}
+
+fn row(event: &Value) -> Vec<Vec<String>> {
+    let actor = &event["actor"];
+    let who = text(&actor["email"]).or_else(|| text(&actor["id"])).unwrap_or_else(|| word(&actor["kind"]));
+    let role = actor["role"].as_str().map(|_| word(&actor["role"]));
+    let source = &event["source"];
+    let from: Vec<_> = [text(&source["ip"]), text(&source["userAgent"])].into_iter().flatten().collect();
+    vec![
+        vec![moment(&event["at"])],
+        text(&event["type"]).into_iter().collect(),
+        std::iter::once(who).chain(role).collect(),
+        if from.is_empty() { vec!["-".into()] } else { from },
+        vec![word(&event["outcome"])],
+        details(event),
+    ]
+}
+
+/// What changed, what was refused, and the words that the actor gave.
+fn details(event: &Value) -> Vec<String> {
+    let side = |value: &Value| text(value).unwrap_or_else(|| "none".into());
+    let mut lines = list(&event["changes"], |change| {
+        let field = text(&change["field"]).unwrap_or_default();
+        Some(format!("{field}: {} → {}", side(&change["before"]), side(&change["after"])))
+    });
+    let data = &event["data"];
+    if event["type"] == "command.refused" {
+        lines.push(format!("{}: {}", side(&data["command"]), side(&data["code"])));
+    }
+    if let Some(comment) = data["comment"].as_str() {
+        lines.push(format!("comment: {comment}"));
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_row_tells_time_event_actor_source_outcome_and_details() {
+        let event = json!({
+            "at": "2026-11-21T09:14:14.252913Z", "type": "key.updated", "outcome": "SUCCESS",
+            "actor": { "kind": "KEY", "id": "key_1", "email": "ops@keys.acme", "role": "WORKSPACE_OWNER" },
+            "source": { "ip": "203.0.113.7", "userAgent": "curl/8" },
+            "changes": [
+                { "field": "name", "before": "a", "after": "b" },
+                { "field": "scopes", "before": null, "after": ["read:x"] },
+            ],
+        });
+        let expected: Vec<Vec<&str>> = vec![
+            vec!["2026-11-21 09:14:14Z"],
+            vec!["key.updated"],
+            vec!["ops@keys.acme", "workspace-owner"],
+            vec!["203.0.113.7", "curl/8"],
+            vec!["success"],
+            vec!["name: a → b", "scopes: none → [\"read:x\"]"],
+        ];
+        assert_eq!(row(&event), expected);
+    }
+
+    #[test]
+    fn refusals_and_comments_are_told() {
+        let refused = json!({ "type": "command.refused", "changes": [],
+            "data": { "command": "cloneKey", "code": "INVALID_INPUT" } });
+        assert_eq!(details(&refused), ["cloneKey: INVALID_INPUT"]);
+        let disabled = json!({ "type": "key.disabled", "data": { "comment": "holiday" },
+            "changes": [{ "field": "status", "before": "ACTIVE", "after": "INACTIVE" }] });
+        assert_eq!(details(&disabled), ["status: ACTIVE → INACTIVE", "comment: holiday"]);
+    }
+
+    #[test]
+    fn an_event_of_the_system_has_a_row_too() {
+        let event =
+            json!({ "at": "2026-11-21T09:14:14Z", "type": "key.expired", "actor": { "kind": "SYSTEM" } });
+        let row = row(&event);
+        assert_eq!((row[2].clone(), row[3].clone()), (vec!["system".to_owned()], vec!["-".to_owned()]));
+    }
+}

@@ -1,0 +1,88 @@
+//! Bounds of what a caller may ask for. Every message names the field, the bound and the remedy.
+
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+
+/// The longest name of anything, in characters.
+pub const MAX_NAME_CHARS: usize = 128;
+/// The longest comment, in characters.
+pub const MAX_COMMENT_CHARS: usize = 500;
+/// The most scopes of a key.
+pub const MAX_SCOPES: usize = 64;
+/// The most grants of a key.
+pub const MAX_GRANTS: usize = 16;
+/// The most allowed networks of a key.
+pub const MAX_NETWORKS: usize = 64;
+/// The longest idempotency key, in bytes.
+pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// The longest overlap of a rotation: 30 days.
+pub const MAX_OVERLAP: Duration = Duration::from_hours(30 * 24);
+
+/// A name: some visible text, no control characters, no space at its ends.
+pub fn name(field: &'static str, text: &str) -> Result<Box<str>> {
+    let text = text.trim();
+    let length = text.chars().count();
+    if length == 0 || length > MAX_NAME_CHARS {
+        let message = format!("a name has 1 to {MAX_NAME_CHARS} characters, this one has {length}");
+        return Err(Error::invalid(field, message));
+    }
+    no_control_characters(field, text, false)?;
+    Ok(text.into())
+}
+
+/// A comment; none when it is empty.
+pub fn comment(field: &'static str, text: Option<&str>) -> Result<Option<Box<str>>> {
+    let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
+    let length = text.chars().count();
+    if length > MAX_COMMENT_CHARS {
+        let message = format!("a comment has at most {MAX_COMMENT_CHARS} characters, this one has {length}");
+        return Err(Error::invalid(field, message));
+    }
+    no_control_characters(field, text, true)?;
+    Ok(Some(text.into()))
+}
+
+fn no_control_characters(field: &'static str, text: &str, lines: bool) -> Result<()> {
+    // Overrides of the writing direction make a text read as another one (Unicode TR 36 §2.7).
+    let deceives =
+        |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    if text.chars().any(|c| (c.is_control() && !(lines && matches!(c, '\n' | '\t'))) || deceives(c)) {
+        return Err(Error::invalid(
+            field,
+            "control characters and direction marks are not allowed; remove them",
+        ));
+    }
+    Ok(())
+}
+
+/// At most so many items.
+pub fn at_most(field: &'static str, what: &str, count: usize, limit: usize) -> Result<()> {
+    if count > limit {
+        return Err(Error::invalid(field, format!("at most {limit} {what} are allowed, these are {count}")));
+    }
+    Ok(())
+}
+
+/// An idempotency key: visible ASCII.
+pub fn idempotency_key(field: &'static str, text: &str) -> Result<()> {
+    let fits = (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&text.len());
+    if !fits || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let message = format!(
+            "an idempotency key has 1 to {MAX_IDEMPOTENCY_KEY_BYTES} visible ASCII characters; a UUID is a good one"
+        );
+        return Err(Error::invalid(field, message));
+    }
+    Ok(())
+}
+
+/// The overlap of a rotation, in seconds.
+pub fn overlap(field: &'static str, seconds: i64) -> Result<Duration> {
+    match u64::try_from(seconds).map(Duration::from_secs) {
+        Ok(overlap) if overlap <= MAX_OVERLAP => Ok(overlap),
+        _ => Err(Error::invalid(
+            field,
+            format!("an overlap is 0 to {} seconds (30 days), not {seconds}", MAX_OVERLAP.as_secs()),
+        )),
+    }
+}

@@ -1,0 +1,81 @@
+//! The GraphQL API: thin resolvers over `service` and `readmodel`.
+//!
+//! Architecture invariant: nothing is decided here. Resolvers parse input into the types of the domain,
+//! ask whether the caller may, and shape the answer. Every root field runs inside
+//! [`Service::recorded`], so that a refusal is in the trail before it is answered.
+
+#![allow(clippy::unused_async, reason = "the library calls every resolver as a future")]
+
+mod answer;
+mod connection;
+mod event;
+mod input;
+mod key;
+mod mutation;
+mod node;
+mod query;
+mod scalar;
+mod tenant;
+
+use std::sync::Arc;
+
+use async_graphql::{EmptySubscription, Request, Response, Schema, ServerError};
+
+use crate::caller::Caller;
+use crate::error::Code;
+use crate::service::Service;
+
+/// The deepest nesting of a query.
+pub const MAX_DEPTH: usize = 12;
+/// The most that a query may cost: one for each field, and a list's fields once for each item asked for.
+pub const MAX_COMPLEXITY: usize = 20_000;
+/// What each mutation costs on top of its fields: at most 20 in one request.
+const MUTATION_COST: usize = 1_000;
+
+type Executable = Schema<query::Query, mutation::Mutation, EmptySubscription>;
+
+/// The API, ready to execute requests. Cheap to clone.
+#[derive(Clone)]
+pub struct Api(Executable);
+
+impl Api {
+    /// The API over a service.
+    pub fn new(service: Arc<Service>) -> Self {
+        Self(builder().data(service).finish())
+    }
+
+    /// Executes a request of an authenticated caller.
+    pub async fn execute(&self, request: Request, caller: Caller) -> Response {
+        let mut response = self.0.execute(request.data(caller)).await;
+        for error in &mut response.errors {
+            code_if_missing(error);
+        }
+        response
+    }
+}
+
+fn builder() -> async_graphql::SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {
+    Schema::build(query::Query, mutation::Mutation, EmptySubscription)
+        .limit_depth(MAX_DEPTH)
+        .limit_complexity(MAX_COMPLEXITY)
+        .disable_suggestions()
+        .register_output_type::<node::Node>()
+}
+
+/// The schema in the schema definition language, as `schema/api.graphql` holds it.
+pub fn sdl() -> String {
+    let mut text = builder().finish().sdl();
+    while text.ends_with('\n') {
+        text.pop();
+    }
+    text.push('\n');
+    text
+}
+
+/// Errors of the language itself, such as an unknown field, come without a code: they are about input.
+fn code_if_missing(error: &mut ServerError) {
+    let extensions = error.extensions.get_or_insert_default();
+    if extensions.get("code").is_none() {
+        extensions.set("code", Code::InvalidInput.as_str());
+    }
+}

@@ -1,0 +1,300 @@
+//! Input objects, and how they become checked values of the domain. Errors name the field.
+
+use async_graphql::{ID, InputObject, Json};
+use ipnet::IpNet;
+use keyledger_schema as domain;
+use keyledger_schema::{GrantTarget, KeyId, Metadata, Personal, WorkspaceId};
+
+use super::scalar::{
+    DateTime, Environment, GrantRole, KeyOrderField, KeyStatus, OrderDirection, RevocationReason, ScopeAction,
+};
+use crate::decisions::key::{Update, canonical_networks, canonical_scopes};
+use crate::decisions::limits;
+use crate::error::{Error, Result};
+use crate::secret;
+use crate::service::NewKey;
+
+/// An action and a resource filter.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct ScopeInput {
+    /// Which actions.
+    action: ScopeAction,
+    /// Segments separated by `/`; `*` is one segment, `**` at the end any depth; empty or `*` alone is
+    /// everything.
+    resource: String,
+}
+
+/// A grant on an organization or on a workspace: name exactly one.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct GrantInput {
+    /// Which rights.
+    role: GrantRole,
+    /// On the whole organization.
+    organization_id: Option<ID>,
+    /// On one workspace.
+    workspace_id: Option<ID>,
+}
+
+/// A new key.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct CreateKeyInput {
+    /// Where; may be left out when the organization has one workspace only.
+    workspace_id: Option<ID>,
+    /// 1 to 128 characters.
+    name: String,
+    /// Fixed for good.
+    environment: Environment,
+    /// What its holder may do in your API; at most 64.
+    #[graphql(default)]
+    scopes: Vec<ScopeInput>,
+    /// What it may do in Keyledger itself; at most 16, none of them wider than your own.
+    #[graphql(default)]
+    grants: Vec<GrantInput>,
+    /// From this moment on it is expired. Fixed for good.
+    expires_at: Option<DateTime>,
+    /// Addresses it may be used from, such as `203.0.113.0/24`; everywhere when empty; at most 64. Rules
+    /// for IPv4 and IPv6 are independent.
+    #[graphql(default)]
+    allowed_cidrs: Vec<String>,
+    /// A JSON object of your own, at most 4 KiB.
+    metadata: Option<Json<serde_json::Value>>,
+    /// The start of its secrets: 1 to 16 of a-z and 0-9, a letter first. `kl` when left out.
+    prefix: Option<String>,
+    /// Makes a repetition of this request answer the same key, without its secret: 1 to 255 visible ASCII
+    /// characters, unique in the workspace.
+    idempotency_key: Option<String>,
+}
+
+/// New values; what is left out stays.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct UpdateKeyInput {
+    pub(super) id: ID,
+    /// 1 to 128 characters.
+    name: Option<String>,
+    /// All scopes that it has from now on.
+    scopes: Option<Vec<ScopeInput>>,
+    /// All networks that it may be used from from now on.
+    allowed_cidrs: Option<Vec<String>>,
+    /// The whole new metadata.
+    metadata: Option<Json<serde_json::Value>>,
+}
+
+macro_rules! with_comment {
+    ($($(#[$doc:meta])* $name:ident;)+) => {$(
+        $(#[$doc])*
+        #[derive(InputObject, Clone, Debug)]
+        pub(crate) struct $name {
+            pub(super) id: ID,
+            /// For the trail; at most 500 characters.
+            pub(super) comment: Option<String>,
+        }
+    )+};
+}
+
+with_comment! {
+    /// Switches a key off.
+    DisableKeyInput;
+    /// Switches a key on.
+    EnableKeyInput;
+    /// Takes a key from lists.
+    DeleteKeyInput;
+}
+
+/// The current secret was copied.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct AcknowledgeKeySecretInput {
+    pub(super) id: ID,
+}
+
+/// A new secret for a key.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct RotateKeyInput {
+    pub(super) id: ID,
+    /// How long the old secret stays valid beside the new one: 0 to 2592000. It stops at once when left
+    /// out.
+    #[graphql(default)]
+    pub(super) overlap_seconds: i64,
+}
+
+/// The end of a key.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct RevokeKeyInput {
+    pub(super) id: ID,
+    /// Why.
+    pub(super) reason: RevocationReason,
+    /// For the trail; at most 500 characters; required with the reason OTHER.
+    pub(super) comment: Option<String>,
+}
+
+/// A new key like another one.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct CloneKeyInput {
+    /// The key to take the settings and the expiry date from.
+    pub(super) id: ID,
+    /// The same name when left out.
+    pub(super) name: Option<String>,
+    /// See `createKey`.
+    pub(super) idempotency_key: Option<String>,
+}
+
+/// A new workspace.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct CreateWorkspaceInput {
+    /// 1 to 128 characters.
+    pub(super) name: String,
+}
+
+/// Which keys. Conditions add up.
+#[derive(InputObject, Clone, Debug, Default)]
+pub(crate) struct KeyFilter {
+    /// In this workspace.
+    pub(super) workspace_id: Option<ID>,
+    /// With one of these statuses; active ones when left out.
+    pub(super) statuses: Option<Vec<KeyStatus>>,
+    /// Of this environment.
+    pub(super) environment: Option<Environment>,
+    /// A part of the name or of the address, a whole id, or the start of a secret as it is shown.
+    pub(super) search: Option<String>,
+    /// A part of the name.
+    pub(super) name_contains: Option<String>,
+    /// Created by this key.
+    pub(super) created_by: Option<ID>,
+    /// Expiring before this moment.
+    pub(super) expires_before: Option<DateTime>,
+    /// Not used since this moment, or never.
+    pub(super) unused_since: Option<DateTime>,
+    /// Whether the current secret was acknowledged.
+    pub(super) secret_acknowledged: Option<bool>,
+}
+
+/// In which order.
+#[derive(InputObject, Clone, Copy, Debug)]
+pub(crate) struct KeyOrder {
+    /// By what.
+    pub(super) field: KeyOrderField,
+    /// From which end.
+    #[graphql(default)]
+    pub(super) direction: OrderDirection,
+}
+
+/// Which events. Conditions add up.
+#[derive(InputObject, Clone, Debug, Default)]
+pub(crate) struct EventFilter {
+    /// Of this key, and refusals of what was asked of it.
+    pub(super) key_id: Option<ID>,
+    /// Of one of these types, such as `key.revoked`.
+    pub(super) types: Option<Vec<String>>,
+    /// By this key or node.
+    pub(super) actor_id: Option<ID>,
+    /// At this moment or later.
+    pub(super) from: Option<DateTime>,
+    /// Before this moment.
+    pub(super) to: Option<DateTime>,
+}
+
+/// An id of the expected type.
+pub(super) fn id<T: std::str::FromStr<Err = domain::id::Error>>(
+    field: &'static str,
+    text: &str,
+) -> Result<T> {
+    text.parse().map_err(|error: domain::id::Error| Error::invalid(field, error.to_string()))
+}
+
+fn scopes(scopes: Vec<ScopeInput>) -> Result<Vec<domain::Scope>> {
+    limits::at_most("input.scopes", "scopes", scopes.len(), limits::MAX_SCOPES)?;
+    let parsed = scopes.into_iter().enumerate().map(|(i, scope)| {
+        let resource = scope.resource.parse().map_err(|e: domain::scope::Error| {
+            Error::invalid(format!("input.scopes[{i}].resource"), e.to_string())
+        })?;
+        Ok(domain::Scope { action: scope.action.into(), resource })
+    });
+    parsed.collect::<Result<_>>().map(canonical_scopes)
+}
+
+fn networks(texts: &[String]) -> Result<Vec<IpNet>> {
+    limits::at_most("input.allowedCidrs", "networks", texts.len(), limits::MAX_NETWORKS)?;
+    let parsed = texts.iter().enumerate().map(|(i, text)| {
+        let network = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
+        network.map_err(|_| {
+            let message =
+                "a network is an address and a prefix length, such as 203.0.113.0/24 or 2001:db8::/32";
+            Error::invalid(format!("input.allowedCidrs[{i}]"), message)
+        })
+    });
+    parsed.collect::<Result<Vec<_>>>().map(canonical_networks)
+}
+
+fn metadata(value: serde_json::Value) -> Result<Metadata> {
+    Metadata::from_value(value).map_err(|error| Error::invalid("input.metadata", error.to_string()))
+}
+
+fn grants(grants: &[GrantInput]) -> Result<Vec<domain::Grant>> {
+    limits::at_most("input.grants", "grants", grants.len(), limits::MAX_GRANTS)?;
+    grants
+        .iter()
+        .map(|grant| {
+            let on = match (&grant.organization_id, &grant.workspace_id) {
+                (Some(organization), None) => {
+                    GrantTarget::Organization(id("input.grants.organizationId", organization)?)
+                }
+                (None, Some(workspace)) => GrantTarget::Workspace(id("input.grants.workspaceId", workspace)?),
+                _ => {
+                    let message = "a grant is on one thing: give either organizationId or workspaceId";
+                    return Err(Error::invalid("input.grants", message));
+                }
+            };
+            Ok(domain::Grant { role: grant.role.into(), on })
+        })
+        .collect()
+}
+
+/// An idempotency key that may be left out.
+pub(super) fn idempotency_key(text: Option<String>) -> Result<Option<Box<str>>> {
+    text.map(|text| {
+        limits::idempotency_key("input.idempotencyKey", &text)?;
+        Ok(text.into())
+    })
+    .transpose()
+}
+
+/// A comment that may be left out.
+pub(super) fn comment(text: Option<&str>) -> Result<Option<Personal<Box<str>>>> {
+    Ok(limits::comment("input.comment", text)?.map(Personal))
+}
+
+impl CreateKeyInput {
+    pub(super) fn check(self) -> Result<NewKey> {
+        let prefix = self.prefix.unwrap_or_else(|| secret::DEFAULT_PREFIX.to_owned());
+        if !secret::is_prefix(&prefix) {
+            let message =
+                format!("a prefix is 1 to {} of a-z and 0-9, a letter first", secret::MAX_PREFIX_BYTES);
+            return Err(Error::invalid("input.prefix", message));
+        }
+        let workspace: Option<WorkspaceId> =
+            self.workspace_id.as_deref().map(|text| id("input.workspaceId", text)).transpose()?;
+        Ok(NewKey {
+            workspace,
+            name: limits::name("input.name", &self.name)?,
+            environment: self.environment.into(),
+            prefix: prefix.into(),
+            scopes: scopes(self.scopes)?,
+            grants: grants(&self.grants)?,
+            allowed_cidrs: networks(&self.allowed_cidrs)?,
+            expires_at: self.expires_at.map(|at| at.0),
+            metadata: self.metadata.map_or_else(|| Ok(Metadata::default()), |json| metadata(json.0))?,
+            idempotency_key: idempotency_key(self.idempotency_key)?,
+        })
+    }
+}
+
+impl UpdateKeyInput {
+    pub(super) fn check(self) -> Result<(KeyId, Update)> {
+        let update = Update {
+            name: self.name.map(|name| limits::name("input.name", &name)).transpose()?,
+            scopes: self.scopes.map(scopes).transpose()?,
+            allowed_cidrs: self.allowed_cidrs.as_deref().map(networks).transpose()?,
+            metadata: self.metadata.map(|json| metadata(json.0)).transpose()?,
+        };
+        Ok((id("input.id", &self.id)?, update))
+    }
+}

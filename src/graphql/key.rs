@@ -1,0 +1,321 @@
+//! A key as the API shows it.
+
+use std::sync::Arc;
+
+use async_graphql::{Context, ID, Json, Object, SimpleObject};
+use keyledger_projections::key::KeyState;
+use keyledger_projections::usage::KeyUsage;
+use keyledger_schema::{Actor, Scope};
+
+use super::answer::{parties, query_failed, recorded, refusal};
+use super::connection::{self, EventConnection, Slice};
+use super::input::EventFilter;
+use super::query;
+use super::scalar::{
+    ActorKind, DateTime, Environment, GrantRole, KeyStatus, OrderDirection, RevocationReason, ScopeAction,
+    VerificationCode,
+};
+use super::tenant::{GrantNode, OrganizationNode, WorkspaceNode};
+use crate::readmodel::KeyRow;
+
+/// A key. Its use is read when it is asked for, unless the row that it came from had it.
+#[derive(Clone)]
+pub(crate) struct KeyNode {
+    state: Arc<KeyState>,
+    usage: Usage,
+}
+
+/// What is known of a key's use so far.
+#[derive(Clone)]
+enum Usage {
+    Unread,
+    Read(Option<KeyUsage>),
+}
+
+impl KeyNode {
+    pub(super) fn new(state: KeyState) -> Self {
+        Self { state: Arc::new(state), usage: Usage::Unread }
+    }
+
+    async fn usage_of(&self, context: &Context<'_>) -> async_graphql::Result<Option<KeyUsage>> {
+        if let Usage::Read(usage) = &self.usage {
+            return Ok(usage.clone());
+        }
+        let (service, _) = parties(context)?;
+        let row = service.read_model().key(self.state.id).await;
+        Ok(row.map_err(|error| refusal(&query_failed(&error)))?.and_then(|row| row.usage))
+    }
+}
+
+impl From<KeyRow> for KeyNode {
+    fn from(row: KeyRow) -> Self {
+        Self { state: Arc::new(row.state), usage: Usage::Read(row.usage) }
+    }
+}
+
+/// An action and a resource filter.
+#[derive(SimpleObject, Clone, Debug)]
+#[graphql(name = "Scope")]
+pub(crate) struct ScopeNode {
+    /// Which actions.
+    action: ScopeAction,
+    /// On which resources; `*` is everything.
+    resource: String,
+    /// Both as one text: `read:customers/42/**`.
+    text: String,
+}
+
+impl From<&Scope> for ScopeNode {
+    fn from(scope: &Scope) -> Self {
+        Self {
+            action: scope.action.into(),
+            resource: scope.resource.as_str().to_owned(),
+            text: scope.to_string(),
+        }
+    }
+}
+
+/// Who did something.
+#[derive(SimpleObject, Clone, Debug)]
+#[graphql(name = "Actor")]
+pub(crate) struct ActorNode {
+    /// What kind.
+    kind: ActorKind,
+    /// A key's or a node's id; an operator has none.
+    id: Option<ID>,
+    /// A key's address in trails.
+    email: Option<String>,
+    /// The widest grant that the actor held.
+    role: Option<GrantRole>,
+}
+
+impl From<&Actor> for ActorNode {
+    fn from(actor: &Actor) -> Self {
+        Self {
+            kind: actor.kind.into(),
+            id: actor.id.as_deref().map(ID::from),
+            email: actor.email.as_ref().map(|email| email.to_string()),
+            role: actor.role.map(GrantRole::from),
+        }
+    }
+}
+
+/// How and why a key was revoked.
+#[derive(SimpleObject, Clone, Debug)]
+pub(crate) struct Revocation {
+    /// When.
+    at: DateTime,
+    /// Why.
+    reason: RevocationReason,
+    /// In the actor's words.
+    comment: Option<String>,
+}
+
+/// The secret before the current one while a rotation overlaps.
+#[derive(SimpleObject, Clone, Debug)]
+pub(crate) struct PreviousSecret {
+    /// Which of the key's secrets.
+    version: u32,
+    /// Its start.
+    hint: String,
+    /// From this moment on it is no longer valid.
+    valid_until: DateTime,
+}
+
+/// A key's use in numbers. Follows the log with a lag of a second or more under load.
+#[derive(SimpleObject, Clone, Debug)]
+pub(crate) struct KeyUsageNode {
+    /// Verifications that were answered `VALID`.
+    valid: u64,
+    /// Verifications that were answered otherwise.
+    refused: u64,
+    /// What was answered last.
+    last_code: VerificationCode,
+}
+
+/// An identity with an audit trail. It has one secret at a time, or two while a rotation overlaps.
+#[Object(name = "Key")]
+impl KeyNode {
+    /// Its id.
+    pub(super) async fn id(&self) -> ID {
+        self.state.id.to_string().into()
+    }
+
+    /// Its name.
+    async fn name(&self) -> &str {
+        &self.state.name
+    }
+
+    /// What it is now.
+    async fn status(&self, context: &Context<'_>) -> async_graphql::Result<KeyStatus> {
+        Ok(self.state.status(parties(context)?.0.now()).into())
+    }
+
+    /// Where it may be used. Fixed when it was created.
+    async fn environment(&self) -> Environment {
+        self.state.environment.into()
+    }
+
+    /// The start of its secrets.
+    async fn prefix(&self) -> &str {
+        &self.state.prefix
+    }
+
+    /// Where it lives.
+    async fn workspace(&self, context: &Context<'_>) -> async_graphql::Result<Option<WorkspaceNode>> {
+        let (service, caller) = parties(context)?;
+        Ok(service.tenants().workspace(caller.organization, self.state.workspace).map(WorkspaceNode::new))
+    }
+
+    /// Its tenant.
+    async fn organization(&self, context: &Context<'_>) -> async_graphql::Result<Option<OrganizationNode>> {
+        let (service, caller) = parties(context)?;
+        Ok(service.tenants().organization(caller.organization).map(OrganizationNode))
+    }
+
+    /// What its holder may do in your API, by its own scopes.
+    async fn scopes(&self) -> Vec<ScopeNode> {
+        self.state.scopes.iter().map(ScopeNode::from).collect()
+    }
+
+    /// All that its holder may do in your API.
+    async fn effective_scopes(&self) -> Vec<ScopeNode> {
+        self.state.scopes.iter().map(ScopeNode::from).collect()
+    }
+
+    /// What it may do in Keyledger itself.
+    async fn grants(&self) -> Vec<GrantNode> {
+        self.state.grants.iter().map(GrantNode::from).collect()
+    }
+
+    /// Addresses it may be used from; everywhere when empty.
+    async fn allowed_cidrs(&self) -> Vec<String> {
+        self.state.allowed_cidrs.iter().map(ToString::to_string).collect()
+    }
+
+    /// Your own.
+    #[graphql(name = "metadata")]
+    async fn metadata(&self) -> Json<serde_json::Value> {
+        Json(self.state.metadata.to_value())
+    }
+
+    /// Its address in trails.
+    async fn email(&self) -> &str {
+        &self.state.email
+    }
+
+    /// The start of its current secret.
+    async fn secret_hint(&self) -> &str {
+        &self.state.secret.record.hint
+    }
+
+    /// 1 for its first secret, one more with each rotation.
+    async fn secret_version(&self) -> u32 {
+        self.state.secret.record.version
+    }
+
+    /// When its current secret was made.
+    async fn secret_issued_at(&self) -> DateTime {
+        DateTime(self.state.secret.issued_at)
+    }
+
+    /// When its current secret was acknowledged as copied.
+    async fn secret_acknowledged_at(&self) -> Option<DateTime> {
+        self.state.secret.acknowledged_at.map(DateTime)
+    }
+
+    /// The secret before the current one while a rotation overlaps.
+    async fn previous_secret(&self, context: &Context<'_>) -> async_graphql::Result<Option<PreviousSecret>> {
+        let now = parties(context)?.0.now();
+        let previous = self.state.previous_secret.as_ref().filter(|previous| previous.valid_until > now);
+        Ok(previous.map(|previous| PreviousSecret {
+            version: previous.record.version,
+            hint: previous.record.hint.to_string(),
+            valid_until: DateTime(previous.valid_until),
+        }))
+    }
+
+    /// From this moment on it is expired; null for never.
+    async fn expires_at(&self) -> Option<DateTime> {
+        self.state.expires_at.map(DateTime)
+    }
+
+    /// When it was created.
+    async fn created_at(&self) -> DateTime {
+        DateTime(self.state.created_at)
+    }
+
+    /// By whom.
+    async fn created_by(&self) -> ActorNode {
+        (&self.state.created_by).into()
+    }
+
+    /// When something about it was last changed.
+    async fn updated_at(&self) -> DateTime {
+        DateTime(self.state.updated_at)
+    }
+
+    /// How and why it was revoked.
+    async fn revocation(&self) -> Option<Revocation> {
+        let revoked = self.state.revoked.as_ref()?;
+        Some(Revocation {
+            at: DateTime(revoked.at),
+            reason: revoked.reason.into(),
+            comment: revoked.comment.as_ref().map(|comment| comment.to_string()),
+        })
+    }
+
+    /// When it was deleted.
+    async fn deleted_at(&self) -> Option<DateTime> {
+        self.state.deleted_at.map(DateTime)
+    }
+
+    /// The id of the key that it was made from.
+    async fn cloned_from(&self) -> Option<ID> {
+        self.state.cloned_from.map(|id| id.to_string().into())
+    }
+
+    /// Revision of its last event.
+    async fn revision(&self) -> u64 {
+        self.state.revision
+    }
+
+    /// When it was last used, whatever was answered; null for never.
+    async fn last_used_at(&self, context: &Context<'_>) -> async_graphql::Result<Option<DateTime>> {
+        Ok(self.usage_of(context).await?.map(|usage| DateTime(usage.last_at)))
+    }
+
+    /// From where it was last used, if that is known.
+    async fn last_used_ip(&self, context: &Context<'_>) -> async_graphql::Result<Option<String>> {
+        Ok(self.usage_of(context).await?.and_then(|usage| usage.last_ip).map(|ip| ip.to_string()))
+    }
+
+    /// Its use in numbers; null when it was never used.
+    async fn usage(&self, context: &Context<'_>) -> async_graphql::Result<Option<KeyUsageNode>> {
+        Ok(self.usage_of(context).await?.map(|usage| KeyUsageNode {
+            valid: usage.valid,
+            refused: usage.refused,
+            last_code: usage.last_code.into(),
+        }))
+    }
+
+    /// Its trail: every event of it, and every refusal of what was asked of it, oldest first unless asked
+    /// otherwise.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
+    async fn events(
+        &self,
+        context: &Context<'_>,
+        filter: Option<EventFilter>,
+        #[graphql(default)] direction: OrderDirection,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<EventConnection> {
+        let id = self.state.id.to_string();
+        let slice = Slice { first, after, last, before };
+        let run = query::trail(context, &self.state, filter.unwrap_or_default(), direction, slice);
+        recorded(context, Some(&id), run).await
+    }
+}

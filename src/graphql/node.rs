@@ -1,0 +1,22 @@
+//! Relay's global object identification.
+
+use async_graphql::{ID, Interface};
+
+use super::event::EventNode;
+use super::key::KeyNode;
+use super::tenant::{OrganizationNode, WorkspaceNode};
+
+/// Anything with an id.
+#[derive(Interface)]
+#[graphql(field(name = "id", ty = "ID", desc = "Its id."))]
+#[allow(clippy::large_enum_variant, reason = "one at a time")]
+pub(crate) enum Node {
+    /// A key.
+    Key(KeyNode),
+    /// An event.
+    Event(EventNode),
+    /// A workspace.
+    Workspace(WorkspaceNode),
+    /// An organization.
+    Organization(OrganizationNode),
+}

@@ -1,0 +1,323 @@
+//! Queries.
+
+use async_graphql::{Context, ID, Object};
+use keyledger_projections::KeyStatus;
+use keyledger_projections::key::KeyState;
+use keyledger_schema::grant::{Place, Right};
+use keyledger_schema::{EventId, KeyId, NodeId, OrganizationId, WorkspaceId};
+
+use super::answer::{parties, query_failed, recorded};
+use super::connection::{self, EventConnection, KeyConnection, Slice, WorkspaceConnection};
+use super::event::EventNode;
+use super::input::{self, EventFilter, KeyFilter, KeyOrder};
+use super::key::KeyNode;
+use super::node::Node;
+use super::scalar::{KeyOrderField, OrderDirection};
+use super::tenant::{OrganizationNode, Viewer, WorkspaceNode};
+use crate::caller::Caller;
+use crate::decisions::limits;
+use crate::error::{Error, Result};
+use crate::readmodel::{EntryQuery, Item, KeyQuery, KeySort, Page, Sequence};
+use crate::service::Service;
+use crate::service::keys::place_of;
+
+/// The service and the caller, with errors of the domain.
+fn asked<'a>(context: &Context<'a>) -> Result<(&'a Service, &'a Caller)> {
+    parties(context).map_err(|_| Error::internal())
+}
+
+/// A key that the caller may read; every other key does not exist.
+async fn key(context: &Context<'_>, text: &str) -> Result<KeyNode> {
+    let (service, caller) = asked(context)?;
+    let id: KeyId = input::id("id", text)?;
+    let row = service.read_model().key(id).await.map_err(|error| query_failed(&error))?;
+    row.filter(|row| caller.may(Right::ReadKeys, place_of(&row.state)))
+        .map(KeyNode::from)
+        .ok_or_else(|| Error::not_found("id", "key"))
+}
+
+/// The caller's own key, if it may read keys.
+pub(super) async fn own_key(context: &Context<'_>) -> async_graphql::Result<Option<KeyNode>> {
+    let (_, caller) = parties(context)?;
+    Ok(key(context, &caller.key.to_string()).await.ok())
+}
+
+fn workspace(context: &Context<'_>, text: &str) -> Result<WorkspaceNode> {
+    let (service, caller) = asked(context)?;
+    let id: WorkspaceId = input::id("id", text)?;
+    let place = Place { organization: caller.organization, workspace: Some(id) };
+    service
+        .tenants()
+        .workspace(caller.organization, id)
+        .filter(|_| caller.may(Right::ReadKeys, place))
+        .map(WorkspaceNode::new)
+        .ok_or_else(|| Error::not_found("id", "workspace"))
+}
+
+fn organization(context: &Context<'_>, id: Option<OrganizationId>) -> Result<OrganizationNode> {
+    let (service, caller) = asked(context)?;
+    service
+        .tenants()
+        .organization(id.unwrap_or(caller.organization))
+        .filter(|organization| organization.id == caller.organization)
+        .map(OrganizationNode)
+        .ok_or_else(|| Error::not_found("id", "organization"))
+}
+
+async fn event(context: &Context<'_>, text: &str) -> Result<EventNode> {
+    let (service, caller) = asked(context)?;
+    let id: EventId = input::id("id", text)?;
+    let entry = service.read_model().entry(id).await.map_err(|error| query_failed(&error))?;
+    let seen = entry.filter(|entry| {
+        entry.organization.is_some_and(|organization| {
+            caller.may(Right::ReadTrail, Place { organization, workspace: entry.workspace })
+        })
+    });
+    let entry = seen.ok_or_else(|| Error::not_found("id", "event"))?;
+    let mut events = EventNode::of_entries(service, &[&entry]).await?;
+    events.pop().ok_or_else(Error::internal)
+}
+
+/// The workspaces that the caller may see, in the order of their creation.
+pub(super) async fn workspaces(context: &Context<'_>, slice: Slice) -> Result<WorkspaceConnection> {
+    let (service, caller) = asked(context)?;
+    let sight = service.sight(caller, Right::ReadKeys)?;
+    let all = service.tenants().workspaces(caller.organization);
+    let seen =
+        all.into_iter().filter(|workspace| sight.as_ref().is_none_or(|ids| ids.contains(&workspace.id)));
+    let items = seen.map(|workspace| Item { cursor: workspace.id.to_string(), node: workspace }).collect();
+    Ok(WorkspaceConnection::new(connection::cut(items, &slice.window()?)?, WorkspaceNode::new))
+}
+
+async fn keys(
+    context: &Context<'_>,
+    filter: KeyFilter,
+    order: Option<KeyOrder>,
+    slice: Slice,
+) -> Result<KeyConnection> {
+    let (service, caller) = asked(context)?;
+    let statuses = filter.statuses.map_or_else(
+        || vec![KeyStatus::Active],
+        |statuses| statuses.into_iter().map(KeyStatus::from).collect(),
+    );
+    let text = |field: &'static str, text: Option<String>| {
+        text.map(|text| limits::name(field, &text).map(String::from)).transpose()
+    };
+    let sequence = |direction| match direction {
+        OrderDirection::Asc => Sequence::Ascending,
+        OrderDirection::Desc => Sequence::Descending,
+    };
+    let order = order.map_or(
+        crate::readmodel::KeyOrder { by: KeySort::CreatedAt, sequence: Sequence::Descending },
+        |order| crate::readmodel::KeyOrder {
+            by: match order.field {
+                KeyOrderField::CreatedAt => KeySort::CreatedAt,
+                KeyOrderField::Name => KeySort::Name,
+                KeyOrderField::ExpiresAt => KeySort::ExpiresAt,
+            },
+            sequence: sequence(order.direction),
+        },
+    );
+    let query = KeyQuery {
+        organization: caller.organization,
+        workspaces: service.sight(caller, Right::ReadKeys)?,
+        workspace: filter.workspace_id.map(|id| input::id("filter.workspaceId", &id)).transpose()?,
+        statuses,
+        environment: filter.environment.map(Into::into),
+        search: text("filter.search", filter.search)?,
+        name_contains: text("filter.nameContains", filter.name_contains)?,
+        created_by: filter.created_by.map(|id| input::id("filter.createdBy", &id)).transpose()?,
+        expires_before: filter.expires_before.map(|at| at.0),
+        unused_since: filter.unused_since.map(|at| at.0),
+        unacknowledged: filter.secret_acknowledged.map(|acknowledged| !acknowledged),
+        order,
+        window: slice.window()?,
+        now: service.now(),
+        count: context.look_ahead().field("totalCount").exists(),
+    };
+    let page = service.read_model().keys(query).await.map_err(|error| query_failed(&error))?;
+    Ok(KeyConnection::new(page, KeyNode::from))
+}
+
+async fn events_of(
+    context: &Context<'_>,
+    sight: Option<Vec<WorkspaceId>>,
+    key: Option<KeyId>,
+    filter: EventFilter,
+    direction: OrderDirection,
+    slice: Slice,
+) -> Result<EventConnection> {
+    let (service, caller) = asked(context)?;
+    let types = filter.types.unwrap_or_default();
+    limits::at_most("filter.types", "types", types.len(), keyledger_schema::Event::TYPES.len())?;
+    if let Some(unknown) =
+        types.iter().find(|name| !keyledger_schema::Event::TYPES.iter().any(|(known, _)| known == name))
+    {
+        let known: Vec<&str> = keyledger_schema::Event::TYPES.iter().map(|(name, _)| *name).collect();
+        let unknown: String = unknown.chars().take(64).collect();
+        let message = format!("there is no event type {unknown:?}; the types are {}", known.join(", "));
+        return Err(Error::invalid("filter.types", message));
+    }
+    let query = EntryQuery {
+        organization: caller.organization,
+        workspaces: sight,
+        key,
+        types,
+        actor: filter.actor_id.as_ref().map(|id| actor(id)).transpose()?,
+        from: filter.from.map(|at| at.0),
+        to: filter.to.map(|at| at.0),
+        sequence: match direction {
+            OrderDirection::Asc => Sequence::Ascending,
+            OrderDirection::Desc => Sequence::Descending,
+        },
+        window: slice.window()?,
+        count: context.look_ahead().field("totalCount").exists(),
+    };
+    let page = service.read_model().entries(query).await.map_err(|error| query_failed(&error))?;
+    let entries: Vec<_> = page.items.iter().map(|item| &item.node).collect();
+    let events = EventNode::of_entries(service, &entries).await?;
+    let items = page.items.iter().map(|item| item.cursor.clone()).zip(events);
+    let page = Page {
+        items: items.map(|(cursor, node)| Item { cursor, node }).collect(),
+        has_next: page.has_next,
+        has_previous: page.has_previous,
+        total: page.total,
+    };
+    Ok(EventConnection::new(page, |node| node))
+}
+
+/// The bits of the id of a key or a node.
+fn actor(text: &str) -> Result<uuid::Uuid> {
+    match text.parse::<NodeId>() {
+        Ok(node) => Ok(node.uuid()),
+        Err(_) => input::id("filter.actorId", text).map(KeyId::uuid),
+    }
+}
+
+/// The trail of one key.
+pub(super) async fn trail(
+    context: &Context<'_>,
+    state: &KeyState,
+    filter: EventFilter,
+    direction: OrderDirection,
+    slice: Slice,
+) -> Result<EventConnection> {
+    let (service, caller) = asked(context)?;
+    service.require(caller, Right::ReadTrail, place_of(state))?;
+    // Refusals stand in the organization's stream; who may read this key's trail may read those too.
+    events_of(context, None, Some(state.id), filter, direction, slice).await
+}
+
+async fn events(
+    context: &Context<'_>,
+    filter: EventFilter,
+    direction: OrderDirection,
+    slice: Slice,
+) -> Result<EventConnection> {
+    let (service, caller) = asked(context)?;
+    let sight = service.sight(caller, Right::ReadTrail)?;
+    let key = filter.key_id.as_ref().map(|id| input::id::<KeyId>("filter.keyId", id)).transpose()?;
+    events_of(context, sight, key, filter, direction, slice).await
+}
+
+async fn node(context: &Context<'_>, id: &str) -> Result<Option<Node>> {
+    let (kind, _) = id.split_once('_').unwrap_or_default();
+    let found = match kind {
+        "key" => key(context, id).await.map(Node::Key),
+        "evt" => event(context, id).await.map(Node::Event),
+        "ws" => workspace(context, id).map(Node::Workspace),
+        "org" => input::id("id", id).and_then(|id| organization(context, Some(id))).map(Node::Organization),
+        _ => {
+            let message = "an id starts with what it names: key_, evt_, ws_ or org_";
+            return Err(Error::invalid("id", message));
+        }
+    };
+    // Relay's specification answers null for an object that does not exist.
+    match found {
+        Err(error) if error.code == crate::error::Code::NotFound => Ok(None),
+        found => found.map(Some),
+    }
+}
+
+/// Everything that can be asked.
+pub(crate) struct Query;
+
+#[Object]
+impl Query {
+    /// The caller.
+    async fn viewer(&self) -> Viewer {
+        Viewer
+    }
+
+    /// The caller's organization.
+    async fn organization(&self, context: &Context<'_>) -> async_graphql::Result<OrganizationNode> {
+        recorded(context, None, async { organization(context, None) }).await
+    }
+
+    /// A workspace of the caller's organization.
+    async fn workspace(&self, context: &Context<'_>, id: ID) -> async_graphql::Result<WorkspaceNode> {
+        recorded(context, Some(&id), async { workspace(context, &id) }).await
+    }
+
+    /// The workspaces that the caller may see.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    async fn workspaces(
+        &self,
+        context: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<WorkspaceConnection> {
+        recorded(context, None, workspaces(context, Slice { first, after, last, before })).await
+    }
+
+    /// A key.
+    async fn key(&self, context: &Context<'_>, id: ID) -> async_graphql::Result<KeyNode> {
+        recorded(context, Some(&id), key(context, &id)).await
+    }
+
+    /// The keys that the caller may see: active ones, newest first, unless asked otherwise.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
+    async fn keys(
+        &self,
+        context: &Context<'_>,
+        filter: Option<KeyFilter>,
+        order_by: Option<KeyOrder>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<KeyConnection> {
+        let slice = Slice { first, after, last, before };
+        recorded(context, None, keys(context, filter.unwrap_or_default(), order_by, slice)).await
+    }
+
+    /// An event that the caller may see.
+    async fn event(&self, context: &Context<'_>, id: ID) -> async_graphql::Result<EventNode> {
+        recorded(context, Some(&id), event(context, &id)).await
+    }
+
+    /// The events that the caller may see, oldest first unless asked otherwise.
+    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
+    async fn events(
+        &self,
+        context: &Context<'_>,
+        filter: Option<EventFilter>,
+        #[graphql(default)] direction: OrderDirection,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<EventConnection> {
+        let slice = Slice { first, after, last, before };
+        recorded(context, None, events(context, filter.unwrap_or_default(), direction, slice)).await
+    }
+
+    /// Whatever has this id; null when there is no such thing here.
+    async fn node(&self, context: &Context<'_>, id: ID) -> async_graphql::Result<Option<Node>> {
+        recorded(context, Some(&id), node(context, &id)).await
+    }
+}

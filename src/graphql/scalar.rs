@@ -1,0 +1,190 @@
+//! Scalars and enumerations of the API, and how they stand for the domain's.
+
+use async_graphql::{Enum, InputValueError, InputValueResult, Scalar, ScalarType, Value};
+use keyledger_projections::KeyStatus as DomainStatus;
+use keyledger_schema as domain;
+use keyledger_schema::Timestamp;
+use keyledger_schema::event::RevocationReason as DomainReason;
+
+/// A moment as in RFC 3339, in UTC with microseconds: `2026-11-21T09:14:14.252913Z`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct DateTime(pub(super) Timestamp);
+
+#[Scalar]
+impl ScalarType for DateTime {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::String(text) => text.parse().map(Self).map_err(InputValueError::custom),
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::String(self.0.to_string())
+    }
+}
+
+/// Where a key may be used.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "domain::Environment")]
+pub(crate) enum Environment {
+    /// Real users.
+    Production,
+    /// Rehearsal.
+    Staging,
+    /// Work in progress.
+    Development,
+}
+
+/// What a scope allows to do. No action implies another.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum ScopeAction {
+    /// Look, change nothing.
+    Read,
+    /// Change.
+    Write,
+    /// Administer.
+    Admin,
+    /// Every action.
+    Any,
+}
+
+impl From<ScopeAction> for domain::scope::ScopeAction {
+    fn from(action: ScopeAction) -> Self {
+        match action {
+            ScopeAction::Read => Self::Only(domain::Action::Read),
+            ScopeAction::Write => Self::Only(domain::Action::Write),
+            ScopeAction::Admin => Self::Only(domain::Action::Admin),
+            ScopeAction::Any => Self::Any,
+        }
+    }
+}
+
+impl From<domain::scope::ScopeAction> for ScopeAction {
+    fn from(action: domain::scope::ScopeAction) -> Self {
+        use domain::scope::ScopeAction as Domain;
+        match action {
+            Domain::Only(domain::Action::Read) => Self::Read,
+            Domain::Only(domain::Action::Write) => Self::Write,
+            Domain::Only(domain::Action::Admin) => Self::Admin,
+            Domain::Any => Self::Any,
+        }
+    }
+}
+
+/// What a key is now.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "DomainStatus")]
+pub(crate) enum KeyStatus {
+    /// Usable.
+    Active,
+    /// Switched off.
+    Inactive,
+    /// Past its expiry date.
+    Expired,
+    /// Out of use for good.
+    Revoked,
+    /// Gone from lists.
+    Deleted,
+}
+
+/// What a key may do in Keyledger itself.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "domain::GrantRole")]
+pub(crate) enum GrantRole {
+    /// Everything.
+    OrganizationAdministrator,
+    /// Everything in a workspace.
+    WorkspaceOwner,
+    /// Manages the keys of a workspace.
+    WorkspaceManager,
+    /// Reads keys and trails.
+    Auditor,
+    /// Reads keys.
+    Viewer,
+    /// Verifies keys.
+    Verifier,
+}
+
+/// Why a key is revoked.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "DomainReason")]
+pub(crate) enum RevocationReason {
+    /// Somebody else has, or may have, the secret.
+    Compromised,
+    /// Another key took its place.
+    Superseded,
+    /// Nobody needs it any more.
+    Unused,
+    /// A rule of the organization demands it.
+    Policy,
+    /// See the comment, which is required then.
+    Other,
+}
+
+/// The answer to a verification.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "domain::VerificationCode")]
+pub(crate) enum VerificationCode {
+    /// The key may do this.
+    Valid,
+    /// No such key here.
+    NotFound,
+    /// Not a key at all.
+    Malformed,
+    /// Revoked for good.
+    Revoked,
+    /// Past its expiry date.
+    Expired,
+    /// Switched off.
+    Disabled,
+    /// Used in another environment than its own.
+    WrongEnvironment,
+    /// Used from an address that is not allowed.
+    IpNotAllowed,
+    /// None of its scopes covers the action and resource.
+    InsufficientScope,
+}
+
+/// What kind of actor.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "domain::ActorKind")]
+pub(crate) enum ActorKind {
+    /// A key that called the API.
+    Key,
+    /// A node acting by itself.
+    Node,
+    /// Whoever has the machine.
+    Operator,
+}
+
+/// Whether what was asked for happened.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "domain::codec::Outcome")]
+pub(crate) enum Outcome {
+    /// It did.
+    Success,
+    /// It was refused.
+    Refused,
+}
+
+/// What a list of keys is ordered by.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum KeyOrderField {
+    /// When they were created.
+    CreatedAt,
+    /// By name, without regard to case.
+    Name,
+    /// When they expire; those that never do come last.
+    ExpiresAt,
+}
+
+/// Which end comes first.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum OrderDirection {
+    /// Smallest, oldest or first in the alphabet.
+    #[default]
+    Asc,
+    /// Largest, newest or last.
+    Desc,
+}

@@ -1,0 +1,110 @@
+//! `POST /graphql` (GraphQL over HTTP): management, for callers who present a management key.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::{HeaderMap, USER_AGENT};
+use actix_web::web::{self, Data, Payload, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
+use async_graphql::{Response, ServerError};
+use keyledger_schema::actor::MAX_USER_AGENT_BYTES;
+use keyledger_schema::{Personal, Source};
+use serde::Deserialize;
+
+use super::problem::{CHALLENGE, JSON, NO_STORE, Refused, post_only};
+use super::{State, address, body, credentials};
+use crate::caller::Caller;
+use crate::error::{Code, Error};
+use crate::graphql::Api;
+
+/// Adds the route to a management listener.
+pub fn configure(config: &mut ServiceConfig, api: &Data<Api>) {
+    config.app_data(Data::clone(api));
+    let route = web::post().to(execute);
+    config.service(web::resource("/graphql").route(route).default_service(web::to(post_only)));
+}
+
+/// The body of a request. Files, batches and persisted queries are not taken.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Body {
+    query: String,
+    #[serde(default)]
+    operation_name: Option<String>,
+    #[serde(default)]
+    variables: Option<serde_json::Value>,
+    /// For extensions of the protocol; none is known here.
+    #[serde(default)]
+    #[allow(dead_code, reason = "clients send it, and nothing follows from it")]
+    extensions: Option<serde::de::IgnoredAny>,
+}
+
+async fn execute(request: HttpRequest, state: Data<State>, api: Data<Api>, payload: Payload) -> HttpResponse {
+    // Who calls is settled before the body is looked at.
+    let caller = match authenticate(&request, &state).await {
+        Ok(caller) => caller,
+        Err(error) => return refused(error.status_code(), &error),
+    };
+    let asked = match read(&request, payload).await {
+        Ok(asked) => asked,
+        Err(Refused(status, error)) => return refused(status, &error),
+    };
+    let response = api.execute(asked, caller).await;
+    answer(StatusCode::OK, &response)
+}
+
+async fn authenticate(request: &HttpRequest, state: &State) -> Result<Caller, Error> {
+    let source = Source {
+        ip: address::client(request, &state.trusted_proxies).map(Personal),
+        user_agent: user_agent(request.headers()),
+    };
+    state.verifier.authenticate(credentials::bearer(request.headers())?, source).await
+}
+
+/// The client's own word on what it is: visible ASCII, cut to [`MAX_USER_AGENT_BYTES`].
+fn user_agent(headers: &HeaderMap) -> Option<Personal<Box<str>>> {
+    let text = headers.get(USER_AGENT)?.to_str().ok()?;
+    let cut = &text[..text.len().min(MAX_USER_AGENT_BYTES)];
+    (!cut.is_empty()).then(|| Personal(cut.into()))
+}
+
+async fn read(request: &HttpRequest, payload: Payload) -> Result<async_graphql::Request, Refused> {
+    let bytes = body::read(request, payload).await?;
+    let body: Body = serde_json::from_slice(&bytes).map_err(|error| {
+        let message = if error.is_data() {
+            "the body is one JSON object with the fields query, variables and operationName".to_owned()
+        } else {
+            format!("the body is not valid JSON at line {} column {}", error.line(), error.column())
+        };
+        Error::invalid("body", message)
+    })?;
+    let variables = match body.variables {
+        None | Some(serde_json::Value::Null) => async_graphql::Variables::default(),
+        Some(object @ serde_json::Value::Object(_)) => async_graphql::Variables::from_json(object),
+        Some(_) => return Err(Error::invalid("variables", "variables are a JSON object").into()),
+    };
+    let mut asked = async_graphql::Request::new(body.query).variables(variables);
+    asked.operation_name = body.operation_name;
+    Ok(asked)
+}
+
+/// A refusal before anything was executed, in GraphQL's form.
+fn refused(status: StatusCode, error: &Error) -> HttpResponse {
+    let mut problem = ServerError::new(error.message.clone(), None);
+    let extensions = problem.extensions.get_or_insert_default();
+    extensions.set("code", error.code.as_str());
+    if let Some(field) = &error.field {
+        extensions.set("field", field.as_ref());
+    }
+    let mut answer = answer(status, &Response::from_errors(vec![problem]));
+    if error.code == Code::Unauthenticated {
+        let (name, value) = CHALLENGE;
+        answer.headers_mut().insert(name, value);
+    }
+    answer
+}
+
+fn answer(status: StatusCode, response: &Response) -> HttpResponse {
+    match serde_json::to_vec(response) {
+        Ok(body) => HttpResponse::build(status).insert_header(JSON).insert_header(NO_STORE).body(body),
+        Err(_) => Error::internal().error_response(),
+    }
+}

@@ -1,0 +1,365 @@
+//! The read model: SQLite tables that projections fill from the log, in `readmodel.db`.
+//!
+//! It answers what the log cannot answer quickly: lists, searches, a key by its id, an event by its id,
+//! what is due. It holds nothing that the log does not hold: delete the file, and it is rebuilt when it
+//! is opened again. A file of another log, another layout, or with damage in it is discarded likewise.
+//!
+//! One thread ([`feed`]) follows the log. It takes what the subscription delivers as one transaction:
+//! fold, write rows and the position, commit; then the [`Observer`] is told of each new state, and only
+//! then the position counts as applied. Whoever waits with [`ReadModel::wait_applied`] therefore finds
+//! both the tables and the observer up to date. Usage is folded by a second thread ([`usage`]) that
+//! takes a small share of the machine and may lag. Readers have connections and threads of their own
+//! ([`pool`]); nothing here blocks an async worker.
+//!
+//! Invariants: rows and position are committed together, so an event is folded exactly once however
+//! often the process is killed. An event that cannot be read or written stops the projection for good;
+//! none is ever skipped. Every query of an organization's things names the organization and filters by
+//! it.
+//!
+//! It must not: append to the log, decide anything, read a clock, or be backed up.
+
+mod cache;
+mod checkpoint;
+mod cursor;
+mod entries;
+mod fact;
+mod feed;
+mod files;
+mod keys;
+mod load;
+mod lookups;
+mod page;
+mod pool;
+mod progress;
+mod projector;
+mod replay;
+mod rows;
+mod schema;
+mod snapshot;
+mod usage;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
+use keyledger_schema::{EventId, KeyId, OrganizationId, Timestamp, WorkspaceId};
+use rusqlite::Connection;
+use tokio::sync::watch;
+
+use self::pool::Pool;
+use crate::store::{EventStore, Position, ReadError};
+
+pub use entries::{Entry, EntryQuery};
+pub use keys::{KeyOrder, KeyQuery, KeyRow, KeySort};
+pub use page::{Item, MAX_PAGE, Page, Sequence, Window};
+pub use progress::Progress;
+
+/// Name of the file in the data directory.
+pub const FILE_NAME: &str = "readmodel.db";
+
+/// Is told of every state, in log order, before the position of its event counts as applied.
+///
+/// While the read model is opened it is first told of every stored state, with no state before it. **That
+/// part is called from several threads at once**, in no particular order, each thing once. What the log
+/// has beyond follows from one thread, in log order. When the tables turn out to be damaged while they
+/// are loaded, everything is told again from the first event on: a key that is told with no state before
+/// it replaces whatever was known of it.
+///
+/// A call delays the answers to mutations, so it must be quick and must not wait for the read model.
+pub trait Observer: Send + Sync + 'static {
+    /// A key was issued or changed.
+    fn key(&self, before: Option<&KeyState>, after: &KeyState);
+    /// An organization was created or changed.
+    fn organization(&self, state: &OrganizationState);
+    /// A workspace was created or changed.
+    fn workspace(&self, state: &WorkspaceState);
+    /// Nothing will be told any more, since the projection has stopped for good: what was told last may
+    /// be out of date from now on.
+    fn stopped(&self) {}
+}
+
+/// For a read model that nobody watches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoObserver;
+
+impl Observer for NoObserver {
+    fn key(&self, _: Option<&KeyState>, _: &KeyState) {}
+    fn organization(&self, _: &OrganizationState) {}
+    fn workspace(&self, _: &WorkspaceState) {}
+}
+
+/// Why the read model cannot be opened. For the operator's terminal only: it names paths.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The operating system refuses.
+    #[error("{path}: {source}", path = path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What it says.
+        source: std::io::Error,
+    },
+    /// SQLite refuses, and not because the file is damaged: damage leads to a rebuild.
+    #[error("{path}: {source}", path = path.display())]
+    Engine {
+        /// Which file.
+        path: PathBuf,
+        /// What it says.
+        source: rusqlite::Error,
+    },
+    /// The log cannot be read.
+    #[error(transparent)]
+    Log(#[from] ReadError),
+    /// An event of the log cannot be projected.
+    #[error("{0}")]
+    Stopped(Arc<str>),
+    /// A thread died; its panic message stands on stderr.
+    #[error("a thread of the read model ended while it was opened")]
+    Thread,
+}
+
+/// Why a query has no answer.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The cursor was not made by this list in this order.
+    #[error("the cursor does not belong to this list and order; take one from its last answer, or none")]
+    Cursor,
+    /// Too many queries are waiting. Trying again later helps.
+    #[error("too many queries are waiting; try again")]
+    Busy,
+    /// A fault of ours, which is logged; or the read model is being closed.
+    #[error("the read model gives no answer")]
+    Failed,
+}
+
+/// Why a position is not known to be applied.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum WaitError {
+    /// Not within the time given. It may be a moment later.
+    #[error("the read model has not applied this position in time")]
+    TimedOut,
+    /// The projection has stopped for good.
+    #[error("the read model is stopped: {0}")]
+    Stopped(Arc<str>),
+}
+
+/// How far the tables are.
+#[derive(Clone, Debug, Default)]
+struct Standing {
+    position: Option<Position>,
+    /// Events seen: the log index of the next one.
+    entries: u64,
+    /// Keys ever issued.
+    keys: u64,
+    /// Events of type `usage.recorded` among the entries.
+    usage_events: u64,
+    stopped: Option<Arc<str>>,
+}
+
+/// How far the usage of keys is.
+#[derive(Clone, Copy, Debug, Default)]
+struct UsageStanding {
+    position: Option<Position>,
+    /// Events folded.
+    events: u64,
+}
+
+/// What the threads share.
+struct Shared {
+    path: PathBuf,
+    store: Arc<dyn EventStore>,
+    observer: Arc<dyn Observer>,
+    /// The one connection that writes. Held for one transaction at a time.
+    writer: Mutex<Connection>,
+    standing: watch::Sender<Standing>,
+    usage: watch::Sender<UsageStanding>,
+    /// How many usage events the tables have seen. Changes only when there are more, so that the usage
+    /// thread is not woken by every commit.
+    usage_seen: watch::Sender<u64>,
+    stop: watch::Sender<bool>,
+}
+
+impl Shared {
+    fn writer(&self) -> MutexGuard<'_, Connection> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stops everything for good. The first reason stays.
+    fn fail(&self, reason: Arc<str>) {
+        tracing::error!(%reason, "the read model has stopped");
+        self.observer.stopped();
+        self.standing.send_modify(|standing| {
+            standing.stopped.get_or_insert(reason);
+        });
+        self.stop.send_replace(true);
+    }
+}
+
+/// The read model, open. Dropping it stops its threads.
+pub struct ReadModel {
+    shared: Arc<Shared>,
+    /// Answers that take microseconds never wait behind a long list.
+    quick: Pool,
+    lists: Pool,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for ReadModel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ReadModel").field("applied", &self.applied()).finish_non_exhaustive()
+    }
+}
+
+impl ReadModel {
+    /// Opens `readmodel.db` in a data directory that exists, rebuilding it where needed, and returns when
+    /// it has caught up with what is the head of the log now. Blocks; may be called from anywhere.
+    pub fn open(
+        data_dir: &Path,
+        store: Arc<dyn EventStore>,
+        observer: Arc<dyn Observer>,
+        progress: Progress,
+    ) -> Result<Arc<Self>, OpenError> {
+        let path = data_dir.join(FILE_NAME);
+        let (opened, answer) = mpsc::sync_channel(1);
+        let mut threads = Vec::with_capacity(3);
+        {
+            let path = path.clone();
+            threads.push(spawn("readmodel", &path.clone(), move || {
+                feed::run(path, store, observer, progress, &opened);
+            })?);
+        }
+        let shared = answer.recv().map_err(|_| OpenError::Thread)??;
+        // From here on dropping the model stops what was started.
+        let model = Self {
+            quick: Pool::open("readmodel-key", 1, &path)?,
+            lists: Pool::open("readmodel-list", 2, &path)?,
+            threads: Mutex::new(threads),
+            shared,
+        };
+        let shared = Arc::clone(&model.shared);
+        model.keep(spawn("readmodel-usage", &path, move || usage::run(&shared))?);
+        let shared = Arc::clone(&model.shared);
+        model.keep(spawn("readmodel-wal", &path, move || checkpoint::run(&shared))?);
+        Ok(Arc::new(model))
+    }
+
+    fn keep(&self, thread: JoinHandle<()>) {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+    }
+
+    /// Stops following the log and waits until the threads have ended: milliseconds, since at most one
+    /// transaction each is under way. Waiters are told; queries go on until the model is dropped.
+    pub fn close(&self) {
+        self.shared.stop.send_replace(true);
+        self.shared.standing.send_modify(|standing| {
+            standing.stopped.get_or_insert_with(|| "it was closed".into());
+        });
+        for thread in std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner)) {
+            // A panic has been recorded by the thread itself.
+            let _ = thread.join();
+        }
+    }
+
+    /// Position of the last event that tables and observer show; none before the first event.
+    pub fn applied(&self) -> Option<Position> {
+        self.shared.standing.borrow().position
+    }
+
+    /// Why the projection has stopped for good, if it has.
+    pub fn stopped(&self) -> Option<Arc<str>> {
+        self.shared.standing.borrow().stopped.clone()
+    }
+
+    /// Waits until the event at a position, and all before it, show in tables and observer.
+    pub async fn wait_applied(&self, position: Position, timeout: Duration) -> Result<(), WaitError> {
+        let applied = |standing: &Standing| standing.position >= Some(position);
+        if applied(&self.shared.standing.borrow()) {
+            return Ok(());
+        }
+        let mut standing = self.shared.standing.subscribe();
+        let settled = standing.wait_for(|standing| applied(standing) || standing.stopped.is_some());
+        match tokio::time::timeout(timeout, settled).await {
+            Err(_) => Err(WaitError::TimedOut),
+            Ok(Err(_)) => Err(WaitError::Stopped("it was closed".into())),
+            Ok(Ok(standing)) if applied(&standing) => Ok(()),
+            Ok(Ok(standing)) => Err(WaitError::Stopped(standing.stopped.clone().unwrap_or_default())),
+        }
+    }
+
+    /// Position of the last usage event that is in the keys' usage.
+    pub fn usage_position(&self) -> Option<Position> {
+        self.shared.usage.borrow().position
+    }
+
+    /// How many usage events the keys' usage is behind the tables.
+    pub fn usage_lag(&self) -> u64 {
+        let seen = self.shared.standing.borrow().usage_events;
+        seen.saturating_sub(self.shared.usage.borrow().events)
+    }
+
+    /// Keys ever issued, of all organizations, whatever became of them.
+    pub fn keys_count(&self) -> u64 {
+        self.shared.standing.borrow().keys
+    }
+
+    /// Events applied: the log index of the next one.
+    pub fn entries_count(&self) -> u64 {
+        self.shared.standing.borrow().entries
+    }
+
+    /// A key of whatever organization: the caller compares it with its own.
+    pub async fn key(&self, id: KeyId) -> Result<Option<KeyRow>, QueryError> {
+        self.quick.read(move |connection| lookups::key(connection, id)).await
+    }
+
+    /// An organization.
+    pub async fn organization(&self, id: OrganizationId) -> Result<Option<OrganizationState>, QueryError> {
+        self.quick.read(move |connection| lookups::organization(connection, id)).await
+    }
+
+    /// A workspace of whatever organization: the caller compares it with its own.
+    pub async fn workspace(&self, id: WorkspaceId) -> Result<Option<WorkspaceState>, QueryError> {
+        self.quick.read(move |connection| lookups::workspace(connection, id)).await
+    }
+
+    /// The workspaces of an organization in the order in which they were created.
+    pub async fn workspaces(&self, organization: OrganizationId) -> Result<Vec<WorkspaceState>, QueryError> {
+        self.quick.read(move |connection| lookups::workspaces(connection, organization)).await
+    }
+
+    /// A page of an organization's keys.
+    pub async fn keys(&self, query: KeyQuery) -> Result<Page<KeyRow>, QueryError> {
+        self.lists.read(move |connection| keys::page(connection, &query)).await
+    }
+
+    /// A page of an organization's audit entries.
+    pub async fn entries(&self, query: EntryQuery) -> Result<Page<Entry>, QueryError> {
+        self.lists.read(move |connection| entries::page(connection, &query)).await
+    }
+
+    /// Where an event stands, of whatever organization or none: the caller compares it with its own.
+    pub async fn entry(&self, id: EventId) -> Result<Option<Entry>, QueryError> {
+        self.quick.read(move |connection| entries::one(connection, id)).await
+    }
+
+    /// Up to `max` keys, of all organizations, for which the passing of time alone asks for an event by
+    /// `now`, the longest due first. See [`KeyState::due_at`].
+    pub async fn due(&self, now: Timestamp, max: usize) -> Result<Vec<KeyId>, QueryError> {
+        self.quick.read(move |connection| lookups::due(connection, now, max)).await
+    }
+}
+
+impl Drop for ReadModel {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+fn spawn(name: &str, path: &Path, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, OpenError> {
+    std::thread::Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|source| OpenError::File { path: path.into(), source })
+}

@@ -1,0 +1,173 @@
+//! The thread that opens the read model and then follows the log.
+//!
+//! Invariants: the observer is told after the commit and before the position is published; the thread
+//! never sleeps and never polls, since the answers to mutations wait for it. Whatever goes wrong while
+//! it follows is recorded and final.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex};
+
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use super::projector::{self, Failure, Projector};
+use super::{Observer, OpenError, Progress, Shared, fact, files, load, replay};
+use crate::edge::Stopwatch;
+use crate::store::{Delivery, EventStore, Filter, Recorded};
+
+/// What blocks a thread of ours on a future of the store.
+pub(super) fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_current_thread().enable_time().build()
+}
+
+/// Opens, answers, follows.
+pub(super) fn run(
+    path: PathBuf,
+    store: Arc<dyn EventStore>,
+    observer: Arc<dyn Observer>,
+    progress: Progress,
+    opened: &SyncSender<Result<Arc<Shared>, OpenError>>,
+) {
+    let runtime = match runtime() {
+        Ok(runtime) => runtime,
+        Err(source) => return drop(opened.send(Err(OpenError::File { path, source }))),
+    };
+    let (shared, projector) = match open(path, store, observer, progress, &runtime) {
+        Ok(ready) => ready,
+        Err(error) => return drop(opened.send(Err(error))),
+    };
+    if opened.send(Ok(Arc::clone(&shared))).is_err() {
+        return;
+    }
+    let followed = catch_unwind(AssertUnwindSafe(|| runtime.block_on(follow(&shared, projector))));
+    if followed.is_err() {
+        shared.fail("its projector panicked".into());
+    }
+}
+
+fn open(
+    path: PathBuf,
+    store: Arc<dyn EventStore>,
+    observer: Arc<dyn Observer>,
+    progress: Progress,
+    runtime: &Runtime,
+) -> Result<(Arc<Shared>, Projector), OpenError> {
+    let head = runtime.block_on(store.head())?;
+    let mut open = files::open(&path, &*store, runtime)?;
+    let mut projector = Projector::new(open.standing.clone());
+    let mut ready = load(&path, &open, &*observer);
+    loop {
+        if let (Ok(()), Some(head)) = (&ready, head) {
+            ready =
+                replay::catch_up(&*store, &*observer, &mut open.connection, &mut projector, head, progress);
+        }
+        match ready {
+            Ok(()) => break,
+            // Damage that shows only now. A second time it would not be the file's fault.
+            Err(error) if open.fresh.is_none() && is_damage(&error) => {
+                tracing::debug!(%error, "the read model is damaged");
+                drop(open);
+                open = files::fresh(&path, &*store, "it is damaged")?;
+                projector = Projector::new(open.standing.clone());
+                ready = Ok(());
+            }
+            Err(error) => return Err(open_error(&path, error)),
+        }
+    }
+    let shared = Shared {
+        path,
+        store,
+        observer,
+        writer: Mutex::new(open.connection),
+        usage_seen: watch::Sender::new(projector.standing.usage_events),
+        standing: watch::Sender::new(projector.standing.clone()),
+        usage: watch::Sender::new(open.usage),
+        stop: watch::Sender::new(false),
+    };
+    Ok((Arc::new(shared), projector))
+}
+
+/// Tells the observer of what a kept file holds.
+fn load(path: &Path, open: &files::Open, observer: &dyn Observer) -> Result<(), replay::Error> {
+    if open.fresh.is_some() {
+        return Ok(());
+    }
+    let watch = Stopwatch::start();
+    let keys = load::all(path, observer).map_err(Failure::from)?;
+    if keys != open.standing.keys {
+        return Err(Failure::from(super::snapshot::Error).into());
+    }
+    let seconds = watch.elapsed().as_secs_f64();
+    tracing::info!(keys, seconds, "the read model is loaded");
+    Ok(())
+}
+
+fn is_damage(error: &replay::Error) -> bool {
+    match error {
+        replay::Error::Projector(Failure::Engine(error)) => files::is_damage(error),
+        replay::Error::Projector(Failure::Snapshot(_)) => true,
+        replay::Error::Projector(Failure::Unreadable(_))
+        | replay::Error::Log(_)
+        | replay::Error::Runtime(_) => false,
+    }
+}
+
+fn open_error(path: &Path, error: replay::Error) -> OpenError {
+    match error {
+        replay::Error::Log(error) => error.into(),
+        replay::Error::Runtime(source) => OpenError::File { path: path.into(), source },
+        replay::Error::Projector(Failure::Engine(source)) => OpenError::Engine { path: path.into(), source },
+        replay::Error::Projector(error) => OpenError::Stopped(error.to_string().into()),
+    }
+}
+
+async fn follow(shared: &Shared, mut projector: Projector) {
+    let mut subscription = shared.store.subscribe_all(projector.standing.position, Filter::All);
+    let mut stop = shared.stop.subscribe();
+    loop {
+        let delivery = tokio::select! {
+            biased;
+            _ = stop.wait_for(|stop| *stop) => return,
+            delivery = subscription.next() => delivery,
+        };
+        match delivery {
+            Ok(Delivery::Events(events)) => {
+                if let Err(failure) = apply(shared, &mut projector, &events) {
+                    return shared.fail(reason(&failure));
+                }
+            }
+            Ok(Delivery::CaughtUp) => {}
+            Err(error) => return shared.fail(error.to_string().into()),
+        }
+    }
+}
+
+fn apply(shared: &Shared, projector: &mut Projector, events: &[Recorded]) -> Result<(), Failure> {
+    let (facts, unreadable) = fact::read_until_unreadable(events);
+    if !facts.is_empty() {
+        let news = projector.apply(&mut shared.writer(), &facts)?;
+        projector::tell(&*shared.observer, &news);
+        shared.standing.send_modify(|standing| {
+            let stopped = standing.stopped.take();
+            standing.clone_from(&projector.standing);
+            standing.stopped = stopped;
+        });
+        let seen = projector.standing.usage_events;
+        shared.usage_seen.send_if_modified(|before| std::mem::replace(before, seen) != seen);
+    }
+    unreadable.map_or(Ok(()), |unreadable| Err(unreadable.into()))
+}
+
+/// For people, without what SQLite says, which goes to the log.
+pub(super) fn reason(failure: &Failure) -> Arc<str> {
+    match failure {
+        Failure::Engine(error) => {
+            tracing::error!(%error, "the read model cannot be written");
+            "its file cannot be written or read".into()
+        }
+        Failure::Snapshot(error) => error.to_string().into(),
+        Failure::Unreadable(error) => error.to_string().into(),
+    }
+}

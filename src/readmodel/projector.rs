@@ -1,0 +1,308 @@
+//! Folds events into rows: one batch is one transaction.
+//!
+//! Invariants: a batch's rows and its last position are committed together; the batch follows right on
+//! the one before; a key that changes several times within a batch is written once. After an error
+//! nothing of the batch is visible, and this projector must not be used again: its memory is ahead of
+//! the tables.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry as Slot;
+use std::sync::Arc;
+
+use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
+use keyledger_schema::{KeyId, OrganizationId, Stream, WorkspaceId};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+
+use super::cache::{Cache, Known};
+use super::fact::{Fact, Subject, Unreadable};
+use super::{Observer, Standing, rows, snapshot};
+
+/// Why a batch was not applied.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Engine(#[from] rusqlite::Error),
+    #[error(transparent)]
+    Snapshot(#[from] snapshot::Error),
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
+}
+
+/// A state that an observer is to be told of.
+pub(super) enum News {
+    Key(Option<Arc<KeyState>>, Arc<KeyState>),
+    Organization(OrganizationState),
+    Workspace(WorkspaceState),
+}
+
+/// Tells an observer in log order.
+pub(super) fn tell(observer: &dyn Observer, news: &[News]) {
+    for news in news {
+        match news {
+            News::Key(before, after) => observer.key(before.as_deref(), after),
+            News::Organization(state) => observer.organization(state),
+            News::Workspace(state) => observer.workspace(state),
+        }
+    }
+}
+
+/// Where the tables stand, and the keys that changed lately.
+#[derive(Default)]
+pub(super) struct Projector {
+    pub(super) standing: Standing,
+    cache: Cache,
+}
+
+impl Projector {
+    pub(super) fn new(standing: Standing) -> Self {
+        Self { standing, cache: Cache::default() }
+    }
+
+    /// Applies events in log order as one transaction and returns what changed.
+    pub(super) fn apply(
+        &mut self,
+        connection: &mut Connection,
+        facts: &[Fact],
+    ) -> Result<Vec<News>, Failure> {
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let news = Batch::new(&transaction, self)?.apply(facts)?;
+        transaction.commit()?;
+        Ok(news)
+    }
+}
+
+/// A key that changes in this batch.
+struct Change {
+    known: Known,
+    issued: bool,
+}
+
+struct Batch<'a> {
+    transaction: &'a Transaction<'a>,
+    standing: &'a mut Standing,
+    cache: &'a mut Cache,
+    changes: HashMap<KeyId, Change>,
+    order: Vec<KeyId>,
+    news: Vec<News>,
+    find_key: CachedStatement<'a>,
+    insert_entry: CachedStatement<'a>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(transaction: &'a Transaction<'a>, projector: &'a mut Projector) -> Result<Self, Failure> {
+        Ok(Self {
+            transaction,
+            standing: &mut projector.standing,
+            cache: &mut projector.cache,
+            changes: HashMap::new(),
+            order: Vec::new(),
+            news: Vec::new(),
+            find_key: transaction.prepare_cached("SELECT seq, state FROM keys WHERE id = ?1")?,
+            insert_entry: transaction.prepare_cached(
+                "INSERT INTO entries (log_index, position, id, type, stream, revision, org, workspace, key, \
+                 actor, at, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            )?,
+        })
+    }
+
+    fn apply(mut self, facts: &[Fact]) -> Result<Vec<News>, Failure> {
+        for fact in facts {
+            let key = match &fact.subject {
+                Subject::Nothing => None,
+                Subject::Usage => {
+                    self.standing.usage_events += 1;
+                    None
+                }
+                Subject::Key(id, envelope) => {
+                    let before = self.find(*id)?;
+                    let issued = before.is_none();
+                    let folded =
+                        KeyState::fold(before.as_ref().map(|known| (*known.state).clone()), envelope);
+                    if let Some(state) = folded {
+                        self.changed(*id, before, Arc::new(state), issued);
+                    }
+                    Some(*id)
+                }
+                Subject::Organization(envelope) => {
+                    self.organization(fact.stream, envelope)?;
+                    None
+                }
+                Subject::Workspace(envelope) => {
+                    self.workspace(fact.stream, envelope)?;
+                    None
+                }
+                Subject::About(id) => {
+                    let known = self.find(*id)?;
+                    known.filter(|known| Some(known.state.organization) == fact.organization).map(|_| *id)
+                }
+            };
+            self.entry(fact, key)?;
+            self.standing.entries += 1;
+            self.standing.position = Some(fact.position);
+        }
+        self.write_keys()?;
+        self.transaction
+            .prepare_cached("UPDATE meta SET position = ?1, entries = ?2, keys = ?3, usage_events = ?4")?
+            .execute(params![
+                self.standing.position.map(|position| position.raw().cast_signed()),
+                self.standing.entries.cast_signed(),
+                self.standing.keys.cast_signed(),
+                self.standing.usage_events.cast_signed(),
+            ])?;
+        Ok(self.news)
+    }
+
+    /// The key as it is before the present event.
+    fn find(&mut self, id: KeyId) -> Result<Option<Known>, Failure> {
+        if let Some(change) = self.changes.get(&id) {
+            return Ok(Some(change.known.clone()));
+        }
+        if let Some(known) = self.cache.find(id) {
+            return Ok(Some(known));
+        }
+        let found = self.find_key.query_row([id.uuid().into_bytes()], |row| {
+            Ok(Known { seq: row.get(0)?, state: Arc::new(snapshot::column(row, 1)?) })
+        });
+        let found = found.optional()?;
+        if let Some(known) = &found {
+            self.cache.keep(id, known.clone());
+        }
+        Ok(found)
+    }
+
+    fn changed(&mut self, id: KeyId, before: Option<Known>, after: Arc<KeyState>, issued: bool) {
+        self.news.push(News::Key(before.as_ref().map(|known| Arc::clone(&known.state)), Arc::clone(&after)));
+        match self.changes.entry(id) {
+            Slot::Occupied(mut slot) => slot.get_mut().known.state = after,
+            Slot::Vacant(slot) => {
+                let seq = before.map_or_else(|| self.standing.entries.cast_signed(), |known| known.seq);
+                slot.insert(Change { known: Known { seq, state: after }, issued });
+                self.order.push(id);
+                self.standing.keys += u64::from(issued);
+            }
+        }
+    }
+
+    fn write_keys(&mut self) -> Result<(), Failure> {
+        let mut insert = self.transaction.prepare_cached(
+            "INSERT INTO keys (seq, id, org, workspace, environment, created_by, stage, acknowledged, \
+             expires_at, due_at, name, email, hint, previous_hint, revision, state) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        )?;
+        // Leaves out what a key keeps from the event that issued it, its expiry date and address among it.
+        let mut update = self.transaction.prepare_cached(
+            "UPDATE keys SET stage = ?2, acknowledged = ?3, due_at = ?4, name = ?5, hint = ?6, \
+             previous_hint = ?7, revision = ?8, state = ?9 WHERE seq = ?1",
+        )?;
+        for id in self.order.drain(..) {
+            let Some(Change { known, issued }) = self.changes.remove(&id) else { continue };
+            let state = &*known.state;
+            let bytes = snapshot::write(state)?;
+            let reached = rows::stage(state);
+            let acknowledged = state.secret.acknowledged_at.is_some();
+            let due_at = state.due_at().map(keyledger_schema::Timestamp::micros);
+            let name = rows::folded(&state.name);
+            let previous = state.previous_secret.as_ref().map(|previous| &*previous.record.hint);
+            if issued {
+                insert.execute(params![
+                    known.seq,
+                    id.uuid().into_bytes(),
+                    state.organization.uuid().into_bytes(),
+                    state.workspace.uuid().into_bytes(),
+                    rows::environment(state.environment),
+                    state.created_by.key_id().map(|key| key.uuid().into_bytes()),
+                    reached,
+                    acknowledged,
+                    rows::expires_at(state),
+                    due_at,
+                    name,
+                    rows::folded(&state.email),
+                    &*state.secret.record.hint,
+                    previous,
+                    state.revision.cast_signed(),
+                    bytes,
+                ])?;
+            } else {
+                update.execute(params![
+                    known.seq,
+                    reached,
+                    acknowledged,
+                    due_at,
+                    name,
+                    &*state.secret.record.hint,
+                    previous,
+                    state.revision.cast_signed(),
+                    bytes,
+                ])?;
+            }
+            self.cache.keep(id, known);
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, fact: &Fact, key: Option<KeyId>) -> Result<(), Failure> {
+        self.insert_entry.execute(params![
+            self.standing.entries.cast_signed(),
+            fact.position.raw().cast_signed(),
+            fact.id.uuid().into_bytes(),
+            &*fact.event_type,
+            rows::stream(fact.stream),
+            fact.revision.cast_signed(),
+            fact.organization.map(|id| id.uuid().into_bytes()),
+            fact.workspace.map(|id| id.uuid().into_bytes()),
+            key.map(|id| id.uuid().into_bytes()),
+            fact.actor.map(uuid::Uuid::into_bytes),
+            fact.at.micros(),
+            rows::outcome(fact.outcome),
+        ])?;
+        Ok(())
+    }
+
+    // Organizations and workspaces change rarely: read, fold, write.
+
+    fn organization(&mut self, stream: Stream, envelope: &keyledger_schema::Envelope) -> Result<(), Failure> {
+        let Stream::Organization(id) = stream else { return Ok(()) };
+        let before = super::lookups::organization(self.transaction, id)?;
+        let Some(state) = OrganizationState::fold(before.clone(), envelope) else { return Ok(()) };
+        if before.as_ref() != Some(&state) {
+            self.write_organization(id, &state)?;
+            self.news.push(News::Organization(state));
+        }
+        Ok(())
+    }
+
+    fn write_organization(&self, id: OrganizationId, state: &OrganizationState) -> Result<(), Failure> {
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO organizations (id, state) VALUES (?1, ?2) \
+                 ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+            )?
+            .execute(params![id.uuid().into_bytes(), snapshot::write(state)?])?;
+        Ok(())
+    }
+
+    fn workspace(&mut self, stream: Stream, envelope: &keyledger_schema::Envelope) -> Result<(), Failure> {
+        let Stream::Workspace(id) = stream else { return Ok(()) };
+        let before = super::lookups::workspace(self.transaction, id)?;
+        let Some(state) = WorkspaceState::fold(before.clone(), envelope) else { return Ok(()) };
+        if before.as_ref() != Some(&state) {
+            self.write_workspace(id, &state)?;
+            self.news.push(News::Workspace(state));
+        }
+        Ok(())
+    }
+
+    fn write_workspace(&self, id: WorkspaceId, state: &WorkspaceState) -> Result<(), Failure> {
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO workspaces (id, org, state) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+            )?
+            .execute(params![
+                id.uuid().into_bytes(),
+                state.organization.uuid().into_bytes(),
+                snapshot::write(state)?,
+            ])?;
+        Ok(())
+    }
+}

@@ -1,0 +1,139 @@
+//! The tables, and connections to them.
+//!
+//! Ids are their 16 bytes, moments are microseconds since 1970, enumerations are small numbers named in
+//! [`super::rows`]. `state` holds a snapshot, see [`super::snapshot`]; columns beside it exist only to
+//! be filtered or sorted by. Any change of a table, a snapshot's type or the meaning of a column needs a
+//! new [`VERSION`]: older files are then rebuilt, there are no migrations.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, Result};
+use uuid::Uuid;
+
+/// In `PRAGMA user_version`.
+pub(super) const VERSION: i32 = 1;
+/// In `PRAGMA application_id`: "KLRM".
+pub(super) const APPLICATION: i32 = 0x4b4c_524d;
+
+const TABLES: &str = "
+CREATE TABLE meta (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    log BLOB NOT NULL,
+    position INTEGER,
+    entries INTEGER NOT NULL,
+    keys INTEGER NOT NULL,
+    usage_events INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE usage_meta (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    position INTEGER,
+    events INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE organizations (
+    seq INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    state BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE workspaces (
+    seq INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    org BLOB NOT NULL,
+    state BLOB NOT NULL
+) STRICT;
+CREATE INDEX workspaces_org ON workspaces (org);
+
+-- seq is the log index of the event that issued the key.
+CREATE TABLE keys (
+    seq INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    org BLOB NOT NULL,
+    workspace BLOB NOT NULL,
+    environment INTEGER NOT NULL,
+    stage INTEGER NOT NULL,
+    acknowledged INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    due_at INTEGER,
+    created_by BLOB,
+    name TEXT NOT NULL,
+    email TEXT NOT NULL,
+    hint TEXT NOT NULL,
+    previous_hint TEXT,
+    revision INTEGER NOT NULL,
+    state BLOB NOT NULL
+) STRICT;
+CREATE INDEX keys_org ON keys (org);
+CREATE INDEX keys_workspace ON keys (workspace);
+CREATE INDEX keys_name ON keys (org, name);
+CREATE INDEX keys_expiry ON keys (org, expires_at);
+CREATE INDEX keys_due ON keys (due_at) WHERE due_at IS NOT NULL;
+
+CREATE TABLE entries (
+    log_index INTEGER PRIMARY KEY,
+    position INTEGER NOT NULL,
+    id BLOB NOT NULL UNIQUE,
+    type TEXT NOT NULL,
+    stream BLOB NOT NULL,
+    revision INTEGER NOT NULL,
+    org BLOB,
+    workspace BLOB,
+    key BLOB,
+    actor BLOB,
+    at INTEGER NOT NULL,
+    outcome INTEGER NOT NULL
+) STRICT;
+CREATE INDEX entries_org ON entries (org) WHERE org IS NOT NULL;
+CREATE INDEX entries_key ON entries (key) WHERE key IS NOT NULL;
+
+CREATE TABLE key_usage (
+    key BLOB PRIMARY KEY,
+    last_at INTEGER NOT NULL,
+    usage BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+";
+
+/// Pages of the write-ahead log (4 KiB each) at which a commit moves them to the file itself. A thread
+/// of its own does that earlier, so that commits need not; this bounds the log when it cannot keep up.
+const WAL_PAGES: u32 = 16_384;
+
+/// The connection that writes. Creates the file when absent.
+pub(super) fn writing(path: &Path) -> Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+    let connection = open(path, flags)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    // The file is disposable: a commit need not survive a loss of power, only leave the file whole.
+    connection.pragma_update(None, "synchronous", "normal")?;
+    connection.pragma_update(None, "wal_autocheckpoint", WAL_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    connection.pragma_update(None, "cache_size", -64 * 1024)?;
+    Ok(connection)
+}
+
+/// A connection that reads.
+pub(super) fn reading(path: &Path) -> Result<Connection> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.pragma_update(None, "cache_size", -16 * 1024)?;
+    Ok(connection)
+}
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(Duration::from_secs(10))?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(connection)
+}
+
+/// Makes the tables in an empty file.
+pub(super) fn create(connection: &mut Connection, log: Uuid) -> Result<()> {
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(TABLES)?;
+    transaction.execute("INSERT INTO meta VALUES (1, ?1, NULL, 0, 0, 0)", [log.into_bytes()])?;
+    transaction.execute("INSERT INTO usage_meta VALUES (1, NULL, 0)", [])?;
+    transaction.pragma_update(None, "application_id", APPLICATION)?;
+    transaction.pragma_update(None, "user_version", VERSION)?;
+    transaction.commit()
+}

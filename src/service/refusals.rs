@@ -1,0 +1,112 @@
+//! Refused commands, written to the organization's audit stream.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+
+use keyledger_schema::codec::Outcome;
+use keyledger_schema::event::{CommandRefused, Event};
+use keyledger_schema::grant::Place;
+use keyledger_schema::{KeyId, OrganizationId, Personal};
+use tokio::sync::Mutex;
+
+use super::writer::{Failure, StreamHead};
+use super::{Service, audit_stream};
+use crate::caller::Caller;
+use crate::error::{Code, Error, Result};
+
+/// The longest target kept of a refused command, in characters.
+const MAX_TARGET_CHARS: usize = 64;
+/// How often an append to a busy audit stream is tried.
+const ATTEMPTS: usize = 8;
+
+/// Where each audit stream ends, so that refusals of one organization queue up here instead of racing in
+/// the log.
+#[derive(Default)]
+pub(super) struct Heads(Mutex<HashMap<OrganizationId, Arc<Mutex<Option<StreamHead>>>>>);
+
+impl Service {
+    /// Runs a command; when it is refused, writes that down before the refusal is answered. `target` is
+    /// the id that the command was given.
+    pub async fn recorded<T>(
+        &self,
+        caller: &Caller,
+        command: &str,
+        target: Option<&str>,
+        run: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        match run.await {
+            Err(error) if is_refusal(error.code) => {
+                self.record_refusal(caller, command, target, error.code).await?;
+                Err(error)
+            }
+            result => result,
+        }
+    }
+
+    async fn record_refusal(
+        &self,
+        caller: &Caller,
+        command: &str,
+        target: Option<&str>,
+        code: Code,
+    ) -> Result<()> {
+        let key = self.own_key(caller, target).await?;
+        let event = Event::CommandRefused(CommandRefused {
+            command: command.into(),
+            target: target
+                .map(|text| Personal(text.chars().take(MAX_TARGET_CHARS).collect::<String>().into())),
+            key,
+            code: code.as_str().into(),
+        });
+        let context = self.context(caller);
+        let place = Place { organization: caller.organization, workspace: None };
+        let head = Arc::clone(self.refusals.0.lock().await.entry(caller.organization).or_default());
+        let mut head = head.lock().await;
+        for _ in 0..ATTEMPTS {
+            let known = match *head {
+                Some(known) => known,
+                None => self.head(audit_stream(caller)).await?,
+            };
+            let events = vec![event.clone()];
+            let appended = self
+                .append(&context, audit_stream(caller), known, Some(place), events, Outcome::Refused)
+                .await;
+            match appended {
+                Ok(written) => {
+                    *head = written.last().map(|event| StreamHead {
+                        last: Some((event.envelope.revision, keyledger_schema::ChainHash::of(&event.bytes))),
+                    });
+                    drop(head);
+                    return self.applied(&written).await;
+                }
+                Err(Failure::Conflict) => *head = None,
+                Err(Failure::Other(error)) => {
+                    *head = None;
+                    return Err(error);
+                }
+            }
+        }
+        Err(Error::unavailable("the refusal could not be written to the trail; try again"))
+    }
+
+    /// The key that a target names, if it belongs to the caller's organization.
+    async fn own_key(&self, caller: &Caller, target: Option<&str>) -> Result<Option<KeyId>> {
+        let Some(id) = target.and_then(|text| text.parse::<KeyId>().ok()) else { return Ok(None) };
+        let row = self.read_model.key(id).await.map_err(|error| super::keys::query_failed(&error))?;
+        Ok(row.filter(|row| row.state.organization == caller.organization).map(|row| row.state.id))
+    }
+}
+
+/// Whether a code says that somebody was told no, as opposed to that something broke.
+const fn is_refusal(code: Code) -> bool {
+    match code {
+        Code::Forbidden
+        | Code::NotFound
+        | Code::InvalidInput
+        | Code::Conflict
+        | Code::IllegalTransition
+        | Code::NotBootstrapped => true,
+        Code::Unauthenticated | Code::TooManyRequests | Code::Unavailable | Code::Internal => false,
+    }
+}

@@ -1,0 +1,181 @@
+//! Seals events and appends them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use keyledger_schema::codec::{self, Outcome};
+use keyledger_schema::grant::Place;
+use keyledger_schema::{ChainHash, Envelope, Event, EventId, Stream};
+
+use super::{Context, Service, WrittenEvent};
+use crate::error::{Code, Error};
+use crate::store::{AppendError, Direction, Expected, NewEvent, Position, ReadError};
+
+/// How long a command waits until its events are applied on this node.
+const APPLY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a stream ends.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct StreamHead {
+    /// Revision and hash of its last event; none when it has no event.
+    pub last: Option<(u64, ChainHash)>,
+}
+
+impl StreamHead {
+    pub(super) fn expected(self) -> Expected {
+        Expected::after(self.last.map(|(revision, _)| revision))
+    }
+}
+
+/// Why nothing was appended.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// Somebody else wrote to the stream first.
+    Conflict,
+    /// Everything else.
+    Other(Error),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+pub(super) fn append_failed(error: AppendError) -> Failure {
+    match error {
+        AppendError::Conflict { .. } => Failure::Conflict,
+        AppendError::TooLarge { what, actual, limit } => {
+            tracing::warn!(what, actual, limit, "an event exceeds a limit of the log");
+            Failure::Other(too_large())
+        }
+        AppendError::Invalid(reason) => {
+            tracing::error!(reason, "the log refused an append as malformed");
+            Failure::Other(Error::internal())
+        }
+        AppendError::Unavailable(reason) => {
+            tracing::error!(%reason, "the log takes no writes");
+            Failure::Other(Error::unavailable(
+                "the log takes no writes now, so nothing was changed; try again, and tell the operator if it lasts",
+            ))
+        }
+        AppendError::OutcomeUnknown(reason) => {
+            tracing::error!(%reason, "it is unknown whether a commit reached the disk");
+            Failure::Other(Error::unavailable(
+                "it is unknown whether the change reached the disk; the node must be restarted, look before repeating",
+            ))
+        }
+    }
+}
+
+fn too_large() -> Error {
+    let message = format!(
+        "what was asked for makes an event of more than {} bytes; use fewer or shorter scopes, networks and metadata",
+        codec::MAX_EVENT_BYTES
+    );
+    Error::new(Code::InvalidInput, message)
+}
+
+pub(super) fn read_failed(error: &ReadError) -> Error {
+    tracing::error!(%error, "the log cannot be read");
+    Error::unavailable("the log cannot be read now; try again, and tell the operator if it lasts")
+}
+
+impl Service {
+    /// Seals events for one stream.
+    fn seal(
+        &self,
+        context: &Context,
+        stream: Stream,
+        head: StreamHead,
+        place: Option<Place>,
+        events: Vec<Event>,
+        outcome: Outcome,
+    ) -> Result<Vec<WrittenEvent>, Error> {
+        let mut last = head.last;
+        events
+            .into_iter()
+            .map(|event| {
+                let envelope = Envelope {
+                    id: EventId::from_uuid(self.edge.uuid()),
+                    stream,
+                    revision: last.map_or(0, |(revision, _)| revision + 1),
+                    at: context.at,
+                    organization: place.map(|place| place.organization),
+                    workspace: place.and_then(|place| place.workspace),
+                    actor: context.actor.clone(),
+                    source: context.source.clone(),
+                    request: context.request,
+                    cause: context.cause,
+                    outcome,
+                    prev: last.map(|(_, hash)| hash),
+                    event,
+                };
+                let bytes: Arc<[u8]> = match envelope.seal() {
+                    Ok(bytes) => bytes.into(),
+                    Err(codec::Error::TooLarge(_)) => return Err(too_large()),
+                    Err(error) => {
+                        tracing::error!(%error, "an event cannot be sealed");
+                        return Err(Error::internal());
+                    }
+                };
+                last = Some((envelope.revision, ChainHash::of(&bytes)));
+                Ok(WrittenEvent { envelope, bytes, position: None })
+            })
+            .collect()
+    }
+
+    /// Seals and appends events to one stream. Durable on return; not yet applied.
+    pub(super) async fn append(
+        &self,
+        context: &Context,
+        stream: Stream,
+        head: StreamHead,
+        place: Option<Place>,
+        events: Vec<Event>,
+        outcome: Outcome,
+    ) -> Result<Vec<WrittenEvent>, Failure> {
+        let mut written = self.seal(context, stream, head, place, events, outcome)?;
+        let new = written
+            .iter()
+            .map(|event| NewEvent {
+                id: event.envelope.id.uuid(),
+                event_type: event.envelope.event.type_name().into(),
+                bytes: Arc::clone(&event.bytes),
+            })
+            .collect();
+        let appended =
+            self.store.append(&stream.to_string(), head.expected(), new).await.map_err(append_failed)?;
+        if let Some(last) = written.last_mut() {
+            last.position = Some(appended.position);
+        }
+        Ok(written)
+    }
+
+    /// Waits until this node applied what was written.
+    pub(super) async fn applied(&self, written: &[WrittenEvent]) -> Result<(), Error> {
+        match written.last().and_then(|event| event.position) {
+            Some(position) => self.applied_to(position).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn applied_to(&self, position: Position) -> Result<(), Error> {
+        self.read_model.wait_applied(position, APPLY_TIMEOUT).await.map_err(|error| {
+            tracing::error!(%error, "a durable change was not applied in time");
+            Error::unavailable(
+                "the change is in the log, but this node has not applied it; look again shortly",
+            )
+        })
+    }
+
+    /// The last event of a stream, read from the log.
+    pub(super) async fn head(&self, stream: Stream) -> Result<StreamHead, Error> {
+        let last = self
+            .store
+            .read_stream(&stream.to_string(), None, Direction::Backward, 1)
+            .await
+            .map_err(|error| read_failed(&error))?;
+        Ok(StreamHead { last: last.first().map(|event| (event.revision, ChainHash::of(&event.bytes))) })
+    }
+}
