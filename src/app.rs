@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::decisions::limits;
 use crate::edge::Edge;
 use crate::error;
+use crate::graphql::Api;
 use crate::http::{self, Kind, State};
 use crate::service::Service;
 use crate::store::sqlite::OpenError;
@@ -111,9 +112,9 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
             log.into_iter().chain(tables).collect()
         }),
     });
-    let schema = Data::new(crate::graphql::schema(Arc::clone(&node.service)));
+    let api = Data::new(Api::new(Arc::clone(&node.service)));
     let main = http::server::bind(Kind::Management, config.listen, &state, move |routes| {
-        http::graphql::configure(routes, &schema);
+        http::graphql::configure(routes, &api);
     })
     .map_err(system(format!("cannot listen on {}; choose another address with --listen", config.listen)))?;
     let url = greeting::url(main.addresses.first().copied().unwrap_or(config.listen));

@@ -77,9 +77,9 @@ Examples:
 The server must not be running on the data directory. Repeated with another organization's name, it
 adds that organization as a second tenant.")]
 pub struct InitArgs {
-    /// Name of the organization
-    #[arg(long, value_name = "NAME", default_value = "Default", value_parser = value::name)]
-    pub organization: String,
+    /// Name of the organization [default: default]
+    #[arg(long, value_name = "NAME", value_parser = value::name)]
+    pub organization: Option<String>,
     /// Print one JSON object: organizationId, workspaceId, rootKey
     #[arg(long)]
     pub json: bool,

@@ -4,6 +4,8 @@
 //! ask whether the caller may, and shape the answer. Every root field runs inside
 //! [`Service::recorded`], so that a refusal is in the trail before it is answered.
 
+#![allow(clippy::unused_async, reason = "the library calls every resolver as a future")]
+
 mod answer;
 mod connection;
 mod event;
@@ -30,12 +32,26 @@ pub const MAX_COMPLEXITY: usize = 20_000;
 /// What each mutation costs on top of its fields: at most 20 in one request.
 const MUTATION_COST: usize = 1_000;
 
-/// The executable schema.
-pub type ApiSchema = Schema<query::Query, mutation::Mutation, EmptySubscription>;
+type Executable = Schema<query::Query, mutation::Mutation, EmptySubscription>;
 
-/// The schema over a service.
-pub fn schema(service: Arc<Service>) -> ApiSchema {
-    builder().data(service).finish()
+/// The API, ready to execute requests. Cheap to clone.
+#[derive(Clone)]
+pub struct Api(Executable);
+
+impl Api {
+    /// The API over a service.
+    pub fn new(service: Arc<Service>) -> Self {
+        Self(builder().data(service).finish())
+    }
+
+    /// Executes a request of an authenticated caller.
+    pub async fn execute(&self, request: Request, caller: Caller) -> Response {
+        let mut response = self.0.execute(request.data(caller)).await;
+        for error in &mut response.errors {
+            code_if_missing(error);
+        }
+        response
+    }
 }
 
 fn builder() -> async_graphql::SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {
@@ -54,15 +70,6 @@ pub fn sdl() -> String {
     }
     text.push('\n');
     text
-}
-
-/// Executes a request of an authenticated caller.
-pub async fn execute(schema: &ApiSchema, request: Request, caller: Caller) -> Response {
-    let mut response = schema.execute(request.data(caller)).await;
-    for error in &mut response.errors {
-        code_if_missing(error);
-    }
-    response
 }
 
 /// Errors of the language itself, such as an unknown field, come without a code: they are about input.

@@ -43,7 +43,8 @@ fn told(result: Result<(), Failure>, as_json: bool) -> Exit {
 fn init(args: &cli::InitArgs) -> Result<(), Failure> {
     let config = Config::for_directory(&args.settings, std::env::vars_os()).map_err(wrong_settings)?;
     log(config.log_format, config.log_level)?;
-    let founded = app::init(&config, &args.organization).map_err(failed)?;
+    let organization = args.organization.as_deref().unwrap_or(app::DEFAULT_ORGANIZATION);
+    let founded = app::init(&config, organization).map_err(failed)?;
     let mut out = io::stdout().lock();
     if args.json {
         let ids = json!({
@@ -80,10 +81,17 @@ fn wrong_settings(error: keyledger::config::Error) -> Failure {
 
 #[allow(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 fn failed(error: app::Error) -> Failure {
-    Failure::new(Exit::Failed, "FAILED", error.to_string())
+    match &error {
+        app::Error::Config(_) => Failure::new(Exit::Usage, "CONFIGURATION", error.to_string()),
+        app::Error::Refused(refusal) => {
+            Failure::from_server(refusal.code.as_str(), &refusal.message, refusal.field.as_deref())
+        }
+        _ => Failure::new(Exit::Failed, "FAILED", error.to_string()),
+    }
 }
 
-/// Log lines go to standard error. `RUST_LOG`, where it is set, decides which.
+/// Log lines go to standard error. `RUST_LOG`, where it is set, decides which. The web server's own lines
+/// about its threads are left out unless details are asked for.
 fn log(format: LogFormat, level: LevelFilter) -> Result<(), Failure> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.is_empty() => EnvFilter::try_new(&directives).map_err(|error| {
@@ -95,7 +103,8 @@ fn log(format: LogFormat, level: LevelFilter) -> Result<(), Failure> {
                 ),
             )
         })?,
-        _ => EnvFilter::default().add_directive(level.into()),
+        _ if level == LevelFilter::INFO => EnvFilter::new("info,actix_server=warn"),
+        _ => EnvFilter::new(level.to_string()),
     };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match format {

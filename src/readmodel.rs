@@ -359,6 +359,3 @@ fn spawn(name: &str, path: &Path, run: impl FnOnce() + Send + 'static) -> Result
         .spawn(run)
         .map_err(|source| OpenError::File { path: path.into(), source })
 }
-
-#[cfg(test)]
-mod tests;

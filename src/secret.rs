@@ -53,7 +53,7 @@ fn base62_body(bits: &[u8; 32]) -> Zeroizing<[u8; BODY_DIGITS]> {
         for byte in number.iter_mut() {
             let value = rest << 8 | u32::from(*byte);
             // The quotient of a number below 62 * 256 by 62 fits a byte.
-            *byte = (value / 62) as u8;
+            *byte = u8::try_from(value / 62).unwrap_or(u8::MAX);
             rest = value % 62;
         }
         *slot = BASE62[rest as usize];

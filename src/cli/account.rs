@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::output::clean;
 use super::table::{fields, grants, line, moment, named, table, text, word};
-use super::{Failure, Output, WorkspaceCommand, key, pages, queries};
+use super::{Failure, Output, WorkspaceCommand, key as keys, pages, queries};
 
 /// Shows who the caller is.
 pub fn whoami(client: &Client, out: &mut Output<'_>) -> Result<(), Failure> {
@@ -14,19 +14,19 @@ pub fn whoami(client: &Client, out: &mut Output<'_>) -> Result<(), Failure> {
         return out.json(&data);
     }
     let viewer = &data["viewer"];
-    let expires = match &viewer["key"]["expiresAt"] {
-        Value::Null => vec!["never".to_owned()],
-        at => vec![moment(at)],
-    };
+    // A key that may not read keys does not see itself.
+    let key = &viewer["key"];
+    let seen = |values: Vec<String>| if key.is_null() { vec![] } else { values };
+    let expires = if key["expiresAt"].is_null() { "never".into() } else { moment(&key["expiresAt"]) };
     out.line(fields(&[
-        ("key", named(&viewer["key"])),
+        ("key", if key.is_null() { line(&viewer["keyId"]) } else { named(key) }),
         ("email", line(&viewer["email"])),
-        ("status", vec![word(&viewer["key"]["status"])]),
-        ("environment", vec![word(&viewer["key"]["environment"])]),
+        ("status", seen(vec![word(&key["status"])])),
+        ("environment", seen(vec![word(&key["environment"])])),
         ("organization", named(&viewer["organization"])),
-        ("workspace", named(&viewer["key"]["workspace"])),
+        ("workspace", named(&key["workspace"])),
         ("grants", grants(&viewer["grants"])),
-        ("expires", expires),
+        ("expires", seen(vec![expires])),
     ]))
 }
 
@@ -65,7 +65,7 @@ pub fn workspace(command: &WorkspaceCommand, client: &Client, out: &mut Output<'
                 text(&made["name"]).unwrap_or_default()
             );
             out.line(clean(&shown))?;
-            key::warn(payload, out);
+            keys::warn(payload, out);
             Ok(())
         }
     }

@@ -9,6 +9,7 @@ use super::key_args::{
     UpdateArgs,
 };
 use super::output::clean;
+use super::queries::Mutation;
 use super::table::{fields, grants, line, list, moment, named, scopes, table, text, word};
 use super::{Exit, Failure, Output, confirm, pages, queries, trail, value};
 use crate::edge::Edge;
@@ -18,7 +19,7 @@ pub fn run(command: &KeyCommand, client: &Client, edge: &Edge, out: &mut Output<
     match command {
         KeyCommand::Create(args) => {
             let input = create_input(args, client, edge)?;
-            change(client, out, "createKey", &input, "created")
+            change(client, out, queries::CREATE, &input, "created")
         }
         KeyCommand::List(args) => show_list(args, client, edge, out),
         KeyCommand::Show { id } => show(*id, client, out),
@@ -32,24 +33,24 @@ pub fn run(command: &KeyCommand, client: &Client, edge: &Edge, out: &mut Output<
                 )?;
             }
             let input = json!({ "id": args.id, "overlapSeconds": args.overlap.as_secs() });
-            change(client, out, "rotateKey", &input, "rotated")
+            change(client, out, queries::ROTATE, &input, "rotated")
         }
-        KeyCommand::Disable(args) => change(client, out, "disableKey", &comment_input(args), "disabled"),
-        KeyCommand::Enable(args) => change(client, out, "enableKey", &comment_input(args), "enabled"),
+        KeyCommand::Disable(args) => change(client, out, queries::DISABLE, &comment_input(args), "disabled"),
+        KeyCommand::Enable(args) => change(client, out, queries::ENABLE, &comment_input(args), "enabled"),
         KeyCommand::Revoke(args) => {
             confirmed(client, args.id, args.yes, "Revoking cannot be undone")?;
             let mut input = json!({ "id": args.id, "reason": reason(args.reason) });
             set(&mut input, "comment", args.comment.as_ref());
-            change(client, out, "revokeKey", &input, "revoked")
+            change(client, out, queries::REVOKE, &input, "revoked")
         }
         KeyCommand::Delete(args) => {
             confirmed(client, args.key.id, args.yes, "Deleting cannot be undone")?;
-            change(client, out, "deleteKey", &comment_input(&args.key), "deleted")
+            change(client, out, queries::DELETE, &comment_input(&args.key), "deleted")
         }
-        KeyCommand::Clone(args) => change(client, out, "cloneKey", &clone_input(args), "created"),
-        KeyCommand::Update(args) => change(client, out, "updateKey", &update_input(args)?, "updated"),
+        KeyCommand::Clone(args) => change(client, out, queries::CLONE, &clone_input(args), "created"),
+        KeyCommand::Update(args) => change(client, out, queries::UPDATE, &update_input(args)?, "updated"),
         KeyCommand::Acknowledge { id } => {
-            change(client, out, "acknowledgeKeySecret", &json!({ "id": id }), "acknowledged")
+            change(client, out, queries::ACKNOWLEDGE, &json!({ "id": id }), "acknowledged")
         }
         KeyCommand::Trail(args) => trail::show(args, client, out),
     }
@@ -154,22 +155,21 @@ fn confirmed(client: &Client, id: KeyId, yes: bool, what: &str) -> Result<(), Fa
 fn change(
     client: &Client,
     out: &mut Output<'_>,
-    field: &str,
+    mutation: Mutation,
     input: &Value,
     done: &str,
 ) -> Result<(), Failure> {
-    let with_secret = matches!(field, "createKey" | "rotateKey" | "cloneKey");
-    let data = client.call(&queries::change(field, with_secret), &json!({ "input": input }))?;
+    let data = client.call(&mutation.document(), &json!({ "input": input }))?;
     if out.is_json() {
         return out.json(&data);
     }
-    let payload = &data[field];
+    let payload = &data[mutation.field];
     let key = &payload["key"];
     if key["id"].is_null() {
         return Err(Failure::new(Exit::Failed, "UNEXPECTED_ANSWER", "the server's answer names no key"));
     }
     out.line(told(key, payload, done))?;
-    if with_secret {
+    if mutation.with_secret {
         show_secret(key, &payload["secret"], out)?;
     }
     warn(payload, out);
@@ -244,12 +244,12 @@ fn list_variables(args: &ListArgs, edge: &Edge) -> Value {
     set(&mut filter, "expiresBefore", args.expires_before.map(|when| when.ahead_of(edge.now())));
     set(&mut filter, "unusedSince", args.unused_since.map(|when| when.before(edge.now())));
     set(&mut filter, "secretAcknowledged", args.unacknowledged.then_some(false));
-    let field = match args.sort {
-        SortArgument::Created => "CREATED_AT",
-        SortArgument::Name => "NAME",
-        SortArgument::Expires => "EXPIRES_AT",
+    let (field, descending) = match args.sort {
+        SortArgument::Created => ("CREATED_AT", true),
+        SortArgument::Name => ("NAME", false),
+        SortArgument::Expires => ("EXPIRES_AT", false),
     };
-    let direction = if args.descending { "DESC" } else { "ASC" };
+    let direction = if descending == args.reverse { "ASC" } else { "DESC" };
     json!({ "filter": filter, "orderBy": { "field": field, "direction": direction } })
 }
 

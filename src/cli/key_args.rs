@@ -178,12 +178,12 @@ pub struct ListArgs {
     /// Only keys whose secret nobody has acknowledged
     #[arg(long)]
     pub unacknowledged: bool,
-    /// Sort by
+    /// Order of the list: newest first, by name, or what expires first
     #[arg(long, value_name = "FIELD", default_value = "created")]
     pub sort: SortArgument,
-    /// Largest, newest or last first
+    /// The other way round
     #[arg(long)]
-    pub descending: bool,
+    pub reverse: bool,
     /// Show at most so many; 0 is all
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: usize,

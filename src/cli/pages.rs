@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::{Exit, Failure};
 
 /// How many items are asked for at once.
-const PAGE: usize = 50;
+const PAGE: usize = 100;
 
 /// Asks for pages until there are `limit` items, or all when it is 0. The answer is that of the last
 /// page, with the items of all pages as the connection's `nodes`. `ask` sends variables, `connection` is
@@ -61,16 +61,16 @@ mod tests {
 
     #[test]
     fn all_pages_are_followed_when_there_is_no_limit() {
-        let (data, asked) = collected(120, 0);
-        assert_eq!(data["keys"]["nodes"], (0..120).collect::<Value>());
+        let (data, asked) = collected(220, 0);
+        assert_eq!(data["keys"]["nodes"], (0..220).collect::<Value>());
         assert_eq!(asked, 3);
     }
 
     #[test]
     fn no_more_is_asked_for_than_the_limit() {
-        let (data, asked) = collected(120, 60);
-        assert_eq!(data["keys"]["nodes"], (0..60).collect::<Value>());
-        assert_eq!(data["keys"]["pageInfo"], json!({ "hasNextPage": true, "endCursor": "60" }));
+        let (data, asked) = collected(220, 160);
+        assert_eq!(data["keys"]["nodes"], (0..160).collect::<Value>());
+        assert_eq!(data["keys"]["pageInfo"], json!({ "hasNextPage": true, "endCursor": "160" }));
         assert_eq!(asked, 2);
         assert_eq!(collected(0, 50).1, 1);
     }

@@ -19,7 +19,7 @@ fragment KeyFields on Key {
 pub const VIEWER: &str = "\
 query {
   viewer {
-    email
+    keyId email
     key { id name status environment workspace { id name } secretHint expiresAt }
     organization { id name slug }
     grants { role organizationId workspaceId }
@@ -82,14 +82,50 @@ pub fn keys() -> String {
     )
 }
 
-/// A mutation about a key. `with_secret` for those whose payload has one.
-pub fn change(field: &str, with_secret: bool) -> String {
-    let input = format!("{}{}Input", field[..1].to_uppercase(), &field[1..]);
-    let secret = if with_secret { " secret" } else { "" };
-    format!(
-        "mutation($input: {input}!) {{ {field}(input: $input) {{\n\
-         key {{ ...KeyFields }}{secret} events {{ id type at }} warnings {{ code message }}\n}} }}\n{KEY}"
-    )
+/// A mutation about a key.
+#[derive(Clone, Copy, Debug)]
+pub struct Mutation {
+    /// The field.
+    pub field: &'static str,
+    /// The type of its input.
+    input: &'static str,
+    /// Whether its payload has a secret.
+    pub with_secret: bool,
+}
+
+const fn mutation(field: &'static str, input: &'static str, with_secret: bool) -> Mutation {
+    Mutation { field, input, with_secret }
+}
+
+/// Makes a key.
+pub const CREATE: Mutation = mutation("createKey", "CreateKeyInput", true);
+/// Makes a key like another.
+pub const CLONE: Mutation = mutation("cloneKey", "CloneKeyInput", true);
+/// Gives a new secret.
+pub const ROTATE: Mutation = mutation("rotateKey", "RotateKeyInput", true);
+/// Changes settings.
+pub const UPDATE: Mutation = mutation("updateKey", "UpdateKeyInput", false);
+/// Records that the secret was stored.
+pub const ACKNOWLEDGE: Mutation = mutation("acknowledgeKeySecret", "KeyInput", false);
+/// Stops for now.
+pub const DISABLE: Mutation = mutation("disableKey", "KeyCommentInput", false);
+/// Starts again.
+pub const ENABLE: Mutation = mutation("enableKey", "KeyCommentInput", false);
+/// Cuts off for ever.
+pub const REVOKE: Mutation = mutation("revokeKey", "RevokeKeyInput", false);
+/// Removes from lists.
+pub const DELETE: Mutation = mutation("deleteKey", "KeyCommentInput", false);
+
+impl Mutation {
+    /// The document.
+    pub fn document(self) -> String {
+        let Self { field, input, with_secret } = self;
+        let secret = if with_secret { " secret" } else { "" };
+        format!(
+            "mutation($input: {input}!) {{ {field}(input: $input) {{\n\
+             key {{ ...KeyFields }}{secret} events {{ id type at }} warnings {{ code message }}\n}} }}\n{KEY}"
+        )
+    }
 }
 
 #[cfg(test)]
@@ -98,28 +134,17 @@ mod tests {
 
     #[test]
     fn every_document_is_graphql() {
-        let documents = [
-            VIEWER.into(),
-            OWN_ORGANIZATION.into(),
-            WORKSPACES.into(),
-            CREATE_WORKSPACE.into(),
-            KEY_TO_CONFIRM.into(),
-            TRAIL.into(),
-            key(),
-            keys(),
-            change("rotateKey", true),
-            change("disableKey", false),
-        ];
-        for document in documents {
+        let fixed = [VIEWER, OWN_ORGANIZATION, WORKSPACES, CREATE_WORKSPACE, KEY_TO_CONFIRM, TRAIL];
+        let changes = [CREATE, CLONE, ROTATE, UPDATE, ACKNOWLEDGE, DISABLE, ENABLE, REVOKE, DELETE];
+        let changes = changes.map(Mutation::document);
+        for document in fixed.map(String::from).into_iter().chain(changes).chain([key(), keys()]) {
             async_graphql::parser::parse_query(&document).expect(&document);
         }
     }
 
     #[test]
-    fn a_change_names_its_input_and_asks_for_the_secret_only_where_there_is_one() {
-        let rotate = change("rotateKey", true);
-        assert!(rotate.starts_with("mutation($input: RotateKeyInput!) { rotateKey(input: $input)"));
-        assert!(rotate.contains("} secret events"));
-        assert!(!change("disableKey", false).contains("} secret events"));
+    fn the_secret_is_asked_for_only_where_there_is_one() {
+        assert!(ROTATE.document().contains("} secret events"));
+        assert!(!DISABLE.document().contains("} secret events"));
     }
 }

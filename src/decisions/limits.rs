@@ -17,7 +17,7 @@ pub const MAX_NETWORKS: usize = 64;
 /// The longest idempotency key, in bytes.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 /// The longest overlap of a rotation: 30 days.
-pub const MAX_OVERLAP: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+pub const MAX_OVERLAP: Duration = Duration::from_hours(30 * 24);
 
 /// A name: some visible text, no control characters, no space at its ends.
 pub fn name(field: &'static str, text: &str) -> Result<Box<str>> {

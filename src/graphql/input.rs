@@ -79,18 +79,31 @@ pub(crate) struct UpdateKeyInput {
     metadata: Option<Json<serde_json::Value>>,
 }
 
-/// Names a key.
-#[derive(InputObject, Clone, Debug)]
-pub(crate) struct KeyInput {
-    pub(super) id: ID,
+macro_rules! with_comment {
+    ($($(#[$doc:meta])* $name:ident;)+) => {$(
+        $(#[$doc])*
+        #[derive(InputObject, Clone, Debug)]
+        pub(crate) struct $name {
+            pub(super) id: ID,
+            /// For the trail; at most 500 characters.
+            pub(super) comment: Option<String>,
+        }
+    )+};
 }
 
-/// Names a key and says why.
+with_comment! {
+    /// Switches a key off.
+    DisableKeyInput;
+    /// Switches a key on.
+    EnableKeyInput;
+    /// Takes a key from lists.
+    DeleteKeyInput;
+}
+
+/// The current secret was copied.
 #[derive(InputObject, Clone, Debug)]
-pub(crate) struct KeyCommentInput {
+pub(crate) struct AcknowledgeKeySecretInput {
     pub(super) id: ID,
-    /// For the trail; at most 500 characters.
-    pub(super) comment: Option<String>,
 }
 
 /// A new secret for a key.

@@ -22,16 +22,23 @@ use crate::readmodel::KeyRow;
 #[derive(Clone)]
 pub(crate) struct KeyNode {
     state: Arc<KeyState>,
-    usage: Option<Option<KeyUsage>>,
+    usage: Usage,
+}
+
+/// What is known of a key's use so far.
+#[derive(Clone)]
+enum Usage {
+    Unread,
+    Read(Option<KeyUsage>),
 }
 
 impl KeyNode {
     pub(super) fn new(state: KeyState) -> Self {
-        Self { state: Arc::new(state), usage: None }
+        Self { state: Arc::new(state), usage: Usage::Unread }
     }
 
     async fn usage_of(&self, context: &Context<'_>) -> async_graphql::Result<Option<KeyUsage>> {
-        if let Some(usage) = &self.usage {
+        if let Usage::Read(usage) = &self.usage {
             return Ok(usage.clone());
         }
         let (service, _) = parties(context)?;
@@ -42,7 +49,7 @@ impl KeyNode {
 
 impl From<KeyRow> for KeyNode {
     fn from(row: KeyRow) -> Self {
-        Self { state: Arc::new(row.state), usage: Some(row.usage) }
+        Self { state: Arc::new(row.state), usage: Usage::Read(row.usage) }
     }
 }
 

@@ -7,8 +7,8 @@ use super::MUTATION_COST;
 use super::answer::{parties, recorded};
 use super::event::EventNode;
 use super::input::{
-    self, CloneKeyInput, CreateKeyInput, CreateWorkspaceInput, KeyCommentInput, KeyInput, RevokeKeyInput,
-    RotateKeyInput, UpdateKeyInput,
+    self, AcknowledgeKeySecretInput, CloneKeyInput, CreateKeyInput, CreateWorkspaceInput, DeleteKeyInput,
+    DisableKeyInput, EnableKeyInput, RevokeKeyInput, RotateKeyInput, UpdateKeyInput,
 };
 use super::key::KeyNode;
 use super::tenant::WorkspaceNode;
@@ -126,7 +126,7 @@ impl Mutation {
     async fn acknowledge_key_secret(
         &self,
         context: &Context<'_>,
-        input: KeyInput,
+        input: AcknowledgeKeySecretInput,
     ) -> async_graphql::Result<KeyPayload> {
         change(context, input.id, || Ok(Command::Acknowledge)).await
     }
@@ -165,7 +165,7 @@ impl Mutation {
     async fn disable_key(
         &self,
         context: &Context<'_>,
-        input: KeyCommentInput,
+        input: DisableKeyInput,
     ) -> async_graphql::Result<KeyPayload> {
         change(context, input.id, || Ok(Command::Disable(input::comment(input.comment.as_deref())?))).await
     }
@@ -175,7 +175,7 @@ impl Mutation {
     async fn enable_key(
         &self,
         context: &Context<'_>,
-        input: KeyCommentInput,
+        input: EnableKeyInput,
     ) -> async_graphql::Result<KeyPayload> {
         change(context, input.id, || Ok(Command::Enable(input::comment(input.comment.as_deref())?))).await
     }
@@ -198,7 +198,7 @@ impl Mutation {
     async fn delete_key(
         &self,
         context: &Context<'_>,
-        input: KeyCommentInput,
+        input: DeleteKeyInput,
     ) -> async_graphql::Result<KeyPayload> {
         change(context, input.id, || Ok(Command::Delete(input::comment(input.comment.as_deref())?))).await
     }

@@ -13,11 +13,11 @@ use super::problem::{CHALLENGE, JSON, NO_STORE, Refused, post_only};
 use super::{State, address, body, credentials};
 use crate::caller::Caller;
 use crate::error::{Code, Error};
-use crate::graphql::{self, ApiSchema};
+use crate::graphql::Api;
 
 /// Adds the route to a management listener.
-pub fn configure(config: &mut ServiceConfig, schema: &Data<ApiSchema>) {
-    config.app_data(Data::clone(schema));
+pub fn configure(config: &mut ServiceConfig, api: &Data<Api>) {
+    config.app_data(Data::clone(api));
     let route = web::post().to(execute);
     config.service(web::resource("/graphql").route(route).default_service(web::to(post_only)));
 }
@@ -37,12 +37,7 @@ struct Body {
     extensions: Option<serde::de::IgnoredAny>,
 }
 
-async fn execute(
-    request: HttpRequest,
-    state: Data<State>,
-    schema: Data<ApiSchema>,
-    payload: Payload,
-) -> HttpResponse {
+async fn execute(request: HttpRequest, state: Data<State>, api: Data<Api>, payload: Payload) -> HttpResponse {
     // Who calls is settled before the body is looked at.
     let caller = match authenticate(&request, &state).await {
         Ok(caller) => caller,
@@ -52,7 +47,7 @@ async fn execute(
         Ok(asked) => asked,
         Err(Refused(status, error)) => return refused(status, &error),
     };
-    let response = graphql::execute(&schema, asked, caller).await;
+    let response = api.execute(asked, caller).await;
     answer(StatusCode::OK, &response)
 }
 

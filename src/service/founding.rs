@@ -60,12 +60,11 @@ impl Service {
         let context = Context { actor: Actor::operator(), ..self.own_context() };
         let organization = self.unused_organization(&context, name).await?;
         let place = |workspace| Place { organization, workspace: Some(workspace) };
-        let workspace = match self.tenants.workspaces(organization).first() {
-            Some(workspace) => workspace.id,
-            None => {
-                let id = WorkspaceId::from_uuid(self.edge.uuid());
-                self.open_workspace(&context, place(id), FIRST_WORKSPACE.into()).await?.state.id
-            }
+        let workspace = if let Some(workspace) = self.tenants.workspaces(organization).first() {
+            workspace.id
+        } else {
+            let id = WorkspaceId::from_uuid(self.edge.uuid());
+            self.open_workspace(&context, place(id), FIRST_WORKSPACE.into()).await?.state.id
         };
         let root = NewKey {
             workspace: Some(workspace),

@@ -89,10 +89,10 @@ fn a_list_shows_active_keys_unless_told_otherwise() {
         other => panic!("{other:?}"),
     };
     let plain = json!({
-        "filter": { "statuses": ["ACTIVE"] }, "orderBy": { "field": "CREATED_AT", "direction": "ASC" }
+        "filter": { "statuses": ["ACTIVE"] }, "orderBy": { "field": "CREATED_AT", "direction": "DESC" }
     });
     assert_eq!(variables(&[]), plain);
-    let all = variables(&["--status", "all", "--sort", "name", "--descending", "--unacknowledged"]);
+    let all = variables(&["--status", "all", "--sort", "name", "--reverse", "--unacknowledged"]);
     assert_eq!(all["filter"]["statuses"], json!(["ACTIVE", "INACTIVE", "EXPIRED", "REVOKED", "DELETED"]));
     assert_eq!(all["filter"]["secretAcknowledged"], json!(false));
     assert_eq!(all["orderBy"], json!({ "field": "NAME", "direction": "DESC" }));

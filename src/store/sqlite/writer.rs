@@ -285,9 +285,7 @@ impl Writer {
             }
             // After a failed sync nobody knows what is on the disk.
             Err(error) => {
-                let why =
-                    format!("copying the write-ahead log into the database failed: {}", describe(&error));
-                self.stop(&why.into());
+                self.stop(&format!("copying the write-ahead log failed: {}", describe(&error)).into());
             }
         }
     }
