@@ -15,8 +15,9 @@ use keyledger::edge::Edge;
 use keyledger::http;
 use keyledger::secret::MasterKey;
 use keyledger::store::memory::MemoryStore;
+use keyledger::stream_head::StreamHead;
 use keyledger::verify::Verifier;
-use keyledger::verify::recorder::{Recorder, StreamHead};
+use keyledger::verify::recorder::Recorder;
 use keyledger_schema::NodeId;
 use keyledger_schema::event::UsageMode;
 use rustix::process::{Pid, Signal, kill_process};
@@ -174,9 +175,5 @@ fn state_of_nothing() -> std::io::Result<web::Data<http::State>> {
     let recorder = Recorder::start(store, edge.clone(), node, head, 0, UsageMode::Relaxed)?;
     let hasher = MasterKey::new([0; 32]).secret_hasher();
     let verifier = Arc::new(Verifier::new(hasher, Arc::default(), recorder, edge));
-    Ok(web::Data::new(http::State {
-        verifier,
-        trusted_proxies: Vec::new(),
-        not_ready: Arc::new(Vec::new),
-    }))
+    Ok(web::Data::new(http::State { verifier, trusted_proxies: Vec::new(), not_ready: Arc::new(Vec::new) }))
 }
