@@ -67,7 +67,8 @@ pub(crate) fn section<'a>(text: &'a str, heading: &str) -> &'a str {
 
 /// The rows of the first table of a text, without its head, as trimmed cells.
 pub(crate) fn table(text: &str) -> Vec<Vec<String>> {
-    let rows = text.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
+    let rows =
+        text.lines().skip_while(|line| !line.starts_with('|')).take_while(|line| line.starts_with('|'));
     let cells = |line: &str| {
         line.trim_matches('|').split(" |").map(|cell| cell.trim_matches([' ', '|']).to_owned()).collect()
     };

@@ -1,5 +1,6 @@
 //! The tour, pasted into a shell against a server that was just started.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
@@ -87,27 +88,49 @@ fn serve(directory: &Path) -> Server {
 }
 
 /// A `cargo` that runs the program of this test.
-fn stand_in(directory: &Path) {
-    let program = env!("CARGO_BIN_EXE_keyledger");
-    let script = format!(
-        "#!/bin/sh\n[ \"$1 $2 $3 $4\" = 'run --release --quiet --' ] || exit 97\nshift 4\nexec '{program}' \"$@\"\n"
-    );
-    fs::write(directory.join("cargo"), script).unwrap();
-    fs::set_permissions(directory.join("cargo"), fs::Permissions::from_mode(0o755)).unwrap();
+const CARGO: &str = concat!(
+    "#!/bin/sh\n[ \"$1 $2 $3 $4\" = 'run --release --quiet --' ] || exit 97\nshift 4\nexec '",
+    env!("CARGO_BIN_EXE_keyledger"),
+    "' \"$@\"\n"
+);
+
+/// A `curl` for machines without one.
+const CURL: &str = include_str!("curl");
+
+fn stand_in(directory: &Path, name: &str, script: &str) {
+    fs::write(directory.join(name), script).unwrap();
+    fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+fn is_there(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&paths).any(|path| path.join(program).is_file())
 }
 
 #[test]
 fn the_tour_does_what_it_shows() {
+    go_on_the_tour(is_there("curl"));
+}
+
+#[test]
+fn the_tour_needs_no_curl_here() {
+    go_on_the_tour(false);
+}
+
+fn go_on_the_tour(with_curl: bool) {
     let readme = read("README.md");
     let steps = steps(section(&readme, "## Tour"));
     assert!(steps.len() > 10, "the tour has {} steps", steps.len());
 
     let directory = tempfile::tempdir().unwrap();
-    stand_in(directory.path());
+    stand_in(directory.path(), "cargo", CARGO);
+    if !with_curl {
+        stand_in(directory.path(), "curl", CURL);
+    }
     let server = serve(directory.path());
     let mut script = format!("exec 2>&1\n{}\n", server.export);
     for (number, step) in steps.iter().enumerate() {
-        script.push_str(&format!("echo '{STEP}{number}'\n{}\n", step.commands));
+        writeln!(script, "echo '{STEP}{number}'\n{}", step.commands).unwrap();
     }
     fs::write(directory.path().join("tour.sh"), script).unwrap();
     let path = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap_or_default());
