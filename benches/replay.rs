@@ -15,7 +15,6 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
-use keyledger::edge::Stopwatch;
 use keyledger::readmodel::{KeyOrder, KeyQuery, KeySort, Observer, Progress, ReadModel, Sequence};
 use keyledger::store::memory::MemoryStore;
 use keyledger::store::{EventStore, Expected, NewEvent, Position};
@@ -67,7 +66,11 @@ fn secret(n: u64, version: u32) -> SecretRecord {
 fn issued(n: u64) -> KeyIssued {
     KeyIssued {
         name: Personal(
-            format!("{} worker {n}", ["Billing", "Search", "Import", "Mobile"][mix(n) as usize % 4]).into(),
+            format!(
+                "{} worker {n}",
+                ["Billing", "Search", "Import", "Mobile"][usize::try_from(mix(n) % 4).unwrap()]
+            )
+            .into(),
         ),
         email: Personal(format!("billing-worker-{n}.{:08x}@keys.acme", mix(n) >> 32).into()),
         environment: Environment::Production,
@@ -183,7 +186,9 @@ fn log(keys: u64) -> (Arc<MemoryStore>, Scribe) {
         append(&store, line);
         if waiting.len() > 2_000 {
             let key = waiting.pop_front().unwrap();
-            scribe.live(key).into_iter().for_each(|line| drop(append(&store, line)));
+            for line in scribe.live(key) {
+                append(&store, line);
+            }
             scribe.ends.remove(&key);
         }
     }
@@ -269,12 +274,14 @@ fn read_model(criterion: &mut Criterion) {
 
     let directory = tempfile::tempdir().unwrap();
     drop(open(&store, directory.path()));
+    let size = std::fs::metadata(directory.path().join(keyledger::readmodel::FILE_NAME)).unwrap().len();
+    println!("{} events of {} keys take {} MiB", scribe.written, keys(), size >> 20);
     group.throughput(Throughput::Elements(keys()));
     group.bench_function("load", |bencher| bencher.iter(|| open(&store, directory.path())));
 
     let model = open(&store, directory.path());
     let runtime = runtime();
-    let (burst, long) = (10_000, Duration::from_secs(60));
+    let (burst, long) = (10_000, Duration::from_mins(1));
     group.throughput(Throughput::Elements(burst));
     group.bench_function("follow issued keys", |bencher| {
         bencher.iter_batched(
@@ -317,24 +324,5 @@ fn read_model(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The first line of every figure that matters at a glance, without criterion's repetitions.
-fn at_a_glance(_: &mut Criterion) {
-    let (store, scribe) = log(keys());
-    let directory = tempfile::tempdir().unwrap();
-    let watch = Stopwatch::start();
-    drop(open(&store, directory.path()));
-    let rebuilt = watch.elapsed();
-    let watch = Stopwatch::start();
-    drop(open(&store, directory.path()));
-    let loaded = watch.elapsed();
-    let size = std::fs::metadata(directory.path().join(keyledger::readmodel::FILE_NAME)).unwrap().len();
-    println!(
-        "{} events of {} keys: rebuilt in {rebuilt:.2?}, loaded in {loaded:.2?}, {} MiB",
-        scribe.written,
-        keys(),
-        size >> 20
-    );
-}
-
-criterion_group!(benches, decode_and_fold, at_a_glance, read_model);
+criterion_group!(benches, decode_and_fold, read_model);
 criterion_main!(benches);

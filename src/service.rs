@@ -27,7 +27,6 @@ use crate::store::{EventStore, Position};
 use crate::tenants::Tenants;
 
 pub use keys::{KeyWritten, NewKey, NewSecret};
-pub use writer::StreamHead;
 
 /// Everything a command needs.
 pub struct Service {
@@ -40,6 +39,7 @@ pub struct Service {
     idempotency: Idempotency,
     node: NodeId,
     refusals: refusals::Heads,
+    queues: keys::Queues,
 }
 
 /// In whose name and in which request events are written.
@@ -90,8 +90,8 @@ impl Service {
         node: NodeId,
     ) -> Self {
         let (hasher, idempotency) = (master.secret_hasher(), master.idempotency());
-        let refusals = refusals::Heads::default();
-        Self { store, read_model, tenants, edge, master, hasher, idempotency, node, refusals }
+        let (refusals, queues) = (refusals::Heads::default(), keys::Queues::default());
+        Self { store, read_model, tenants, edge, master, hasher, idempotency, node, refusals, queues }
     }
 
     /// The log.

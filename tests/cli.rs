@@ -1,8 +1,9 @@
 //! The program as its users run it: the real binary against a real server.
 
-mod cli_harness;
+#[path = "cli/harness.rs"]
+mod harness;
 
-use cli_harness::{Server, command, json, run};
+use harness::{Server, command, json, run};
 use std::fs;
 
 const NOBODY: &str = "key_01h455vb4pex5vsknk084sn02q";
@@ -97,7 +98,7 @@ fn init_shows_the_root_key_once_and_adds_tenants() {
     assert!(second.out.contains("shown this once"), "{}", second.out);
     let again = init(&["--organization", "Acme Ltd", "--json"]);
     assert_eq!(again.code, 1);
-    assert_eq!(json(&again.err.lines().last().unwrap())["error"]["code"], "CONFLICT");
+    assert_eq!(json(again.err.lines().last().unwrap())["error"]["code"], "CONFLICT");
 }
 
 #[cfg(unix)]
@@ -123,10 +124,7 @@ fn a_key_lives_from_create_to_delete_and_its_trail_tells_it_all() {
     assert_eq!(key["metadata"]["team"], "x");
 
     let shown = server.text(&["key", "show", id]);
-    assert!(
-        shown.contains("name          billing\n") && shown.contains("expires       never\n"),
-        "{shown}"
-    );
+    assert!(shown.contains("name          billing\n") && shown.contains("expires       never\n"), "{shown}");
     assert!(server.text(&["key", "list"]).contains(id));
     assert!(server.text(&["key", "acknowledge", id]).starts_with(&format!("acknowledged {id}")));
     assert!(server.text(&["key", "acknowledge", id]).starts_with(&format!("unchanged {id}")));

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{CommandRefused, Event};
 use keyledger_schema::grant::Place;
-use keyledger_schema::{KeyId, OrganizationId, Personal};
+use keyledger_schema::{KeyId, OrganizationId, Personal, WorkspaceId};
 use tokio::sync::Mutex;
 
-use super::writer::{Failure, StreamHead};
+use super::writer::Failure;
 use super::{Service, audit_stream};
 use crate::caller::Caller;
 use crate::error::{Code, Error, Result};
+use crate::stream_head::StreamHead;
 
 /// The longest target kept of a refused command, in characters.
 const MAX_TARGET_CHARS: usize = 64;
@@ -51,7 +52,7 @@ impl Service {
         target: Option<&str>,
         code: Code,
     ) -> Result<()> {
-        let key = self.own_key(caller, target).await?;
+        let (key, workspace) = self.own_key(caller, target).await?.unzip();
         let event = Event::CommandRefused(CommandRefused {
             command: command.into(),
             target: target
@@ -60,7 +61,8 @@ impl Service {
             code: code.as_str().into(),
         });
         let context = self.context(caller);
-        let place = Place { organization: caller.organization, workspace: None };
+        // Whoever may read the trail of this key may read this, too.
+        let place = Place { organization: caller.organization, workspace };
         let head = Arc::clone(self.refusals.0.lock().await.entry(caller.organization).or_default());
         let mut head = head.lock().await;
         for _ in 0..ATTEMPTS {
@@ -74,9 +76,7 @@ impl Service {
                 .await;
             match appended {
                 Ok(written) => {
-                    *head = written.last().map(|event| StreamHead {
-                        last: Some((event.envelope.revision, keyledger_schema::ChainHash::of(&event.bytes))),
-                    });
+                    *head = written.last().map(|event| StreamHead::at(event.envelope.revision, &event.bytes));
                     drop(head);
                     return self.applied(&written).await;
                 }
@@ -90,11 +90,12 @@ impl Service {
         Err(Error::unavailable("the refusal could not be written to the trail; try again"))
     }
 
-    /// The key that a target names, if it belongs to the caller's organization.
-    async fn own_key(&self, caller: &Caller, target: Option<&str>) -> Result<Option<KeyId>> {
+    /// The key that a target names and where it lives, if it belongs to the caller's organization.
+    async fn own_key(&self, caller: &Caller, target: Option<&str>) -> Result<Option<(KeyId, WorkspaceId)>> {
         let Some(id) = target.and_then(|text| text.parse::<KeyId>().ok()) else { return Ok(None) };
         let row = self.read_model.key(id).await.map_err(|error| super::keys::query_failed(&error))?;
-        Ok(row.filter(|row| row.state.organization == caller.organization).map(|row| row.state.id))
+        let own = row.filter(|row| row.state.organization == caller.organization);
+        Ok(own.map(|row| (row.state.id, row.state.workspace)))
     }
 }
 

@@ -8,20 +8,20 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// What a run left behind.
-pub struct Done {
-    pub code: i32,
-    pub out: String,
-    pub err: String,
+pub(crate) struct Done {
+    pub(crate) code: i32,
+    pub(crate) out: String,
+    pub(crate) err: String,
 }
 
 /// The program with arguments, no environment and no terminal.
-pub fn command(arguments: &[&str]) -> Command {
+pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyledger"));
     command.env_clear().args(arguments).stdin(Stdio::null());
     command
 }
 
-pub fn run(mut command: Command) -> Done {
+pub(crate) fn run(mut command: Command) -> Done {
     let output = command.output().expect("the program runs");
     Done {
         code: output.status.code().expect("an exit code"),
@@ -30,12 +30,12 @@ pub fn run(mut command: Command) -> Done {
     }
 }
 
-pub fn json(text: &str) -> Value {
+pub(crate) fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error} in {text}"))
 }
 
 /// A server with one organization, stopped when dropped.
-pub struct Server {
+pub(crate) struct Server {
     directory: TempDir,
     child: Child,
     url: String,
@@ -43,7 +43,7 @@ pub struct Server {
 }
 
 impl Server {
-    pub fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let data = directory.path().join("data");
         let mut init = command(&["init", "--json", "--data-dir"]);
@@ -60,51 +60,51 @@ impl Server {
         Self { directory, child, url, founded: json(&founded.out) }
     }
 
-    pub fn data(&self) -> PathBuf {
+    pub(crate) fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
 
-    pub fn url(&self) -> &str {
+    pub(crate) fn url(&self) -> &str {
         &self.url
     }
 
-    pub fn root_key(&self) -> &str {
+    pub(crate) fn root_key(&self) -> &str {
         self.founded["rootKey"].as_str().expect("a root key")
     }
 
-    pub fn workspace(&self) -> &str {
+    pub(crate) fn workspace(&self) -> &str {
         self.founded["workspaceId"].as_str().expect("a workspace")
     }
 
-    pub fn run_as(&self, key: &str, arguments: &[&str]) -> Done {
+    pub(crate) fn run_as(&self, key: &str, arguments: &[&str]) -> Done {
         let mut command = command(arguments);
         command.env("KEYLEDGER_URL", &self.url).env("KEYLEDGER_KEY", key);
         run(command)
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Done {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Done {
         self.run_as(self.root_key(), arguments)
     }
 
-    pub fn text_as(&self, key: &str, arguments: &[&str]) -> String {
+    pub(crate) fn text_as(&self, key: &str, arguments: &[&str]) -> String {
         let done = self.run_as(key, arguments);
         assert_eq!(done.code, 0, "{arguments:?}: {}", done.err);
         done.out
     }
 
-    pub fn text(&self, arguments: &[&str]) -> String {
+    pub(crate) fn text(&self, arguments: &[&str]) -> String {
         self.text_as(self.root_key(), arguments)
     }
 
     /// What a command prints with `--json`. It says nothing else.
-    pub fn json(&self, arguments: &[&str]) -> Value {
+    pub(crate) fn json(&self, arguments: &[&str]) -> Value {
         let done = self.run(&[arguments, &["--json"]].concat());
         assert_eq!((done.code, done.err.as_str()), (0, ""), "{arguments:?}");
         json(&done.out)
     }
 
     /// Sends a document as the root key.
-    pub fn graphql(&self, document: &str) -> Value {
+    pub(crate) fn graphql(&self, document: &str) -> Value {
         let mut answer = ureq::post(format!("{}/graphql", self.url))
             .header("authorization", format!("Bearer {}", self.root_key()))
             .header("content-type", "application/json")
@@ -117,7 +117,7 @@ impl Server {
 
     /// Asks the server to stop and gives its exit code.
     #[cfg(unix)]
-    pub fn stop(&mut self) -> i32 {
+    pub(crate) fn stop(&mut self) -> i32 {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").arg(id).status().expect("kill").success());
         self.child.wait().expect("it stops").code().expect("an exit code")
