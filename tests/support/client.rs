@@ -139,11 +139,7 @@ impl Client {
     /// Runs a mutation about a key: `rotateKey` with its input.
     pub fn mutate(&self, name: &str, input: &Value) -> Result<Mutated, Failure> {
         let secret = if matches!(name, "createKey" | "rotateKey" | "cloneKey") { "secret" } else { "" };
-        let input_type = match name {
-            "acknowledgeKeySecret" => "KeyInput".to_owned(),
-            "disableKey" | "enableKey" | "deleteKey" => "KeyCommentInput".to_owned(),
-            _ => format!("{}{}Input", name[..1].to_uppercase(), &name[1..]),
-        };
+        let input_type = format!("{}{}Input", name[..1].to_uppercase(), &name[1..]);
         let query = format!(
             "mutation($input: {input_type}!) {{ {name}(input: $input) {{
                 key {{ id name status secretVersion revision }}
