@@ -79,12 +79,21 @@ fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
 }
 
 /// Creates an organization with a workspace and a root key, in a data directory that no server uses.
-pub fn init(config: &Config, organization: &str) -> Result<Founded, Error> {
+/// `show` shows the root key: until it has, the same can be asked for again.
+pub fn init(
+    config: &Config,
+    organization: &str,
+    show: impl FnOnce(&Founded) -> std::io::Result<()>,
+) -> Result<(), Error> {
     let name = limits::name("organization", organization)?;
     let node = Node::open(config, Edge::default())?;
-    let founded = System::new().block_on(node.service.found(name));
+    let result = System::new().block_on(async {
+        let founded = node.service.found(name).await?;
+        show(&founded).map_err(system("cannot print the root key; run this again for a new one"))?;
+        Ok(node.service.root_key_shown(&founded).await?)
+    });
     node.close();
-    Ok(founded?)
+    result
 }
 
 /// Serves until it is told to stop by SIGTERM or SIGINT.
@@ -128,7 +137,12 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(system("cannot listen for SIGTERM"))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(system("cannot listen for SIGINT"))?;
     let timer = actix_web::rt::spawn(tick(Arc::clone(&node.service)));
-    greeting::print(&url, &config.data_dir, founded.as_ref());
+    let printed = greeting::print(&url, &config.data_dir, founded.as_ref());
+    // Whoever closed standard output does not want to read it, unless the root key is in it.
+    if let Some(founded) = &founded {
+        printed.map_err(system("cannot print the root key; start again for a new one"))?;
+        node.service.root_key_shown(founded).await?;
+    }
     let directory = state.verifier.directory();
     tracing::info!(
         %url,

@@ -8,6 +8,7 @@
 
 mod answer;
 mod connection;
+mod document;
 mod event;
 mod input;
 mod key;
@@ -25,12 +26,14 @@ use crate::caller::Caller;
 use crate::error::Code;
 use crate::service::Service;
 
-/// The deepest nesting of a query.
-pub const MAX_DEPTH: usize = 12;
+/// The deepest nesting of a query: as deep as the one that tools ask for the schema with.
+pub const MAX_DEPTH: usize = 16;
 /// The most that a query may cost: one for each field, and a list's fields once for each item asked for.
 pub const MAX_COMPLEXITY: usize = 20_000;
 /// What each mutation costs on top of its fields: at most 20 in one request.
 const MUTATION_COST: usize = 1_000;
+/// What each query costs on top of its fields: a refused one is written to the trail.
+const QUERY_COST: usize = 50;
 
 type Executable = Schema<query::Query, mutation::Mutation, EmptySubscription>;
 
@@ -45,7 +48,10 @@ impl Api {
     }
 
     /// Executes a request of an authenticated caller.
-    pub async fn execute(&self, request: Request, caller: Caller) -> Response {
+    pub async fn execute(&self, mut request: Request, caller: Caller) -> Response {
+        if let Err(error) = document::check(&mut request) {
+            return Response::from_errors(vec![error]);
+        }
         let mut response = self.0.execute(request.data(caller)).await;
         for error in &mut response.errors {
             code_if_missing(error);

@@ -44,9 +44,12 @@ fn init(args: &cli::InitArgs) -> Result<(), Failure> {
     let config = Config::for_directory(&args.settings, std::env::vars_os()).map_err(wrong_settings)?;
     log(config.log_format, config.log_level)?;
     let organization = args.organization.as_deref().unwrap_or(app::DEFAULT_ORGANIZATION);
-    let founded = app::init(&config, organization).map_err(failed)?;
+    app::init(&config, organization, |founded| show(founded, args.json)).map_err(failed)
+}
+
+fn show(founded: &app::Founded, as_json: bool) -> io::Result<()> {
     let mut out = io::stdout().lock();
-    if args.json {
+    if as_json {
         let ids = json!({
             "organizationId": founded.organization,
             "workspaceId": founded.workspace,
@@ -64,8 +67,7 @@ fn init(args: &cli::InitArgs) -> Result<(), Failure> {
              from the data: without it no secret can be verified."
         )?;
     }
-    out.flush()?;
-    Ok(())
+    out.flush()
 }
 
 fn serve(args: &cli::ServeArgs) -> Result<(), Failure> {

@@ -40,6 +40,7 @@ pub struct Service {
     idempotency: Idempotency,
     node: NodeId,
     refusals: refusals::Heads,
+    queues: keys::Queues,
 }
 
 /// In whose name and in which request events are written.
@@ -90,8 +91,8 @@ impl Service {
         node: NodeId,
     ) -> Self {
         let (hasher, idempotency) = (master.secret_hasher(), master.idempotency());
-        let refusals = refusals::Heads::default();
-        Self { store, read_model, tenants, edge, master, hasher, idempotency, node, refusals }
+        let (refusals, queues) = (refusals::Heads::default(), keys::Queues::default());
+        Self { store, read_model, tenants, edge, master, hasher, idempotency, node, refusals, queues }
     }
 
     /// The log.

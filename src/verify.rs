@@ -15,6 +15,8 @@
 pub mod decision;
 pub mod directory;
 mod entry;
+#[cfg(test)]
+mod fixture;
 mod intern;
 pub mod recorder;
 

@@ -146,14 +146,15 @@ impl KeyState {
     }
 
     /// The state after one more event. `None` stays `None` until the key is issued; events of other
-    /// streams change nothing.
+    /// streams change nothing, and neither does an event that was folded before: a feed may deliver one
+    /// twice.
     #[must_use]
     pub fn fold(state: Option<Self>, envelope: &Envelope) -> Option<Self> {
         let Stream::Key(id) = envelope.stream else { return state };
         match state {
             None => Self::issued(id, envelope),
             Some(mut state) => {
-                if state.id == id {
+                if state.id == id && envelope.revision > state.revision {
                     state.apply(envelope);
                 }
                 Some(state)

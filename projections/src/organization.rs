@@ -44,14 +44,18 @@ impl OrganizationState {
                 signing_key: None,
                 revision: envelope.revision,
             }),
-            (Event::OrganizationBootstrapped(bootstrapped), Some(state)) if state.id == id => Some(Self {
-                signing_key: Some(SigningKey {
-                    generation: bootstrapped.signing_key_generation,
-                    public_key: bootstrapped.signing_public_key,
-                }),
-                revision: envelope.revision,
-                ..state
-            }),
+            (Event::OrganizationBootstrapped(bootstrapped), Some(state))
+                if state.id == id && envelope.revision > state.revision =>
+            {
+                Some(Self {
+                    signing_key: Some(SigningKey {
+                        generation: bootstrapped.signing_key_generation,
+                        public_key: bootstrapped.signing_public_key,
+                    }),
+                    revision: envelope.revision,
+                    ..state
+                })
+            }
             (_, state) => state,
         }
     }

@@ -8,6 +8,9 @@ use serde_json::{Map, Value};
 
 /// The largest metadata, in bytes of compact JSON (4 KiB).
 pub const MAX_BYTES: usize = 4 * 1024;
+/// The deepest nesting of metadata, itself included. Readers of JSON refuse what nests too deep, so an event
+/// that did could be written and never be read again.
+pub const MAX_DEPTH: usize = 32;
 
 /// Why a value is not metadata.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -18,6 +21,18 @@ pub enum Error {
     /// Over [`MAX_BYTES`].
     #[error("metadata has at most {MAX_BYTES} bytes as compact JSON, this has {0}")]
     TooLarge(usize),
+    /// Nested deeper than [`MAX_DEPTH`].
+    #[error("metadata nests at most {MAX_DEPTH} deep; flatten it")]
+    TooDeep,
+}
+
+/// Whether a value nests at most so deep.
+fn fits(value: &Value, depth: usize) -> bool {
+    match value {
+        Value::Array(items) => depth > 0 && items.iter().all(|item| fits(item, depth - 1)),
+        Value::Object(items) => depth > 0 && items.values().all(|item| fits(item, depth - 1)),
+        _ => true,
+    }
 }
 
 /// A JSON object as compact text with sorted names, at most [`MAX_BYTES`]. Empty by default.
@@ -35,8 +50,11 @@ impl Metadata {
     pub fn from_value(value: Value) -> Result<Self, Error> {
         match value {
             Value::Null => Ok(Self::default()),
-            Value::Object(object) => {
-                let text = Value::Object(object).to_string();
+            value @ Value::Object(_) => {
+                if !fits(&value, MAX_DEPTH) {
+                    return Err(Error::TooDeep);
+                }
+                let text = value.to_string();
                 if text.len() > MAX_BYTES {
                     return Err(Error::TooLarge(text.len()));
                 }
@@ -103,6 +121,15 @@ mod tests {
         assert_eq!(Metadata::from_value(fits).unwrap().as_str().len(), MAX_BYTES);
         let over = json!({ "a": "x".repeat(MAX_BYTES - 7) });
         assert_eq!(Metadata::from_value(over), Err(Error::TooLarge(MAX_BYTES + 1)));
+    }
+
+    #[test]
+    fn what_nests_too_deep_to_be_read_again_is_refused() {
+        let nested = |depth: usize| (1..depth).fold(json!({}), |inner, _| json!({ "a": inner }));
+        assert!(Metadata::from_value(nested(MAX_DEPTH)).is_ok());
+        assert_eq!(Metadata::from_value(nested(MAX_DEPTH + 1)), Err(Error::TooDeep));
+        let lists = (0..1_000).fold(json!(1), |inner, _| json!([inner]));
+        assert_eq!(Metadata::from_value(json!({ "a": lists })), Err(Error::TooDeep));
     }
 
     #[test]

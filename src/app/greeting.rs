@@ -1,7 +1,7 @@
 //! What `serve` prints when it is ready.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
@@ -18,11 +18,11 @@ pub(super) fn url(address: SocketAddr) -> String {
 }
 
 /// The first line is for programs: `listening on URL`. The rest is for people.
-pub(super) fn print(url: &str, data_dir: &Path, founded: Option<&Founded>) {
+pub(super) fn print(url: &str, data_dir: &Path, founded: Option<&Founded>) -> io::Result<()> {
     let text = text(url, &data_dir.display().to_string(), founded);
-    let mut out = std::io::stdout().lock();
-    // Whoever closed stdout does not want to read it.
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()
 }
 
 fn text(url: &str, data_dir: &str, founded: Option<&Founded>) -> String {

@@ -45,8 +45,7 @@ pub fn comment(field: &'static str, text: Option<&str>) -> Result<Option<Box<str
 
 fn no_control_characters(field: &'static str, text: &str, lines: bool) -> Result<()> {
     // Overrides of the writing direction make a text read as another one (Unicode TR 36 §2.7).
-    let deceives =
-        |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}');
+    let deceives = |c: char| matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}');
     if text.chars().any(|c| (c.is_control() && !(lines && matches!(c, '\n' | '\t'))) || deceives(c)) {
         return Err(Error::invalid(
             field,

@@ -1,6 +1,8 @@
 //! From the domain's errors to GraphQL's, in one place.
 
-use async_graphql::{Context, ErrorExtensions};
+use std::borrow::Cow;
+
+use async_graphql::{Context, ErrorExtensions, Pos, ServerError};
 
 use crate::caller::Caller;
 use crate::error::{Error, Result};
@@ -15,6 +17,11 @@ pub(super) fn refusal(error: &Error) -> async_graphql::Error {
             extensions.set("field", field.as_ref());
         }
     })
+}
+
+/// A refusal of the request itself, before any of it is executed.
+pub(super) fn invalid(field: &'static str, message: impl Into<Cow<'static, str>>) -> ServerError {
+    refusal(&Error::invalid(field, message)).into_server_error(Pos::default())
 }
 
 /// A query's failure, in the words of the API.

@@ -6,6 +6,7 @@ use keyledger_projections::key::KeyState;
 use keyledger_schema::grant::{Place, Right};
 use keyledger_schema::{EventId, KeyId, NodeId, OrganizationId, WorkspaceId};
 
+use super::QUERY_COST;
 use super::answer::{parties, query_failed, recorded};
 use super::connection::{self, EventConnection, KeyConnection, Slice, WorkspaceConnection};
 use super::event::EventNode;
@@ -250,17 +251,19 @@ impl Query {
     }
 
     /// The caller's organization.
+    #[graphql(complexity = "QUERY_COST + child_complexity")]
     async fn organization(&self, context: &Context<'_>) -> async_graphql::Result<OrganizationNode> {
         recorded(context, None, async { organization(context, None) }).await
     }
 
     /// A workspace of the caller's organization.
+    #[graphql(complexity = "QUERY_COST + child_complexity")]
     async fn workspace(&self, context: &Context<'_>, id: ID) -> async_graphql::Result<WorkspaceNode> {
         recorded(context, Some(&id), async { workspace(context, &id) }).await
     }
 
     /// The workspaces that the caller may see.
-    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, last, child_complexity)")]
     async fn workspaces(
         &self,
         context: &Context<'_>,
@@ -273,12 +276,13 @@ impl Query {
     }
 
     /// A key.
+    #[graphql(complexity = "QUERY_COST + child_complexity")]
     async fn key(&self, context: &Context<'_>, id: ID) -> async_graphql::Result<KeyNode> {
         recorded(context, Some(&id), key(context, &id)).await
     }
 
     /// The keys that the caller may see: active ones, newest first, unless asked otherwise.
-    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, last, child_complexity)")]
     #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
     async fn keys(
         &self,
@@ -295,12 +299,13 @@ impl Query {
     }
 
     /// An event that the caller may see.
+    #[graphql(complexity = "QUERY_COST + child_complexity")]
     async fn event(&self, context: &Context<'_>, id: ID) -> async_graphql::Result<EventNode> {
         recorded(context, Some(&id), event(context, &id)).await
     }
 
     /// The events that the caller may see, oldest first unless asked otherwise.
-    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, last, child_complexity)")]
     #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
     async fn events(
         &self,
@@ -317,6 +322,7 @@ impl Query {
     }
 
     /// Whatever has this id; null when there is no such thing here.
+    #[graphql(complexity = "QUERY_COST + child_complexity")]
     async fn node(&self, context: &Context<'_>, id: ID) -> async_graphql::Result<Option<Node>> {
         recorded(context, Some(&id), node(context, &id)).await
     }

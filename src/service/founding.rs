@@ -5,13 +5,16 @@ use keyledger_schema::event::{
     Event, Hex32, OrganizationBootstrapped, OrganizationCreated, WorkspaceCreated,
 };
 use keyledger_schema::grant::{GrantTarget, Place, Right};
-use keyledger_schema::{Actor, Environment, Grant, GrantRole, Metadata, OrganizationId, Stream, WorkspaceId};
+use keyledger_schema::{
+    Actor, Environment, Grant, GrantRole, KeyId, Metadata, OrganizationId, Stream, WorkspaceId,
+};
 
 use keyledger_projections::{KeyStatus, WorkspaceState};
 
 use super::writer::{Failure, StreamHead};
 use super::{Context, NewKey, Service, Written};
 use crate::caller::Caller;
+use crate::decisions::key::Command;
 use crate::decisions::slug;
 use crate::error::{Code, Error, Result};
 use crate::readmodel::{KeyQuery, Window};
@@ -22,7 +25,10 @@ const FIRST_GENERATION: u32 = 1;
 /// The workspace that a new organization has.
 const FIRST_WORKSPACE: &str = "default";
 
-/// A new tenant. The root key is shown once.
+/// What an organization's first key is called.
+const ROOT: &str = "root";
+
+/// A new tenant. The root key is shown once; say so with [`Service::root_key_shown`].
 #[derive(Debug)]
 pub struct Founded {
     /// The organization.
@@ -31,34 +37,51 @@ pub struct Founded {
     pub workspace: WorkspaceId,
     /// The secret of its first administrator.
     pub root_key: Secret,
+    root: KeyId,
+}
+
+/// How far an organization's founding went.
+enum Standing {
+    /// It has no key.
+    Keyless,
+    /// It has its root key, and nobody was told its secret: whoever founded it was killed before.
+    Unclaimed(KeyId),
+    /// Somebody can use it.
+    Founded,
 }
 
 impl Service {
     /// Whether there is an organization that somebody can use.
     pub async fn is_founded(&self) -> Result<bool> {
         for organization in self.tenants.organizations() {
-            if self.has_keys(organization.id).await? {
+            if matches!(self.standing(organization.id).await?, Standing::Founded) {
                 return Ok(true);
             }
         }
         Ok(false)
     }
 
-    async fn has_keys(&self, organization: OrganizationId) -> Result<bool> {
+    async fn standing(&self, organization: OrganizationId) -> Result<Standing> {
         let query = KeyQuery {
             statuses: KeyStatus::ALL.to_vec(),
-            window: Window::first(1),
+            window: Window::first(2),
             ..KeyQuery::new(organization, self.now())
         };
         let page = self.read_model.keys(query).await.map_err(|error| super::keys::query_failed(&error))?;
-        Ok(!page.items.is_empty())
+        let [only] = &page.items[..] else {
+            return Ok(if page.items.is_empty() { Standing::Keyless } else { Standing::Founded });
+        };
+        let key = &only.node.state;
+        let untouched = key.status(self.now()) == KeyStatus::Active && only.node.usage.is_none();
+        let unseen = key.created_by == Actor::operator() && key.secret.acknowledged_at.is_none();
+        Ok(if untouched && unseen { Standing::Unclaimed(key.id) } else { Standing::Founded })
     }
 
     /// Creates an organization, bootstraps it, and gives it a workspace and a root key. What a founding
-    /// that was killed in the middle left is taken up, as long as it has no key yet.
+    /// that was killed in the middle left is taken up, as long as nobody was shown its root key.
     pub async fn found(&self, name: Box<str>) -> Result<Founded> {
         let context = Context { actor: Actor::operator(), ..self.own_context() };
-        let organization = self.unused_organization(&context, name).await?;
+        let (organization, unclaimed) = self.unused_organization(&context, name).await?;
         let place = |workspace| Place { organization, workspace: Some(workspace) };
         let workspace = if let Some(workspace) = self.tenants.workspaces(organization).first() {
             workspace.id
@@ -66,9 +89,13 @@ impl Service {
             let id = WorkspaceId::from_uuid(self.edge.uuid());
             self.open_workspace(&context, place(id), FIRST_WORKSPACE.into()).await?.state.id
         };
+        if let Some(root) = unclaimed {
+            let root_key = self.replace_secret(&context, root).await?;
+            return Ok(Founded { organization, workspace, root_key, root });
+        }
         let root = NewKey {
             workspace: Some(workspace),
-            name: "root".into(),
+            name: ROOT.into(),
             environment: Environment::Production,
             prefix: DEFAULT_PREFIX.into(),
             scopes: Vec::new(),
@@ -81,20 +108,39 @@ impl Service {
             metadata: Metadata::default(),
             idempotency_key: None,
         };
-        let (_, secret) = self.issue(&context, place(workspace), root, None).await?;
-        Ok(Founded { organization, workspace, root_key: secret.ok_or_else(Error::internal)? })
+        let (written, secret) = self.issue(&context, place(workspace), root, None).await?;
+        let root_key = secret.ok_or_else(Error::internal)?;
+        Ok(Founded { organization, workspace, root_key, root: written.state.id })
     }
 
-    /// A bootstrapped organization of this name that has no key.
-    async fn unused_organization(&self, context: &Context, name: Box<str>) -> Result<OrganizationId> {
+    /// The root key was shown to whoever founded the organization. Until this is in the log, founding it
+    /// again shows a new one.
+    pub async fn root_key_shown(&self, founded: &Founded) -> Result<()> {
+        let context = Context { actor: Actor::operator(), ..self.own_context() };
+        let root = self.load(founded.root).await?.ok_or_else(Error::internal)?;
+        let written = self.decide_and_append(&context, root, Command::Acknowledge).await?;
+        self.applied(&written.events).await
+    }
+
+    /// A bootstrapped organization of this name that nobody can use, with its root key if it has one.
+    async fn unused_organization(
+        &self,
+        context: &Context,
+        name: Box<str>,
+    ) -> Result<(OrganizationId, Option<KeyId>)> {
         let slug = slug::of(&name);
         if let Some(known) = self.tenants.organizations().iter().find(|known| *known.slug == *slug) {
-            if known.name != name || self.has_keys(known.id).await? {
+            let unclaimed = match self.standing(known.id).await? {
+                Standing::Keyless if known.name == name => Some(None),
+                Standing::Unclaimed(root) if known.name == name => Some(Some(root)),
+                _ => None,
+            };
+            let Some(root) = unclaimed else {
                 let message = format!("there is an organization called {slug} already; choose another name");
                 let field = Some("organization".into());
                 return Err(Error { code: Code::Conflict, message: message.into(), field });
-            }
-            return Ok(known.id);
+            };
+            return Ok((known.id, root));
         }
         let organization = OrganizationId::from_uuid(self.edge.uuid());
         let public_key = self.master.signing_key(organization, FIRST_GENERATION).verifying_key();
@@ -112,7 +158,7 @@ impl Service {
             .await
             .map_err(unexpected)?;
         self.applied(&written).await?;
-        Ok(organization)
+        Ok((organization, None))
     }
 
     /// Adds a workspace to the caller's organization.

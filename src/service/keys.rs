@@ -11,18 +11,21 @@ use keyledger_schema::{
     ChainHash, Envelope, Environment, Grant, KeyId, Metadata, Scope, SecretRecord, Stream, Timestamp,
     WorkspaceId,
 };
+use tokio::sync::{Mutex, MutexGuard};
 
 use super::writer::{Failure, StreamHead, read_failed};
 use super::{Context, Service, Written};
 use crate::caller::Caller;
 use crate::decisions::key::{self as decisions, Command, Issue};
-use crate::decisions::slug;
+use crate::decisions::{slug, warning};
 use crate::error::{Code, Error, Result};
 use crate::secret::Secret;
-use crate::store::Direction;
+use crate::store::{Direction, Position};
 
 /// How often a decision is made anew when others write to the same key.
 const ATTEMPTS: usize = 16;
+/// How many queues the keys share.
+const QUEUES: usize = 1_024;
 /// How many events of a stream are read at once.
 const PAGE: usize = 500;
 
@@ -66,6 +69,28 @@ pub(super) fn query_failed(error: &crate::readmodel::QueryError) -> Error {
 pub(super) struct Loaded {
     pub(super) state: KeyState,
     pub(super) head: StreamHead,
+    /// Where the last event stands in the log.
+    position: Position,
+}
+
+/// Commands about one key queue up here instead of racing in the log, where each would be decided anew
+/// after every other. Other nodes race all the same. Two keys may share a queue, which only costs time.
+pub(super) struct Queues(Box<[Mutex<()>]>);
+
+impl Default for Queues {
+    fn default() -> Self {
+        Self((0..QUEUES).map(|_| Mutex::default()).collect())
+    }
+}
+
+impl Queues {
+    /// Waits for this key's turn, which lasts until the guard is dropped.
+    async fn turn(&self, id: KeyId) -> MutexGuard<'_, ()> {
+        let (high, low) = id.uuid().as_u64_pair();
+        // The end of an id is random. The remainder is below QUEUES.
+        let place = usize::try_from((high ^ low) % QUEUES as u64).unwrap_or_default();
+        self.0[place].lock().await
+    }
 }
 
 impl Service {
@@ -134,6 +159,11 @@ impl Service {
             }
             None => (KeyId::from_uuid(self.edge.uuid()), None),
         };
+        if let Some(fingerprint) = request_fingerprint
+            && let Some(loaded) = self.load(id).await?
+        {
+            return self.repeated(loaded, fingerprint).await;
+        }
         let (secret, record) = self.mint(&new.prefix, new.environment);
         let issue = Issue {
             email: slug::key_email(&new.name, id, &organization.slug).into(),
@@ -159,22 +189,30 @@ impl Service {
                 let state = state.ok_or_else(Error::internal)?;
                 Ok((Written { state, events, warnings: decision.warnings }, Some(secret)))
             }
-            Err(Failure::Conflict) if request_fingerprint.is_some() => {
-                let state = self.load(id).await?.ok_or_else(Error::internal)?.state;
-                if state.request_fingerprint != request_fingerprint {
-                    return Err(Error {
-                        code: Code::Conflict,
-                        message:
-                            "this idempotency key stands for another request; use a new one for a new key"
-                                .into(),
-                        field: Some("input.idempotencyKey".into()),
-                    });
+            Err(Failure::Conflict) => match request_fingerprint {
+                Some(fingerprint) => {
+                    let loaded = self.load(id).await?.ok_or_else(Error::internal)?;
+                    self.repeated(loaded, fingerprint).await
                 }
-                Ok((Written { state, events: Vec::new(), warnings: decision.warnings }, None))
-            }
-            Err(Failure::Conflict) => Err(Error::internal()),
+                None => Err(Error::internal()),
+            },
             Err(Failure::Other(error)) => Err(error),
         }
+    }
+
+    /// The answer to a request whose idempotency key was used before.
+    async fn repeated(&self, loaded: Loaded, fingerprint: Hex32) -> Result<NewSecret> {
+        if loaded.state.request_fingerprint != Some(fingerprint) {
+            return Err(Error {
+                code: Code::Conflict,
+                message: "this idempotency key stands for another request; use a new one for a new key"
+                    .into(),
+                field: Some("input.idempotencyKey".into()),
+            });
+        }
+        self.applied_to(loaded.position).await?;
+        let warnings = warning::open_networks(&loaded.state.allowed_cidrs);
+        Ok((Written { state: loaded.state, events: Vec::new(), warnings }, None))
     }
 
     fn mint(&self, prefix: &str, environment: Environment) -> (Secret, SecretRecord) {
@@ -191,18 +229,32 @@ impl Service {
         id: KeyId,
         overlap: Duration,
     ) -> Result<(KeyWritten, Secret)> {
+        let turn = self.queues.turn(id).await;
         let loaded = self.managed(caller, id).await?;
         let (secret, record) = self.mint(&loaded.state.prefix, loaded.state.environment);
         let command = Command::Rotate { secret: record, overlap };
         let written = self.decide_and_append(&self.context(caller), loaded, command).await?;
+        drop(turn);
         self.applied(&written.events).await?;
         Ok((written, secret))
     }
 
+    /// Gives a key a new secret without asking who may.
+    pub(super) async fn replace_secret(&self, context: &Context, id: KeyId) -> Result<Secret> {
+        let loaded = self.load(id).await?.ok_or_else(Error::internal)?;
+        let (secret, record) = self.mint(&loaded.state.prefix, loaded.state.environment);
+        let command = Command::Rotate { secret: record, overlap: Duration::ZERO };
+        let written = self.decide_and_append(context, loaded, command).await?;
+        self.applied(&written.events).await?;
+        Ok(secret)
+    }
+
     /// Every other command about a key.
     pub async fn change_key(&self, caller: &Caller, id: KeyId, command: Command) -> Result<KeyWritten> {
+        let turn = self.queues.turn(id).await;
         let loaded = self.managed(caller, id).await?;
         let written = self.decide_and_append(&self.context(caller), loaded, command).await?;
+        drop(turn);
         self.applied(&written.events).await?;
         Ok(written)
     }
@@ -217,6 +269,8 @@ impl Service {
         for _ in 0..ATTEMPTS {
             let decision = decisions::decide(Some(&loaded.state), command.clone(), context.at)?;
             if decision.events.is_empty() {
+                // Somebody else made it true, maybe a moment ago: this node must know it before it is said.
+                self.applied_to(loaded.position).await?;
                 return Ok(Written { state: loaded.state, events: Vec::new(), warnings: decision.warnings });
             }
             let stream = Stream::Key(loaded.state.id);
@@ -244,6 +298,7 @@ impl Service {
         let row = self.read_model.key(id).await.map_err(|error| query_failed(&error))?;
         let mut state = row.map(|row| row.state);
         let mut head = StreamHead::default();
+        let mut position = None;
         let stream = Stream::Key(id).to_string();
         // The last folded event is read again for its hash.
         let mut from = state.as_ref().map_or(0, |state| state.revision);
@@ -255,6 +310,7 @@ impl Service {
                 .map_err(|error| read_failed(&error))?;
             for event in &events {
                 head.last = Some((event.revision, ChainHash::of(&event.bytes)));
+                position = Some(event.position);
                 if state.as_ref().is_some_and(|state| state.revision >= event.revision) {
                     continue;
                 }
@@ -269,7 +325,7 @@ impl Service {
                 _ => break,
             }
         }
-        Ok(state.map(|state| Loaded { state, head }))
+        Ok(state.zip(position).map(|(state, position)| Loaded { state, head, position }))
     }
 
     /// Loads a key that the caller may manage. One that the caller may not see does not exist; one that

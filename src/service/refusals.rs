@@ -7,7 +7,7 @@ use std::sync::Arc;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{CommandRefused, Event};
 use keyledger_schema::grant::Place;
-use keyledger_schema::{KeyId, OrganizationId, Personal};
+use keyledger_schema::{KeyId, OrganizationId, Personal, WorkspaceId};
 use tokio::sync::Mutex;
 
 use super::writer::{Failure, StreamHead};
@@ -51,7 +51,7 @@ impl Service {
         target: Option<&str>,
         code: Code,
     ) -> Result<()> {
-        let key = self.own_key(caller, target).await?;
+        let (key, workspace) = self.own_key(caller, target).await?.unzip();
         let event = Event::CommandRefused(CommandRefused {
             command: command.into(),
             target: target
@@ -60,7 +60,8 @@ impl Service {
             code: code.as_str().into(),
         });
         let context = self.context(caller);
-        let place = Place { organization: caller.organization, workspace: None };
+        // Whoever may read the trail of this key may read this, too.
+        let place = Place { organization: caller.organization, workspace };
         let head = Arc::clone(self.refusals.0.lock().await.entry(caller.organization).or_default());
         let mut head = head.lock().await;
         for _ in 0..ATTEMPTS {
@@ -90,11 +91,12 @@ impl Service {
         Err(Error::unavailable("the refusal could not be written to the trail; try again"))
     }
 
-    /// The key that a target names, if it belongs to the caller's organization.
-    async fn own_key(&self, caller: &Caller, target: Option<&str>) -> Result<Option<KeyId>> {
+    /// The key that a target names and where it lives, if it belongs to the caller's organization.
+    async fn own_key(&self, caller: &Caller, target: Option<&str>) -> Result<Option<(KeyId, WorkspaceId)>> {
         let Some(id) = target.and_then(|text| text.parse::<KeyId>().ok()) else { return Ok(None) };
         let row = self.read_model.key(id).await.map_err(|error| super::keys::query_failed(&error))?;
-        Ok(row.filter(|row| row.state.organization == caller.organization).map(|row| row.state.id))
+        let own = row.filter(|row| row.state.organization == caller.organization);
+        Ok(own.map(|row| (row.state.id, row.state.workspace)))
     }
 }
 

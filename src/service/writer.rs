@@ -160,7 +160,7 @@ impl Service {
         }
     }
 
-    async fn applied_to(&self, position: Position) -> Result<(), Error> {
+    pub(super) async fn applied_to(&self, position: Position) -> Result<(), Error> {
         self.read_model.wait_applied(position, APPLY_TIMEOUT).await.map_err(|error| {
             tracing::error!(%error, "a durable change was not applied in time");
             Error::unavailable(

@@ -1,0 +1,198 @@
+//! Laws of the folds.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop")]
+
+#[path = "../../schema/tests/arbitrary/mod.rs"]
+mod arbitrary;
+
+use keyledger_projections::key::KeyState;
+use keyledger_projections::{KeyStatus, KeyUsage, NodeState, OrganizationState, WorkspaceState, changes};
+use keyledger_schema::event::Event;
+use keyledger_schema::{Envelope, KeyId, Stream, Timestamp};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+fn key(number: u128) -> KeyId {
+    KeyId::from_uuid(Uuid::from_u128(number))
+}
+
+/// The life of a key: it is issued, then anything happens to it. Revisions are dense and time goes on.
+fn life() -> impl Strategy<Value = Vec<Envelope>> {
+    let envelopes = vec((arbitrary::envelope(), arbitrary::key_event()), 1..12);
+    (envelopes, arbitrary::issued(), arbitrary::organization_id(), arbitrary::workspace_id()).prop_map(
+        |(envelopes, issued, organization, workspace)| {
+            let mut events: Vec<Envelope> = envelopes
+                .into_iter()
+                .zip(0..)
+                .map(|((envelope, event), revision)| Envelope {
+                    stream: Stream::Key(key(1)),
+                    revision,
+                    at: Timestamp::from_micros(1_000_000 * i64::try_from(revision).unwrap()),
+                    organization: Some(organization),
+                    workspace: Some(workspace),
+                    event,
+                    ..envelope
+                })
+                .collect();
+            events[0].event = Event::KeyIssued(issued);
+            events
+        },
+    )
+}
+
+fn fold(state: Option<KeyState>, events: &[Envelope]) -> Option<KeyState> {
+    events.iter().fold(state, KeyState::fold)
+}
+
+proptest! {
+    #[test]
+    fn a_fold_in_two_parts_is_the_fold_of_the_whole(life in life(), at: prop::sample::Index) {
+        let (first, second) = life.split_at(at.index(life.len()));
+        prop_assert_eq!(fold(fold(None, first), second), fold(None, &life));
+    }
+
+    #[test]
+    fn the_state_of_a_key_tells_its_last_revision_and_time(life in life()) {
+        let state = fold(None, &life).unwrap();
+        let last = life.last().unwrap();
+        prop_assert_eq!((state.revision, state.updated_at), (last.revision, last.at));
+        prop_assert_eq!((state.created_at, state.created_event), (life[0].at, life[0].id));
+    }
+
+    #[test]
+    fn an_event_that_is_delivered_again_changes_nothing(
+        life in life(),
+        again in vec(any::<prop::sample::Index>(), 1..8),
+    ) {
+        let whole = fold(None, &life);
+        // All at the end, in any order …
+        let late = again.iter().fold(whole.clone(), |state, index| KeyState::fold(state, index.get(&life)));
+        prop_assert_eq!(&late, &whole);
+        // … or as a feed that starts again somewhere before.
+        let from = again[0].index(life.len());
+        let up_to = again[again.len() - 1].index(life.len()).max(from);
+        let state = fold(None, &life[..=up_to]);
+        prop_assert_eq!(fold(state, &life[from..]), whole);
+    }
+
+    #[test]
+    fn events_of_others_change_nothing(life in life(), others in vec(arbitrary::envelope(), 0..6), next in life()) {
+        let state = fold(None, &life);
+        let of_others = |mut envelope: Envelope| {
+            if envelope.stream == Stream::Key(key(1)) {
+                envelope.stream = Stream::Key(key(2));
+            }
+            envelope
+        };
+        let others: Vec<_> = others.into_iter().map(of_others).collect();
+        prop_assert_eq!(fold(state.clone(), &others), state.clone());
+        let next: Vec<_> =
+            next.into_iter().map(|envelope| Envelope { stream: Stream::Key(key(2)), revision: envelope.revision + 100, ..envelope }).collect();
+        prop_assert_eq!(fold(state.clone(), &next), state);
+    }
+
+    #[test]
+    fn nothing_is_a_key_before_it_is_issued(events in vec(arbitrary::key_event(), 0..4), envelope in arbitrary::envelope()) {
+        let events: Vec<_> = events
+            .into_iter()
+            .map(|event| Envelope { stream: Stream::Key(key(1)), event, ..envelope.clone() })
+            .collect();
+        prop_assert_eq!(fold(None, &events), None);
+    }
+
+    #[test]
+    fn what_is_over_stays_over(life in life(), micros in 0_i64..20_000_000) {
+        let rank = |status| match status {
+            KeyStatus::Active | KeyStatus::Inactive | KeyStatus::Expired => 0,
+            KeyStatus::Revoked => 1,
+            KeyStatus::Deleted => 2,
+        };
+        let now = Timestamp::from_micros(micros);
+        let mut state = None;
+        let mut before = 0;
+        for envelope in &life {
+            state = KeyState::fold(state, envelope);
+            let after = rank(state.as_ref().unwrap().status(now));
+            prop_assert!(after >= before, "a key came back by {}", envelope.event.type_name());
+            before = after;
+        }
+        let state = state.unwrap();
+        // Once it has expired it is never active again, as time goes on.
+        if state.status(now) == KeyStatus::Expired {
+            prop_assert_eq!(state.status(Timestamp::MAX), KeyStatus::Expired);
+        }
+    }
+
+    #[test]
+    fn what_time_did_is_due_no_earlier_than_it_happens(life in life()) {
+        let state = fold(None, &life).unwrap();
+        if let Some(due) = state.due_at() {
+            prop_assert!(state.revoked.is_none() && state.deleted_at.is_none());
+            let overlap = state.previous_secret.as_ref().map(|previous| previous.valid_until);
+            prop_assert!(Some(due) == overlap || Some(due) == state.expires_at);
+        }
+    }
+
+    #[test]
+    fn changes_are_told_exactly_when_there_are_some(life in life()) {
+        let mut state = None;
+        for envelope in &life {
+            let after = KeyState::fold(state.clone(), envelope).unwrap();
+            let told = changes::of_key(state.as_ref(), &after);
+            prop_assert!(told.iter().all(|change| change.before != change.after));
+            let mut names: Vec<_> = told.iter().map(|change| change.field).collect();
+            names.dedup();
+            prop_assert_eq!(names.len(), told.len());
+            prop_assert!(changes::of_key(Some(&after), &after).is_empty());
+            if state.is_none() {
+                prop_assert!(told.iter().any(|change| change.field == "name"));
+            }
+            state = Some(after);
+        }
+    }
+
+    #[test]
+    fn organizations_and_workspaces_take_every_event_once(events in vec(arbitrary::envelope(), 0..8)) {
+        let Some(first) = events.first() else { return Ok(()) };
+        let organization = first.organization.unwrap_or(keyledger_schema::OrganizationId::from_uuid(Uuid::nil()));
+        let workspace = keyledger_schema::WorkspaceId::from_uuid(Uuid::nil());
+        for stream in [Stream::Organization(organization), Stream::Workspace(workspace)] {
+            let events: Vec<Envelope> = events
+                .iter()
+                .zip(0..)
+                .map(|(envelope, revision)| Envelope { stream, revision, ..envelope.clone() })
+                .collect();
+            let organizations = events.iter().fold(None, OrganizationState::fold);
+            let again = events.iter().fold(organizations.clone(), OrganizationState::fold);
+            prop_assert_eq!(again, organizations);
+            let workspaces = events.iter().fold(None, WorkspaceState::fold);
+            let again = events.iter().fold(workspaces.clone(), WorkspaceState::fold);
+            prop_assert_eq!(again, workspaces);
+        }
+    }
+
+    #[test]
+    fn use_adds_up_in_any_grouping(recorded in vec(arbitrary::usage(), 1..4)) {
+        let all: Vec<KeyUsage> =
+            recorded.iter().flat_map(|recorded| KeyUsage::in_event(recorded).map(|(_, usage)| usage)).collect();
+        prop_assume!(all.len() > 2);
+        let whole = all.iter().cloned().reduce(KeyUsage::and).unwrap();
+        for at in 1..all.len() {
+            let (first, second) = all.split_at(at);
+            let sum = |part: &[KeyUsage]| part.iter().cloned().reduce(KeyUsage::and).unwrap();
+            prop_assert_eq!(&sum(first).and(sum(second)), &whole);
+        }
+        prop_assert_eq!(Some(whole.last_at), all.iter().map(|usage| usage.last_at).max());
+    }
+
+    #[test]
+    fn a_node_is_stopped_only_by_its_own_last_words(events in vec(arbitrary::envelope(), 0..10)) {
+        let state = events.iter().fold(NodeState::default(), NodeState::fold);
+        let words = events.iter().rev().find(|envelope| {
+            matches!(envelope.event, Event::NodeStarted(_) | Event::NodeStopped(_))
+        });
+        let stopped = words.is_some_and(|envelope| matches!(envelope.event, Event::NodeStopped(_)));
+        prop_assert_eq!(state.stopped, stopped);
+    }
+}

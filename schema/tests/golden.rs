@@ -1,0 +1,318 @@
+//! Every event version that was ever written can be read, and means what it meant.
+
+#![allow(clippy::unwrap_used, reason = "a test may stop")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use keyledger_schema::codec::Outcome;
+use keyledger_schema::event::{
+    CommandRefused, Hex32, KeyDeleted, KeyExpired, KeyIssued, KeyRevoked, KeySecretAcknowledged,
+    KeySecretOverlapEnded, KeySecretRotated, KeySwitched, KeyUpdated, NodeStarted, NodeStopped,
+    OrganizationBootstrapped, OrganizationCreated, PreviousStop, RevocationReason, UsageMode,
+    WorkspaceCreated,
+};
+use keyledger_schema::usage::{UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
+use keyledger_schema::{
+    Action, Actor, ChainHash, Envelope, Environment, Event, Grant, GrantRole, GrantTarget, Metadata,
+    Personal, SecretHash, SecretRecord, Source, Stream, Timestamp, VerificationCode,
+};
+use serde_json::json;
+
+fn at(second: u8) -> Timestamp {
+    format!("2026-11-21T09:14:{second:02}.252913Z").parse().unwrap()
+}
+
+fn id<T: std::str::FromStr>(kind: &str, last: char) -> T {
+    let text = format!("{kind}_01jd8xqnfsfe7vb5y3j2m0k7h{last}");
+    text.parse().unwrap_or_else(|_| panic!("{text} is an id"))
+}
+
+fn secret(version: u32) -> SecretRecord {
+    SecretRecord { version, hash: SecretHash([0xa5; 32]), hint: "kl_prod_4fGh".into() }
+}
+
+fn comment() -> Option<Personal<Box<str>>> {
+    Some(Personal("left the team,\n\"for good\" — ☂".into()))
+}
+
+fn metadata() -> Metadata {
+    Metadata::from_value(
+        json!({ "team": "billing", "cost": [0.1, 1e300, -7, null, true], "ü": { "\u{0}": "\\\"" } }),
+    )
+    .unwrap()
+}
+
+/// In the stream of a key, by another key.
+fn of_key(revision: u64, event: Event) -> Envelope {
+    Envelope {
+        id: id("evt", '0'),
+        stream: Stream::Key(id("key", 'a')),
+        revision,
+        at: at(14),
+        organization: Some(id("org", 'a')),
+        workspace: Some(id("ws", 'a')),
+        actor: Actor::key(
+            id("key", 'b'),
+            "root.b2m0k7hb@keys.acme",
+            Some(GrantRole::OrganizationAdministrator),
+        ),
+        source: Source {
+            ip: Some(Personal("2001:db8::7".parse().unwrap())),
+            user_agent: Some(Personal("curl/8.15.0".into())),
+        },
+        request: Some(id("req", 'a')),
+        cause: Some(id("evt", 'c')),
+        outcome: Outcome::Success,
+        prev: (revision > 0).then_some(ChainHash([0x0f; 32])),
+        event,
+    }
+}
+
+/// By whoever has the machine.
+fn by_operator(stream: Stream, event: Event) -> Envelope {
+    let actor = Actor::operator();
+    Envelope { stream, actor, source: Source::default(), request: None, cause: None, ..of_key(0, event) }
+}
+
+/// In a stream of a node, by the node.
+fn by_node(stream: Stream, event: Event) -> Envelope {
+    let actor = Actor::node(id("node", 'a'));
+    Envelope { actor, organization: None, workspace: None, ..by_operator(stream, event) }
+}
+
+/// The event of a type and version, as it was when its file was written.
+fn expected(name: &str, version: u16) -> Option<Envelope> {
+    let organization = Stream::Organization(id("org", 'a'));
+    let (node, usage) = (Stream::Node(id("node", 'a')), Stream::Usage(id("node", 'a')));
+    Some(match (name, version) {
+        ("organization.created", 1) => Envelope {
+            workspace: None,
+            ..by_operator(
+                organization,
+                Event::OrganizationCreated(OrganizationCreated {
+                    name: "Acme Ltd".into(),
+                    slug: "acme-ltd".into(),
+                }),
+            )
+        },
+        ("organization.bootstrapped", 1) => Envelope {
+            workspace: None,
+            revision: 1,
+            prev: Some(ChainHash([0x0f; 32])),
+            ..by_operator(
+                organization,
+                Event::OrganizationBootstrapped(OrganizationBootstrapped {
+                    signing_key_generation: 1,
+                    signing_public_key: Hex32([0x3c; 32]),
+                }),
+            )
+        },
+        ("workspace.created", 1) => by_operator(
+            Stream::Workspace(id("ws", 'a')),
+            Event::WorkspaceCreated(WorkspaceCreated {
+                organization: id("org", 'a'),
+                name: "default".into(),
+            }),
+        ),
+        ("key.issued", 1) => of_key(0, Event::KeyIssued(issued())),
+        ("key.secret_acknowledged", 1) => {
+            of_key(1, Event::KeySecretAcknowledged(KeySecretAcknowledged { secret_version: 1 }))
+        }
+        ("key.updated", 1) => of_key(
+            2,
+            Event::KeyUpdated(KeyUpdated {
+                name: Some(Personal("Billing 2".into())),
+                scopes: Some(vec!["*:*".parse().unwrap()]),
+                allowed_cidrs: Some(Personal(vec!["::/0".parse().unwrap()])),
+                metadata: Some(Personal(metadata())),
+            }),
+        ),
+        ("key.secret_rotated", 1) => of_key(
+            3,
+            Event::KeySecretRotated(KeySecretRotated {
+                secret: secret(2),
+                previous_valid_until: Some(at(59)),
+            }),
+        ),
+        ("key.secret_overlap_ended", 1) => Envelope {
+            actor: Actor::node(id("node", 'a')),
+            source: Source::default(),
+            request: None,
+            ..of_key(
+                4,
+                Event::KeySecretOverlapEnded(KeySecretOverlapEnded { secret_version: 1, ended_at: at(59) }),
+            )
+        },
+        ("key.disabled", 1) => of_key(5, Event::KeyDisabled(KeySwitched { comment: comment() })),
+        ("key.enabled", 1) => of_key(6, Event::KeyEnabled(KeySwitched { comment: comment() })),
+        ("key.expired", 1) => of_key(7, Event::KeyExpired(KeyExpired { expired_at: at(13) })),
+        ("key.revoked", 1) => of_key(
+            8,
+            Event::KeyRevoked(KeyRevoked { reason: RevocationReason::Compromised, comment: comment() }),
+        ),
+        ("key.deleted", 1) => of_key(9, Event::KeyDeleted(KeyDeleted { comment: comment() })),
+        ("command.refused", 1) => Envelope {
+            stream: Stream::Audit(id("org", 'a')),
+            outcome: Outcome::Refused,
+            ..of_key(
+                10,
+                Event::CommandRefused(CommandRefused {
+                    command: "rotateKey".into(),
+                    target: Some(Personal("key_01jd8xqnfsfe7vb5y3j2m0k7ha".into())),
+                    key: Some(id("key", 'a')),
+                    code: "FORBIDDEN".into(),
+                }),
+            )
+        },
+        ("usage.recorded", 1) => Envelope {
+            organization: Some(id("org", 'a')),
+            ..by_node(usage, Event::UsageRecorded(recorded()))
+        },
+        ("usage.gap_declared", 1) => by_node(
+            usage,
+            Event::UsageGapDeclared(UsageGapDeclared { after_seq: Some(41), from: at(1), to: at(2) }),
+        ),
+        ("node.started", 1) => by_node(
+            node,
+            Event::NodeStarted(NodeStarted {
+                version: "0.1.0".into(),
+                usage: UsageMode::Strict,
+                previous_stop: PreviousStop::Unclean,
+            }),
+        ),
+        ("node.stopped", 1) => by_node(node, Event::NodeStopped(NodeStopped {})),
+        _ => return None,
+    })
+}
+
+fn issued() -> KeyIssued {
+    KeyIssued {
+        name: Personal("Billing (EU)".into()),
+        email: Personal("billing-eu.b2m0k7ha@keys.acme".into()),
+        environment: Environment::Production,
+        prefix: "kl".into(),
+        secret: secret(1),
+        scopes: vec!["read:customers/42/**".parse().unwrap(), "write:invoices/*".parse().unwrap()],
+        grants: vec![
+            Grant { role: GrantRole::WorkspaceManager, on: GrantTarget::Workspace(id("ws", 'a')) },
+            Grant { role: GrantRole::Auditor, on: GrantTarget::Organization(id("org", 'a')) },
+        ],
+        allowed_cidrs: Personal(vec!["203.0.113.0/24".parse().unwrap(), "2001:db8::/32".parse().unwrap()]),
+        expires_at: Some(at(13)),
+        metadata: Personal(metadata()),
+        cloned_from: Some(id("key", 'c')),
+        request_fingerprint: Some(Hex32([0x77; 32])),
+    }
+}
+
+fn recorded() -> UsageRecorded {
+    let record = UsageRecord {
+        key: Some(id("key", 'a')),
+        secret: Some(2),
+        code: VerificationCode::Valid,
+        action: Some(Action::Read),
+        ip: Some(Personal("203.0.113.7".parse().unwrap())),
+        count: 18_446_744_073_709_551_615,
+        last_ms: 812,
+        merged: None,
+    };
+    let unknown = UsageRecord {
+        key: None,
+        secret: None,
+        code: VerificationCode::NotFound,
+        action: None,
+        ip: None,
+        count: 3,
+        last_ms: 0,
+        merged: Some(3),
+    };
+    UsageRecorded {
+        seq: 42,
+        from: at(1),
+        to: at(2),
+        groups: vec![
+            UsageGroup { by: Some(id("key", 'b')), records: vec![record] },
+            UsageGroup { by: None, records: vec![unknown] },
+        ],
+    }
+}
+
+fn directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden")
+}
+
+/// Files by type and version.
+fn files() -> BTreeMap<(String, u16), Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(directory()).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        if name == "README.md" {
+            continue;
+        }
+        let stem = name.strip_suffix(".json").unwrap_or_else(|| panic!("{name} is no golden event"));
+        let (event, version) = stem.rsplit_once(".v").unwrap_or_else(|| panic!("{name} names no version"));
+        found.insert((event.to_owned(), version.parse().unwrap()), fs::read(&path).unwrap());
+    }
+    found
+}
+
+fn write_missing() {
+    for (name, version) in Event::TYPES {
+        let path = directory().join(format!("{name}.v{version}.json"));
+        if !path.exists() {
+            fs::write(path, expected(name, *version).unwrap().seal().unwrap()).unwrap();
+        }
+    }
+}
+
+#[test]
+fn every_stored_version_opens_to_what_it_meant_and_seals_to_the_same_bytes() {
+    if std::env::var_os("KEYLEDGER_TEST_WRITE_GOLDEN").is_some() {
+        write_missing();
+    }
+    let files = files();
+    for (name, version) in Event::TYPES {
+        assert!(
+            files.contains_key(&((*name).to_owned(), *version)),
+            "{name} version {version} has no file in golden/; see its README"
+        );
+    }
+    for ((name, version), bytes) in files {
+        let what = format!("{name} version {version}");
+        let expected = expected(&name, version).unwrap_or_else(|| panic!("nobody knows {what}"));
+        let opened = Envelope::open(&bytes).unwrap_or_else(|error| panic!("{what}: {error}"));
+        assert_eq!(opened, expected, "{what} means something else now");
+        assert_eq!(opened.event.type_name(), name);
+        let newest = Event::TYPES.iter().any(|(known, newest)| *known == name && *newest == version);
+        if newest {
+            let sealed = String::from_utf8(opened.seal().unwrap()).unwrap();
+            assert_eq!(sealed, String::from_utf8(bytes.clone()).unwrap(), "{what} is written otherwise now");
+        }
+        assert!(!bytes.contains(&b'\n'), "{what} is one line");
+    }
+}
+
+#[test]
+fn every_optional_field_is_in_the_files() {
+    for ((name, version), bytes) in files() {
+        let text = String::from_utf8(bytes).unwrap();
+        let fields: &[&str] = match (name.as_str(), version) {
+            ("key.issued", 1) => {
+                &["grants", "allowed_cidrs", "expires_at", "metadata", "cloned_from", "request_fingerprint"]
+            }
+            ("key.updated", 1) => &["name", "scopes", "allowed_cidrs", "metadata", "prev", "cause"],
+            ("key.secret_rotated", 1) => &["previous_valid_until"],
+            ("key.disabled" | "key.enabled" | "key.deleted" | "key.revoked", 1) => &["comment"],
+            ("command.refused", 1) => &["target", "key"],
+            ("usage.recorded", 1) => &["by", "key", "secret", "action", "ip", "merged"],
+            ("usage.gap_declared", 1) => &["after_seq"],
+            _ => &[],
+        };
+        for field in fields {
+            assert!(text.contains(&format!("\"{field}\":")), "{field} of {name} version {version}");
+        }
+    }
+}

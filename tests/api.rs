@@ -1,0 +1,36 @@
+//! The API from outside: the real server, asked over HTTP.
+
+#![allow(clippy::unwrap_used, unreachable_pub, reason = "a test may stop, and its modules are its own")]
+
+mod support;
+
+#[path = "api/ask.rs"]
+mod ask;
+#[path = "api/bad_directories.rs"]
+mod bad_directories;
+#[path = "api/bad_documents.rs"]
+mod bad_documents;
+#[path = "api/bad_input.rs"]
+mod bad_input;
+#[path = "api/concurrency.rs"]
+mod concurrency;
+#[path = "api/disposable.rs"]
+mod disposable;
+#[path = "api/founding.rs"]
+mod founding;
+#[path = "api/idempotency.rs"]
+mod idempotency;
+#[path = "api/isolation.rs"]
+mod isolation;
+#[path = "api/keys.rs"]
+mod keys;
+#[path = "api/pages.rs"]
+mod pages;
+#[path = "api/secrets.rs"]
+mod secrets;
+#[path = "api/time.rs"]
+mod time;
+#[path = "api/trail.rs"]
+mod trail;
+#[path = "api/who_may.rs"]
+mod who_may;
