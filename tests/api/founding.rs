@@ -74,8 +74,8 @@ fn a_founding_that_is_killed_at_any_moment_can_be_repeated() {
         let home = Home::empty();
         let launched: Launched = home.launch(&[]);
         thread::sleep(Duration::from_millis(round * 97 % 220));
-        let seen = root_key(&launched.stdout());
-        let home = launched.kill();
+        let (home, printed) = launched.kill_and_read();
+        let seen = root_key(&printed);
         let server = Server::start(&home, &[]);
         let shown = root_key(&server.stdout());
         match (&shown, &seen) {
