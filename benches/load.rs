@@ -53,6 +53,9 @@ struct Options {
     /// How many keys there are; one table for each number.
     #[arg(long, env = "KEYLEDGER_BENCH_KEYS", value_delimiter = ',', default_values_t = [1_000, 1_000_000])]
     keys: Vec<usize>,
+    /// Measure only what has this in its name.
+    #[arg(long, default_value = "")]
+    only: String,
     /// Given by `cargo bench`.
     #[arg(long, hide = true)]
     bench: bool,
@@ -98,7 +101,7 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
 
     let empty = Server::empty(data.directory.path());
     let mut nothing = Scenario { name: "empty handler, same request", server: &empty, request: verify() };
-    let mut report = Report::new();
+    let mut report = Report::new(options.only.clone());
 
     let plain = Scenario {
         name: "empty handler, GET",
@@ -109,6 +112,7 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
 
     let verified = Scenario { name: "verify, relaxed", server: &relaxed, request: verify() };
     report.run(&mut nothing, &mut [verified], shape, options.rounds)?;
+    let directory = relaxed.logged("directory_bytes");
     let stopped_in = relaxed.stop();
 
     let strict = Server::keyledger(data.directory.path(), "strict");
@@ -135,6 +139,9 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     println!("start, read model built from the log   {:.2} s", rebuilt_in.as_secs_f64());
     println!("start, read model present              {:.2} s", started_in.as_secs_f64());
     println!("stop after the load                    {:.2} s", stopped_in.as_secs_f64());
+    if let Some(bytes) = directory {
+        println!("directory                              {} bytes for each key", bytes / keys as u64);
+    }
     if let Some(resident) = resident {
         println!("memory of the process after the start  {} MiB", resident >> 20);
     }

@@ -83,10 +83,17 @@ fn wrong_settings(error: keyledger::config::Error) -> Failure {
 
 #[allow(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 fn failed(error: app::Error) -> Failure {
-    Failure::new(Exit::Failed, "FAILED", error.to_string())
+    match &error {
+        app::Error::Config(_) => Failure::new(Exit::Usage, "CONFIGURATION", error.to_string()),
+        app::Error::Refused(refusal) => {
+            Failure::from_server(refusal.code.as_str(), &refusal.message, refusal.field.as_deref())
+        }
+        _ => Failure::new(Exit::Failed, "FAILED", error.to_string()),
+    }
 }
 
-/// Log lines go to standard error. `RUST_LOG`, where it is set, decides which.
+/// Log lines go to standard error. `RUST_LOG`, where it is set, decides which. The web server's own lines
+/// about its threads are left out unless details are asked for.
 fn log(format: LogFormat, level: LevelFilter) -> Result<(), Failure> {
     let filter = match std::env::var("RUST_LOG") {
         Ok(directives) if !directives.is_empty() => EnvFilter::try_new(&directives).map_err(|error| {
@@ -98,7 +105,8 @@ fn log(format: LogFormat, level: LevelFilter) -> Result<(), Failure> {
                 ),
             )
         })?,
-        _ => EnvFilter::default().add_directive(level.into()),
+        _ if level == LevelFilter::INFO => EnvFilter::new("info,actix_server=warn"),
+        _ => EnvFilter::new(level.to_string()),
     };
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
     match format {

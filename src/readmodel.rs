@@ -75,6 +75,9 @@ pub trait Observer: Send + Sync + 'static {
     fn organization(&self, state: &OrganizationState);
     /// A workspace was created or changed.
     fn workspace(&self, state: &WorkspaceState);
+    /// Nothing will be told any more, since the projection has stopped for good: what was told last may
+    /// be out of date from now on.
+    fn stopped(&self) {}
 }
 
 /// For a read model that nobody watches.
@@ -186,6 +189,7 @@ impl Shared {
     /// Stops everything for good. The first reason stays.
     fn fail(&self, reason: Arc<str>) {
         tracing::error!(%reason, "the read model has stopped");
+        self.observer.stopped();
         self.standing.send_modify(|standing| {
             standing.stopped.get_or_insert(reason);
         });

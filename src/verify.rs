@@ -15,6 +15,8 @@
 pub mod decision;
 pub mod directory;
 mod entry;
+#[cfg(test)]
+mod fixture;
 mod intern;
 pub mod recorder;
 
@@ -114,6 +116,7 @@ impl Verifier {
     /// Answers a question, once the answer is recorded. Fails only with [`Code::Unavailable`], when it
     /// cannot be.
     pub async fn verify(&self, asked: &Question<'_>, by: &Asker) -> Result<Answer, Error> {
+        self.up_to_date()?;
         let now = self.edge.now();
         let (code, entry) = self.answer(asked, by, now);
         let used = Use {
@@ -179,7 +182,18 @@ impl Verifier {
         })
     }
 
+    /// A directory that no longer follows the log may not know of a revocation.
+    fn up_to_date(&self) -> Result<(), Error> {
+        if self.directory.abandoned() {
+            return Err(Error::unavailable(
+                "this node no longer follows the log and so verifies nothing; the operator has to restart it",
+            ));
+        }
+        Ok(())
+    }
+
     async fn management_key(&self, bearer: &str, address: Option<IpAddr>) -> Result<Arc<Entry>, Error> {
+        self.up_to_date()?;
         let now = self.edge.now();
         let asked = Question { key: bearer, request: Request { address, ..Request::default() } };
         let (code, entry) = self.answer(&asked, &Asker::Open, now);

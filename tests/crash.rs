@@ -27,7 +27,9 @@ use random::Random;
 use support::{Home, Server};
 use worker::Worker;
 
-const WORKERS: usize = 4;
+const WORKERS: usize = 8;
+/// How many keys a worker asks about after each restart.
+const SOME: usize = 6;
 
 fn workers(random: &mut Random) -> Vec<Worker> {
     (0..WORKERS).map(|number| Worker::new(number, random.split())).collect()
@@ -43,6 +45,15 @@ fn kill_under_load(server: &Server, workers: &mut [Worker], after: Duration) {
         thread::sleep(after);
         killing.store(true, Ordering::SeqCst);
         server.kill();
+    });
+}
+
+/// All workers ask about so many of their keys.
+fn check(server: &Server, workers: &mut [Worker], most: usize) {
+    thread::scope(|scope| {
+        for worker in workers {
+            scope.spawn(|| worker.check(server, most));
+        }
     });
 }
 
@@ -107,9 +118,7 @@ fn whatever_was_answered_is_in_the_log_after_any_number_of_kills() {
     let mut workers = workers(&mut random);
     for _ in 0..16 {
         let server = Server::start(&home, &[]);
-        for worker in &mut workers {
-            worker.check_all(&server);
-        }
+        check(&server, &mut workers, SOME);
         kill_under_load(&server, &mut workers, random.millis(50, 500));
         let log = Log::read(&home);
         compare_changes(&log, &mut workers, others);
@@ -122,9 +131,7 @@ fn whatever_was_answered_is_in_the_log_after_any_number_of_kills() {
         }
     }
     let server = Server::start(&home, &[]);
-    for worker in &mut workers {
-        worker.check_all(&server);
-    }
+    check(&server, &mut workers, usize::MAX);
     server.stop();
     let log = Log::read(&home);
     compare_changes(&log, &mut workers, others);
@@ -145,9 +152,7 @@ fn a_kill_in_relaxed_mode_loses_no_change_and_declares_the_gap() {
     let mut workers = workers(&mut random);
     for kills in 0..4 {
         let server = Server::start(&home, &["--usage", "relaxed"]);
-        for worker in &mut workers {
-            worker.check_all(&server);
-        }
+        check(&server, &mut workers, SOME);
         kill_under_load(&server, &mut workers, random.millis(100, 600));
         let log = Log::read(&home);
         compare_changes(&log, &mut workers, others);

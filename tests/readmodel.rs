@@ -1,5 +1,7 @@
 //! The read model: whatever happens to its file or its process, it shows what the log says.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 #[path = "readmodel/world.rs"]
 mod world;
 

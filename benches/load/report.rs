@@ -25,12 +25,14 @@ struct Measured {
 
 /// The rows of a table.
 pub(crate) struct Report {
+    /// What a scenario has in its name, or is left out.
+    only: String,
     rows: Vec<(String, Vec<Measured>)>,
 }
 
 impl Report {
-    pub(crate) fn new() -> Self {
-        Self { rows: Vec::new() }
+    pub(crate) fn new(only: String) -> Self {
+        Self { only, rows: Vec::new() }
     }
 
     /// Runs each scenario once per round, each right after the empty handler, so that a drift of the
@@ -44,6 +46,9 @@ impl Report {
     ) -> std::io::Result<()> {
         for _ in 0..rounds {
             for scenario in &mut *scenarios {
+                if !scenario.name.contains(&self.only) {
+                    continue;
+                }
                 let mut before = measure(empty, shape)?;
                 before.ratio = 1.0;
                 let mut measured = measure(scenario, shape)?;

@@ -6,11 +6,19 @@ use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use actix_web::{App, HttpResponse, HttpServer, web};
+use actix_web::{HttpResponse, web};
+use keyledger::edge::Edge;
+use keyledger::http;
+use keyledger::secret::MasterKey;
+use keyledger::store::memory::MemoryStore;
+use keyledger::verify::Verifier;
+use keyledger::verify::recorder::{Recorder, StreamHead};
+use keyledger_schema::NodeId;
+use keyledger_schema::event::UsageMode;
 use rustix::process::{Pid, Signal, kill_process};
 
 const LISTENING: &str = "listening on http://";
@@ -33,7 +41,7 @@ pub(crate) struct Server {
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyledger"));
     for (name, _) in std::env::vars_os() {
-        if name.to_string_lossy().starts_with("KEYLEDGER_") {
+        if name.to_string_lossy().starts_with("KEYLEDGER_") || name == "RUST_LOG" {
             command.env_remove(name);
         }
     }
@@ -55,7 +63,7 @@ impl Server {
     pub(crate) fn keyledger(data_dir: &Path, usage: &str) -> Self {
         let mut command = program();
         command.args(["serve", "--listen", "127.0.0.1:0", "--usage", usage, "--data-dir"]).arg(data_dir);
-        Self::start(command, data_dir.with_extension(format!("{usage}.log")))
+        Self::start(command, data_dir.join("server.log"))
     }
 
     /// This program again, with a handler that does nothing.
@@ -102,6 +110,13 @@ impl Server {
         Some(Duration::from_millis(ticks * 10))
     }
 
+    /// A number that the server logs as `name=17` when it begins to serve.
+    pub(crate) fn logged(&self, name: &str) -> Option<u64> {
+        let log = fs::read_to_string(&self.errors).ok()?;
+        let at = log.find(&format!("{name}=")).map(|at| at + name.len() + 1)?;
+        log[at..].split(|digit: char| !digit.is_ascii_digit()).next()?.parse().ok()
+    }
+
     /// Memory that the process holds now, in bytes.
     pub(crate) fn resident_bytes(&self) -> Option<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).ok()?;
@@ -138,16 +153,30 @@ impl Drop for Server {
 /// Serves an answer that costs nothing, with the product's settings of everything else.
 pub(crate) fn serve_nothing() -> std::io::Result<()> {
     actix_web::rt::System::new().block_on(async {
-        let server = HttpServer::new(|| {
+        let routes = |config: &mut web::ServiceConfig| {
             // The body is read: a connection whose request was not read to its end is closed.
             let answer = |_: web::Bytes| async {
                 HttpResponse::Ok().content_type("application/json").body(EMPTY_ANSWER)
             };
-            App::new().route("/v1/verify", web::post().to(answer)).route("/", web::get().to(answer))
-        })
-        .workers(thread::available_parallelism()?.get())
-        .bind("127.0.0.1:0")?;
-        println!("{LISTENING}{}", server.addrs()[0]);
-        server.run().await
+            config.route("/v1/verify", web::post().to(answer)).route("/", web::get().to(answer));
+        };
+        let listener = http::server::bind_routes(SocketAddr::from(([127, 0, 0, 1], 0)), routes)?;
+        println!("{LISTENING}{}", listener.addresses[0]);
+        http::server::run(vec![listener], &state_of_nothing()?, std::future::pending()).await
     })
+}
+
+/// What the product's loop wants to stop at its end: a recorder that never records.
+fn state_of_nothing() -> std::io::Result<web::Data<http::State>> {
+    let (edge, head) = (Edge::default(), StreamHead::default());
+    let node = NodeId::from_uuid(edge.uuid());
+    let store = Arc::new(MemoryStore::new());
+    let recorder = Recorder::start(store, edge.clone(), node, head, 0, UsageMode::Relaxed)?;
+    let hasher = MasterKey::new([0; 32]).secret_hasher();
+    let verifier = Arc::new(Verifier::new(hasher, Arc::default(), recorder, edge));
+    Ok(web::Data::new(http::State {
+        verifier,
+        trusted_proxies: Vec::new(),
+        not_ready: Arc::new(Vec::new),
+    }))
 }

@@ -193,8 +193,10 @@ impl Envelope {
     }
 
     fn open_with(bytes: &[u8], upcasters: &[Upcaster]) -> Result<Self, Error> {
+        // Checked once as a whole; reading from a slice would check each string by itself.
+        let text = std::str::from_utf8(bytes).map_err(|error| Error::Envelope(error.to_string()))?;
         let stored: Stored<'_> =
-            serde_json::from_slice(bytes).map_err(|error| Error::Envelope(error.to_string()))?;
+            serde_json::from_str(text).map_err(|error| Error::Envelope(error.to_string()))?;
         let event =
             read_event(stored.event_type, stored.v, stored.data.get(), upcasters).map_err(|source| {
                 let event_type = stored.event_type.chars().take(64).collect();

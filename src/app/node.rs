@@ -37,6 +37,10 @@ impl Observer for Memory {
     fn workspace(&self, state: &WorkspaceState) {
         self.tenants.workspace_changed(state);
     }
+
+    fn stopped(&self) {
+        self.directory.abandon();
+    }
 }
 
 /// A node with everything open. It serves nothing by itself.

@@ -329,7 +329,7 @@ Examples:
   keyledger key trail key_01h455vb4pex5vsknk084sn02q --newest-first --limit 5
   keyledger key trail key_01h455vb4pex5vsknk084sn02q --limit 0 --json > trail.json
 
---json holds every event whole, with its stored bytes and its hashes. Reading a trail leaves an event too.")]
+--json holds every event whole, with its stored bytes and its hashes.")]
 pub struct TrailArgs {
     /// Id of the key
     #[arg(value_name = "KEY_ID")]

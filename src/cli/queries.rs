@@ -87,39 +87,38 @@ pub fn keys() -> String {
 pub struct Mutation {
     /// The field.
     pub field: &'static str,
-    /// The type of its input.
-    input: &'static str,
     /// Whether its payload has a secret.
     pub with_secret: bool,
 }
 
-const fn mutation(field: &'static str, input: &'static str, with_secret: bool) -> Mutation {
-    Mutation { field, input, with_secret }
+const fn mutation(field: &'static str, with_secret: bool) -> Mutation {
+    Mutation { field, with_secret }
 }
 
 /// Makes a key.
-pub const CREATE: Mutation = mutation("createKey", "CreateKeyInput", true);
+pub const CREATE: Mutation = mutation("createKey", true);
 /// Makes a key like another.
-pub const CLONE: Mutation = mutation("cloneKey", "CloneKeyInput", true);
+pub const CLONE: Mutation = mutation("cloneKey", true);
 /// Gives a new secret.
-pub const ROTATE: Mutation = mutation("rotateKey", "RotateKeyInput", true);
+pub const ROTATE: Mutation = mutation("rotateKey", true);
 /// Changes settings.
-pub const UPDATE: Mutation = mutation("updateKey", "UpdateKeyInput", false);
+pub const UPDATE: Mutation = mutation("updateKey", false);
 /// Records that the secret was stored.
-pub const ACKNOWLEDGE: Mutation = mutation("acknowledgeKeySecret", "KeyInput", false);
+pub const ACKNOWLEDGE: Mutation = mutation("acknowledgeKeySecret", false);
 /// Stops for now.
-pub const DISABLE: Mutation = mutation("disableKey", "KeyCommentInput", false);
+pub const DISABLE: Mutation = mutation("disableKey", false);
 /// Starts again.
-pub const ENABLE: Mutation = mutation("enableKey", "KeyCommentInput", false);
+pub const ENABLE: Mutation = mutation("enableKey", false);
 /// Cuts off for ever.
-pub const REVOKE: Mutation = mutation("revokeKey", "RevokeKeyInput", false);
+pub const REVOKE: Mutation = mutation("revokeKey", false);
 /// Removes from lists.
-pub const DELETE: Mutation = mutation("deleteKey", "KeyCommentInput", false);
+pub const DELETE: Mutation = mutation("deleteKey", false);
 
 impl Mutation {
-    /// The document.
+    /// The document. The type of an input is called after its field.
     pub fn document(self) -> String {
-        let Self { field, input, with_secret } = self;
+        let Self { field, with_secret } = self;
+        let input = format!("{}{}Input", field[..1].to_uppercase(), &field[1..]);
         let secret = if with_secret { " secret" } else { "" };
         format!(
             "mutation($input: {input}!) {{ {field}(input: $input) {{\n\
@@ -132,13 +131,27 @@ impl Mutation {
 mod tests {
     use super::*;
 
+    const CHANGES: [Mutation; 9] =
+        [CREATE, CLONE, ROTATE, UPDATE, ACKNOWLEDGE, DISABLE, ENABLE, REVOKE, DELETE];
+
     #[test]
     fn every_document_is_graphql() {
         let fixed = [VIEWER, OWN_ORGANIZATION, WORKSPACES, CREATE_WORKSPACE, KEY_TO_CONFIRM, TRAIL];
-        let changes = [CREATE, CLONE, ROTATE, UPDATE, ACKNOWLEDGE, DISABLE, ENABLE, REVOKE, DELETE];
-        let changes = changes.map(Mutation::document);
+        let changes = CHANGES.map(Mutation::document);
         for document in fixed.map(String::from).into_iter().chain(changes).chain([key(), keys()]) {
             async_graphql::parser::parse_query(&document).expect(&document);
+        }
+    }
+
+    #[test]
+    fn every_change_is_one_that_the_api_has() {
+        let sdl = crate::graphql::sdl();
+        assert!(sdl.contains("createWorkspace(input: CreateWorkspaceInput!)"));
+        for change in CHANGES {
+            let document = change.document();
+            let input = document.split_once("$input: ").and_then(|(_, rest)| rest.split_once(')')).unwrap().0;
+            let wanted = format!("{}(input: {input})", change.field);
+            assert!(sdl.contains(&wanted), "{wanted}");
         }
     }
 

@@ -22,7 +22,7 @@ pub fn show(args: &TrailArgs, client: &Client, out: &mut Output<'_>) -> Result<(
     out.line(clean(&title))?;
     out.line("")?;
     let events = key["events"]["nodes"].as_array().map_or(&[][..], Vec::as_slice);
-    let headers = ["TIME", "EVENT", "ACTOR", "SOURCE", "OUTCOME", "CHANGES"];
+    let headers = ["TIME", "EVENT", "ACTOR", "SOURCE", "OUTCOME", "DETAILS"];
     out.line(table(&headers, events.iter().map(row).collect(), &[0, 1]))?;
     if key["events"]["pageInfo"]["hasNextPage"] == json!(true) {
         out.note(format_args!("{} events shown, there are more; --limit 0 shows all", events.len()));
@@ -42,15 +42,25 @@ fn row(event: &Value) -> Vec<Vec<String>> {
         std::iter::once(who).chain(role).collect(),
         if from.is_empty() { vec!["-".into()] } else { from },
         vec![word(&event["outcome"])],
-        list(&event["changes"], |change| {
-            let side = |value: &Value| match value {
-                Value::Null => "none".to_owned(),
-                other => text(other).unwrap_or_default(),
-            };
-            let field = text(&change["field"]).unwrap_or_default();
-            Some(format!("{field}: {} → {}", side(&change["before"]), side(&change["after"])))
-        }),
+        details(event),
     ]
+}
+
+/// What changed, what was refused, and the words that the actor gave.
+fn details(event: &Value) -> Vec<String> {
+    let side = |value: &Value| text(value).unwrap_or_else(|| "none".into());
+    let mut lines = list(&event["changes"], |change| {
+        let field = text(&change["field"]).unwrap_or_default();
+        Some(format!("{field}: {} → {}", side(&change["before"]), side(&change["after"])))
+    });
+    let data = &event["data"];
+    if event["type"] == "command.refused" {
+        lines.push(format!("{}: {}", side(&data["command"]), side(&data["code"])));
+    }
+    if let Some(comment) = data["comment"].as_str() {
+        lines.push(format!("comment: {comment}"));
+    }
+    lines
 }
 
 #[cfg(test)]
@@ -58,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_tells_time_event_actor_source_outcome_and_changes() {
+    fn a_row_tells_time_event_actor_source_outcome_and_details() {
         let event = json!({
             "at": "2026-11-21T09:14:14.252913Z", "type": "key.updated", "outcome": "SUCCESS",
             "actor": { "kind": "KEY", "id": "key_1", "email": "ops@keys.acme", "role": "WORKSPACE_OWNER" },
@@ -77,6 +87,16 @@ mod tests {
             vec!["name: a → b", "scopes: none → [\"read:x\"]"],
         ];
         assert_eq!(row(&event), expected);
+    }
+
+    #[test]
+    fn refusals_and_comments_are_told() {
+        let refused = json!({ "type": "command.refused", "changes": [],
+            "data": { "command": "cloneKey", "code": "INVALID_INPUT" } });
+        assert_eq!(details(&refused), ["cloneKey: INVALID_INPUT"]);
+        let disabled = json!({ "type": "key.disabled", "data": { "comment": "holiday" },
+            "changes": [{ "field": "status", "before": "ACTIVE", "after": "INACTIVE" }] });
+        assert_eq!(details(&disabled), ["status: ACTIVE → INACTIVE", "comment: holiday"]);
     }
 
     #[test]

@@ -4,12 +4,15 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::HttpRequest;
+use actix_web::error::PayloadError;
 use actix_web::http::StatusCode;
 use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use actix_web::rt::time::timeout;
 use actix_web::web::{Bytes, BytesMut, Payload};
-use futures_util::StreamExt;
+use futures_util::{FutureExt, StreamExt};
 use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess};
 use serde_json::error::Category;
 
@@ -18,6 +21,9 @@ use crate::error::{Code, Error};
 
 /// The largest body, in bytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// A body arrives within this time.
+const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
 fn too_large() -> Refused {
     let message = format!("a body has at most {MAX_BODY_BYTES} bytes; send less");
@@ -37,13 +43,19 @@ pub(super) async fn read(request: &HttpRequest, mut payload: Payload) -> Result<
     if announced.is_some_and(|announced| announced > MAX_BODY_BYTES) {
         return Err(too_large());
     }
-    let broken =
-        |_| Error::new(Code::InvalidInput, "the body could not be read to its end; send it again, whole");
-    let Some(first) = payload.next().await.transpose().map_err(broken)? else { return Ok(Bytes::new()) };
-    if announced == Some(first.len()) {
-        return Ok(first);
+    // A small body is here with its head; only others are worth a timer.
+    let early = payload.next().now_or_never().flatten().transpose().map_err(broken)?.unwrap_or_default();
+    if announced == Some(early.len()) {
+        return Ok(early);
     }
-    let mut whole = BytesMut::from(&first[..]);
+    timeout(BODY_TIMEOUT, rest(early, payload)).await.map_err(|_| {
+        let message = "the body did not arrive in time; send it within 5 seconds of its head";
+        Refused(StatusCode::REQUEST_TIMEOUT, Error::new(Code::InvalidInput, message))
+    })?
+}
+
+async fn rest(early: Bytes, mut payload: Payload) -> Result<Bytes, Refused> {
+    let mut whole = BytesMut::from(early);
     while let Some(chunk) = payload.next().await.transpose().map_err(broken)? {
         if whole.len() + chunk.len() > MAX_BODY_BYTES {
             return Err(too_large());
@@ -51,6 +63,10 @@ pub(super) async fn read(request: &HttpRequest, mut payload: Payload) -> Result<
         whole.extend_from_slice(&chunk);
     }
     Ok(whole.freeze())
+}
+
+fn broken(_: PayloadError) -> Error {
+    Error::new(Code::InvalidInput, "the body could not be read to its end; send it again, whole")
 }
 
 /// `application/json`, in any case and with any parameters (RFC 9110 §8.3.1).

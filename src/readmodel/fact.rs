@@ -57,7 +57,7 @@ pub(super) struct Unreadable {
 }
 
 impl Unreadable {
-    pub(super) fn new(position: Position, what: impl ToString) -> Self {
+    pub(super) fn new(position: Position, what: &impl ToString) -> Self {
         Self { position, what: what.to_string() }
     }
 }

@@ -175,15 +175,12 @@ impl KeyQuery {
 fn search(condition: &mut Condition, text: &str) {
     let folded = condition.bind(rows::folded(text));
     let exact = condition.bind(text.to_owned());
-    let mut sql = format!(
-        "instr(k.name, {folded}) > 0 OR instr(k.email, {folded}) > 0 \
-         OR instr(k.hint, {exact}) = 1 OR instr(k.previous_hint, {exact}) = 1"
-    );
-    if let Ok(id) = text.parse::<KeyId>() {
-        let id = condition.bind(rows::blob(id.uuid()));
-        sql.push_str(&format!(" OR k.id = {id}"));
-    }
-    condition.and(&format!("({sql})"));
+    let id = text.parse::<KeyId>().ok().map(|id| condition.bind(rows::blob(id.uuid())));
+    let id = id.map_or_else(String::new, |id| format!(" OR k.id = {id}"));
+    condition.and(&format!(
+        "(instr(k.name, {folded}) > 0 OR instr(k.email, {folded}) > 0 \
+         OR instr(k.hint, {exact}) = 1 OR instr(k.previous_hint, {exact}) = 1{id})"
+    ));
 }
 
 const FROM: &str = "FROM keys k";

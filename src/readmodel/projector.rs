@@ -198,7 +198,7 @@ impl<'a> Batch<'a> {
             let Some(Change { known, issued }) = self.changes.remove(&id) else { continue };
             let state = &*known.state;
             let bytes = snapshot::write(state)?;
-            let stage = rows::stage(state);
+            let reached = rows::stage(state);
             let acknowledged = state.secret.acknowledged_at.is_some();
             let due_at = state.due_at().map(keyledger_schema::Timestamp::micros);
             let name = rows::folded(&state.name);
@@ -211,7 +211,7 @@ impl<'a> Batch<'a> {
                     state.workspace.uuid().into_bytes(),
                     rows::environment(state.environment),
                     state.created_by.key_id().map(|key| key.uuid().into_bytes()),
-                    stage,
+                    reached,
                     acknowledged,
                     rows::expires_at(state),
                     due_at,
@@ -225,7 +225,7 @@ impl<'a> Batch<'a> {
             } else {
                 update.execute(params![
                     known.seq,
-                    stage,
+                    reached,
                     acknowledged,
                     due_at,
                     name,

@@ -121,7 +121,7 @@ struct Pending {
 impl Pending {
     fn add(&mut self, event: &Recorded) -> Result<(), Unreadable> {
         let envelope =
-            Envelope::open(&event.bytes).map_err(|error| Unreadable::new(event.position, error))?;
+            Envelope::open(&event.bytes).map_err(|error| Unreadable::new(event.position, &error))?;
         if let Event::UsageRecorded(recorded) = &envelope.event {
             for (key, usage) in KeyUsage::in_event(recorded) {
                 self.records += 1;

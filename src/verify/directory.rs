@@ -13,7 +13,7 @@
 //! Architecture invariant: nothing here writes to the log, reads a clock or knows names, metadata and
 //! hints of keys. No plain text of a secret ever gets here.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
@@ -40,6 +40,7 @@ pub struct Directory {
     scopes: Interned<Scope>,
     networks: Interned<IpNet>,
     management_bytes: AtomicUsize,
+    out_of_date: AtomicBool,
 }
 
 impl Default for Directory {
@@ -84,6 +85,7 @@ impl Directory {
             scopes: Interned::default(),
             networks: Interned::default(),
             management_bytes: AtomicUsize::new(0),
+            out_of_date: AtomicBool::new(false),
         }
     }
 
@@ -153,6 +155,16 @@ impl Directory {
             let (removed, _) = slot.remove();
             self.management_bytes.fetch_sub(removed.management_bytes(), Ordering::Relaxed);
         }
+    }
+
+    /// From now on nobody keeps it: a revocation may be in the log and not here.
+    pub fn abandon(&self) {
+        self.out_of_date.store(true, Ordering::Release);
+    }
+
+    /// Whether it may be behind the log for good, so that nothing must be answered from it.
+    pub fn abandoned(&self) -> bool {
+        self.out_of_date.load(Ordering::Acquire)
     }
 
     /// How many secrets it knows.

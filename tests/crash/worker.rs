@@ -210,26 +210,25 @@ impl Worker {
         }
     }
 
-    /// Verifies every secret it ever knew, and reads what the API says of some keys.
-    pub fn check_all(&mut self, server: &Server) {
+    /// Asks about some of its keys: each secret ever known of them, and what the API says of them.
+    pub fn check(&mut self, server: &Server, most: usize) {
         let client = server.root();
-        for key in &self.keys {
+        for _ in 0..self.keys.len().min(most) {
+            // The first one, which then is the last one: all of them in turn.
+            self.keys.rotate_left(1);
+            let key = &self.keys[self.keys.len() - 1];
             for (secret, known) in key.secrets() {
                 let answer = client.verify(secret).unwrap();
                 assert_eq!(answer.code, key.expected(known), "{} after a restart\n{}", key.id, server.log());
                 *self.verified.entry((known.then_some(key.id), answer.code)).or_insert(0) += 1;
             }
-        }
-        for key in self.keys.iter().rev().take(3) {
             let read = client.key(&key.id.to_string(), "name status secretVersion").unwrap();
             assert_eq!(read["name"], key.name);
             assert_eq!(read["secretVersion"], key.version);
-            let status = if key.revoked {
-                "REVOKED"
-            } else if key.disabled {
-                "INACTIVE"
-            } else {
-                "ACTIVE"
+            let status = match (key.revoked, key.disabled) {
+                (true, _) => "REVOKED",
+                (false, true) => "INACTIVE",
+                (false, false) => "ACTIVE",
             };
             assert_eq!(read["status"], status);
         }

@@ -86,7 +86,9 @@ proptest! {
         runtime.block_on(async {
             let directory = tempfile::tempdir().unwrap();
             let mut world = World::new();
-            wishes.into_iter().for_each(|wish| drop(world.issue(wish)));
+            for wish in wishes {
+                world.issue(wish);
+            }
             let model = world.open(directory.path());
             for order in world::orders() {
                 let expected = sorted(rows(&model, &world).await, order);

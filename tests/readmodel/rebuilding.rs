@@ -16,7 +16,9 @@ fn history(events: usize) -> World {
     let mut runner = TestRunner::deterministic();
     let steps = prop::collection::vec(world::step(), events).new_tree(&mut runner).unwrap().current();
     let mut world = World::new();
-    steps.into_iter().for_each(|step| world.step(step));
+    for step in steps {
+        world.step(step);
+    }
     world
 }
 
@@ -25,8 +27,9 @@ async fn told(world: &World, directory: &Path) -> Everything {
     let model = world.open_watched(directory, Arc::clone(&seen));
     world::settle(&model, world).await;
     assert_eq!(seen.keys.lock().unwrap().len(), world.keys.len());
-    for (id, state) in &*seen.keys.lock().unwrap() {
-        assert_eq!(*state, model.key(*id).await.unwrap().unwrap().state);
+    let keys = seen.keys.lock().unwrap().clone();
+    for (id, state) in keys {
+        assert_eq!(state, model.key(id).await.unwrap().unwrap().state);
     }
     world::everything(&model, world).await
 }

@@ -1,1 +1,174 @@
+use std::collections::HashMap;
 
+use keyledger_schema::{Grant, GrantRole, GrantTarget, Timestamp};
+use proptest::prelude::*;
+
+use super::*;
+use crate::verify::fixture::{NOW, hash, organization, rotated, state};
+
+fn versions(directory: &Directory, n: u128) -> Vec<u32> {
+    (1..=4).filter(|version| directory.find(&hash(n, *version)).is_some()).collect()
+}
+
+#[test]
+fn a_key_is_found_by_its_secret_and_by_no_other() {
+    let directory = Directory::default();
+    directory.apply(None, &state(7));
+    let entry = directory.find(&hash(7, 1)).unwrap();
+    assert_eq!((entry.key, entry.secret_version), (state(7).id, 1));
+    assert!(directory.find(&hash(8, 1)).is_none());
+    // Equal in every bit that the table looks at, and another hash all the same.
+    let mut near = hash(7, 1);
+    near.0[20] ^= 1;
+    assert!(directory.find(&near).is_none());
+}
+
+#[test]
+fn a_rotated_secret_vanishes_at_once_or_stays_for_the_overlap() {
+    let directory = Directory::default();
+    let first = state(7);
+    directory.apply(None, &first);
+    let second = rotated(&first, 7, Some(NOW));
+    directory.apply(Some(&first), &second);
+    assert_eq!(versions(&directory, 7), [1, 2]);
+    assert_eq!(directory.find(&hash(7, 1)).unwrap().secret_expires_at(), Some(NOW));
+    assert_eq!(directory.find(&hash(7, 2)).unwrap().secret_expires_at(), None);
+    let third = rotated(&second, 7, None);
+    directory.apply(Some(&second), &third);
+    assert_eq!(versions(&directory, 7), [3]);
+}
+
+#[test]
+fn a_revoked_key_stays_and_a_deleted_one_is_gone() {
+    let directory = Directory::default();
+    let first = rotated(&state(7), 7, Some(NOW));
+    directory.apply(None, &first);
+    let mut revoked = first.clone();
+    revoked.revision += 1;
+    revoked.revoked = Some(keyledger_projections::key::Revocation {
+        at: NOW,
+        reason: keyledger_schema::event::RevocationReason::Unused,
+        comment: None,
+    });
+    directory.apply(Some(&first), &revoked);
+    assert!(directory.find(&hash(7, 1)).unwrap().revoked && directory.find(&hash(7, 2)).unwrap().revoked);
+    let mut deleted = revoked.clone();
+    deleted.deleted_at = Some(NOW);
+    directory.apply(Some(&revoked), &deleted);
+    assert!(directory.is_empty());
+}
+
+#[test]
+fn an_older_state_does_not_replace_a_newer_one() {
+    let directory = Directory::default();
+    let mut newer = state(7);
+    newer.revision = 5;
+    newer.disabled = true;
+    directory.apply(None, &newer);
+    directory.apply(None, &state(7));
+    assert!(directory.find(&hash(7, 1)).unwrap().disabled);
+}
+
+#[test]
+fn only_keys_with_grants_carry_what_management_needs() {
+    let directory = Directory::default();
+    directory.apply(None, &state(7));
+    assert!(directory.find(&hash(7, 1)).unwrap().management().is_none());
+    let empty = directory.bytes();
+    let mut manager = state(8);
+    manager.grants = vec![Grant { role: GrantRole::Viewer, on: GrantTarget::Organization(organization(1)) }];
+    directory.apply(None, &manager);
+    assert_eq!(directory.find(&hash(8, 1)).unwrap().grants(), &manager.grants);
+    assert!(directory.bytes() > empty);
+    let mut deleted = manager.clone();
+    deleted.deleted_at = Some(NOW);
+    directory.apply(Some(&manager), &deleted);
+    assert_eq!(directory.management_bytes.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_key_takes_at_most_250_bytes_when_scopes_are_shared() {
+    let directory = Directory::with_capacity(100_000);
+    std::thread::scope(|scope| {
+        for part in 0..4 {
+            let directory = &directory;
+            scope.spawn(move || {
+                (part * 25_000..(part + 1) * 25_000).for_each(|n| directory.apply(None, &state(n)));
+            });
+        }
+    });
+    assert_eq!(directory.len(), 100_000);
+    let each = directory.bytes() / directory.len();
+    assert!(each <= 250, "{each} bytes a key");
+    assert_eq!(Arc::strong_count(&directory.find(&hash(1, 1)).unwrap().scopes), 100_001);
+}
+
+#[test]
+fn entries_show_no_hash() {
+    let directory = Directory::default();
+    directory.apply(None, &state(7));
+    let shown = format!("{:?}", directory.find(&hash(7, 1)).unwrap());
+    assert!(shown.starts_with("Entry { key: key_") && !shown.contains("hash"), "{shown}");
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Rotate(Option<i64>),
+    Disable,
+    Revoke,
+    Delete,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        prop::option::of(0i64..100).prop_map(Step::Rotate),
+        Just(Step::Disable),
+        Just(Step::Revoke),
+        Just(Step::Delete),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn it_always_holds_exactly_the_secrets_of_the_states_it_was_given(
+        steps in prop::collection::vec((0u128..4, step()), 0..40),
+    ) {
+        let directory = Directory::default();
+        let mut states: HashMap<u128, KeyState> = HashMap::new();
+        for (n, step) in steps {
+            let before = states.get(&n).cloned();
+            let current = before.clone().unwrap_or_else(|| state(n));
+            let mut after = match step {
+                Step::Rotate(overlap) => rotated(&current, n, overlap.map(Timestamp::from_micros)),
+                Step::Disable => KeyState { disabled: true, ..current },
+                Step::Revoke => KeyState {
+                    revoked: Some(keyledger_projections::key::Revocation {
+                        at: NOW, reason: keyledger_schema::event::RevocationReason::Other, comment: None,
+                    }),
+                    ..current
+                },
+                Step::Delete => KeyState { deleted_at: Some(NOW), ..current },
+            };
+            if before.as_ref().is_some_and(|before| before.deleted_at.is_some()) {
+                after.deleted_at = Some(NOW);
+            }
+            directory.apply(before.as_ref(), &after);
+            states.insert(n, after);
+        }
+        let mut expected = 0;
+        for (n, state) in &states {
+            if state.deleted_at.is_some() {
+                prop_assert!(versions(&directory, *n).is_empty());
+                continue;
+            }
+            for hash in hashes(state) {
+                expected += 1;
+                let entry = directory.find(hash).unwrap();
+                prop_assert_eq!(entry.revision, state.revision);
+                prop_assert_eq!(entry.disabled, state.disabled);
+                prop_assert_eq!(entry.revoked, state.revoked.is_some());
+            }
+        }
+        prop_assert_eq!(directory.len(), expected);
+    }
+}

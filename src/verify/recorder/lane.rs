@@ -137,7 +137,9 @@ impl Lane {
             if filling.pending.is_empty() {
                 return None;
             }
-            let pending = std::mem::take(&mut filling.pending);
+            // The next batch is likely as large as this one.
+            let next = Pending::with_capacity(filling.pending.len());
+            let pending = std::mem::replace(&mut filling.pending, next);
             let batch = std::mem::take(&mut filling.batch);
             (Taken { pending, batch }, std::mem::take(&mut filling.blocked))
         };

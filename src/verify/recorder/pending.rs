@@ -46,6 +46,11 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// An empty one with room for this many records.
+    pub(super) fn with_capacity(records: usize) -> Self {
+        Self { records: HashMap::with_capacity(records), addresses: HashMap::new() }
+    }
+
     /// Adds a use. In a capped lane, a verifier's records beyond [`MAX_ADDRESSES`] are merged into one
     /// that names no address.
     pub(super) fn add(&mut self, used: Use, at: Timestamp, capped: bool) -> Added {

@@ -1,0 +1,328 @@
+//! What it costs to read the log again: decoding and folding alone, rebuilding a read model, loading a
+//! stored one, and following a log that grows.
+//!
+//! `REPLAY_KEYS` is the number of keys in the log of the last three; 100,000 unless set.
+
+#![allow(missing_docs, reason = "criterion's macros")]
+#![allow(clippy::unwrap_used, reason = "a benchmark may stop")]
+
+use std::collections::HashMap;
+use std::hint::black_box;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use futures_util::FutureExt;
+use keyledger::readmodel::{KeyOrder, KeyQuery, KeySort, Observer, Progress, ReadModel, Sequence};
+use keyledger::store::memory::MemoryStore;
+use keyledger::store::{EventStore, Expected, NewEvent, Position};
+use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
+use keyledger_schema::codec::Outcome;
+use keyledger_schema::event::{
+    KeyIssued, KeyRevoked, KeySecretAcknowledged, KeySecretRotated, KeySwitched, KeyUpdated, RevocationReason,
+};
+use keyledger_schema::{
+    Actor, ChainHash, Envelope, Environment, Event, EventId, GrantRole, KeyId, Metadata, OrganizationId,
+    Personal, RequestId, SecretHash, SecretRecord, Source, Stream, Timestamp, WorkspaceId,
+};
+use tokio::runtime::{Builder, Runtime};
+use uuid::Uuid;
+
+const ORGANIZATION: OrganizationId = OrganizationId::from_uuid(Uuid::from_u128(0x0190_0000_0001));
+const WORKSPACES: u64 = 10;
+/// Event `n` happens so many microseconds after the one before.
+const STEP: i64 = 1_000;
+
+/// As random as real ids and hashes: SplitMix64.
+fn mix(n: u64) -> u64 {
+    let mut z = n.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn moment(n: u64) -> Timestamp {
+    Timestamp::from_micros(1_800_000_000_000_000 + i64::try_from(n).unwrap() * STEP)
+}
+
+/// A UUIDv7 of its moment.
+fn uuid(n: u64, salt: u64) -> Uuid {
+    let mut random = [0; 10];
+    random[..8].copy_from_slice(&mix(n ^ salt << 40).to_le_bytes());
+    let millis = u64::try_from(moment(n).millis()).unwrap();
+    uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid()
+}
+
+fn secret(n: u64, version: u32) -> SecretRecord {
+    let mut hash = [0; 32];
+    for (part, bytes) in (0..).zip(hash.chunks_exact_mut(8)) {
+        bytes.copy_from_slice(&mix(n * 4 + part).to_le_bytes());
+    }
+    SecretRecord { version, hash: SecretHash(hash), hint: format!("kl_prod_{:04x}", mix(n) & 0xffff).into() }
+}
+
+fn issued(n: u64) -> KeyIssued {
+    KeyIssued {
+        name: Personal(
+            format!(
+                "{} worker {n}",
+                ["Billing", "Search", "Import", "Mobile"][usize::try_from(mix(n) % 4).unwrap()]
+            )
+            .into(),
+        ),
+        email: Personal(format!("billing-worker-{n}.{:08x}@keys.acme", mix(n) >> 32).into()),
+        environment: Environment::Production,
+        prefix: "kl".into(),
+        secret: secret(n, 1),
+        scopes: vec!["read:customers/*/invoices/**".parse().unwrap(), "write:invoices/**".parse().unwrap()],
+        grants: Vec::new(),
+        allowed_cidrs: Personal(vec!["10.20.0.0/16".parse().unwrap()]),
+        expires_at: (mix(n) & 1 == 0).then(|| moment(n + 1_000_000_000)),
+        metadata: Personal(
+            Metadata::from_value(serde_json::json!({ "team": "billing", "ticket": n })).unwrap(),
+        ),
+        cloned_from: None,
+        request_fingerprint: None,
+    }
+}
+
+/// Writes the events of keys as the service does.
+struct Scribe {
+    written: u64,
+    ends: HashMap<KeyId, (u64, ChainHash)>,
+}
+
+struct Line {
+    key: KeyId,
+    after: Option<u64>,
+    event: NewEvent,
+}
+
+impl Scribe {
+    fn new() -> Self {
+        Self { written: 0, ends: HashMap::new() }
+    }
+
+    fn write(&mut self, key: KeyId, event: Event) -> Line {
+        let n = self.written;
+        self.written += 1;
+        let before = self.ends.get(&key).copied();
+        let root = KeyId::from_uuid(Uuid::from_u128(7));
+        let id = EventId::from_uuid(uuid(n, 1));
+        let envelope = Envelope {
+            id,
+            stream: Stream::Key(key),
+            revision: before.map_or(0, |(revision, _)| revision + 1),
+            at: moment(n),
+            organization: Some(ORGANIZATION),
+            workspace: Some(WorkspaceId::from_uuid(Uuid::from_u128(u128::from(
+                0x77 + mix(key.uuid().as_u64_pair().1) % WORKSPACES,
+            )))),
+            actor: Actor::key(root, "root.00000007@keys.acme", Some(GrantRole::OrganizationAdministrator)),
+            source: Source {
+                ip: Some(Personal("203.0.113.7".parse().unwrap())),
+                user_agent: Some(Personal("keyledger-cli/0.1".into())),
+            },
+            request: Some(RequestId::from_uuid(uuid(n, 2))),
+            cause: None,
+            outcome: Outcome::Success,
+            prev: before.map(|(_, hash)| hash),
+            event,
+        };
+        let bytes = envelope.seal().unwrap();
+        self.ends.insert(key, (envelope.revision, ChainHash::of(&bytes)));
+        let event_type = envelope.event.type_name().into();
+        let event = NewEvent { id: id.uuid(), event_type, bytes: bytes.into() };
+        Line { key, after: before.map(|(revision, _)| revision), event }
+    }
+
+    fn issue(&mut self) -> Line {
+        let n = self.written;
+        self.write(KeyId::from_uuid(uuid(n, 3)), Event::KeyIssued(issued(n)))
+    }
+
+    /// What follows in a key's life.
+    fn live(&mut self, key: KeyId) -> Vec<Line> {
+        let n = self.written;
+        let mut events = vec![Event::KeySecretAcknowledged(KeySecretAcknowledged { secret_version: 1 })];
+        if n.is_multiple_of(2) {
+            let scopes = Some(vec!["read:customers/**".parse().unwrap()]);
+            events.push(Event::KeyUpdated(KeyUpdated { scopes, ..KeyUpdated::default() }));
+        }
+        if n.is_multiple_of(3) {
+            let previous_valid_until = Some(moment(n + 3_600_000));
+            events.push(Event::KeySecretRotated(KeySecretRotated {
+                secret: secret(n, 2),
+                previous_valid_until,
+            }));
+        }
+        if n.is_multiple_of(5) {
+            events.push(Event::KeyDisabled(KeySwitched::default()));
+            events.push(Event::KeyEnabled(KeySwitched::default()));
+        }
+        if n.is_multiple_of(7) {
+            let comment = Some(Personal("no longer needed".into()));
+            events.push(Event::KeyRevoked(KeyRevoked { reason: RevocationReason::Unused, comment }));
+        }
+        events.into_iter().map(|event| self.write(key, event)).collect()
+    }
+}
+
+fn append(store: &MemoryStore, line: Line) -> Position {
+    let stream = Stream::Key(line.key).to_string();
+    let appended = store.append(&stream, Expected::after(line.after), vec![line.event]);
+    appended.now_or_never().unwrap().unwrap().position
+}
+
+/// Keys that are issued a while before the rest of their life follows.
+fn log(keys: u64) -> (Arc<MemoryStore>, Scribe) {
+    let (store, mut scribe) = (MemoryStore::new(), Scribe::new());
+    let mut waiting = std::collections::VecDeque::new();
+    for _ in 0..keys {
+        let line = scribe.issue();
+        waiting.push_back(line.key);
+        append(&store, line);
+        if waiting.len() > 2_000 {
+            let key = waiting.pop_front().unwrap();
+            for line in scribe.live(key) {
+                append(&store, line);
+            }
+            scribe.ends.remove(&key);
+        }
+    }
+    (Arc::new(store), scribe)
+}
+
+fn decode_and_fold(criterion: &mut Criterion) {
+    let mut scribe = Scribe::new();
+    let mut lives = Vec::new();
+    for _ in 0..1_000 {
+        let first = scribe.issue();
+        let key = first.key;
+        let rest = scribe.live(key);
+        lives.push(std::iter::once(first).chain(rest).map(|line| line.event.bytes).collect::<Vec<_>>());
+    }
+    let events: usize = lives.iter().map(Vec::len).sum();
+    let bytes: usize = lives.iter().flatten().map(|bytes| bytes.len()).sum();
+    println!("{events} events, {} bytes each on average", bytes / events);
+
+    let mut group = criterion.benchmark_group("decode");
+    group.throughput(Throughput::Elements(events as u64));
+    group.bench_function("open and fold", |bencher| {
+        bencher.iter(|| {
+            for life in &lives {
+                let mut state = None;
+                for bytes in life {
+                    state = KeyState::fold(state, &Envelope::open(bytes).unwrap());
+                }
+                black_box(state);
+            }
+        });
+    });
+    group.bench_function("open", |bencher| {
+        bencher.iter(|| {
+            for bytes in lives.iter().flatten() {
+                black_box(Envelope::open(bytes).unwrap());
+            }
+        });
+    });
+    group.finish();
+}
+
+#[derive(Default)]
+struct Count(AtomicU64);
+
+impl Observer for Count {
+    fn key(&self, _: Option<&KeyState>, _: &KeyState) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+    fn organization(&self, _: &OrganizationState) {}
+    fn workspace(&self, _: &WorkspaceState) {}
+}
+
+fn open(store: &Arc<MemoryStore>, directory: &Path) -> Arc<ReadModel> {
+    let store = Arc::clone(store) as Arc<dyn EventStore>;
+    ReadModel::open(directory, store, Arc::new(Count::default()), Progress::Lines).unwrap()
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_time().build().unwrap()
+}
+
+fn keys() -> u64 {
+    std::env::var("REPLAY_KEYS").ok().map_or(100_000, |keys| keys.parse().unwrap())
+}
+
+fn read_model(criterion: &mut Criterion) {
+    let (store, mut scribe) = log(keys());
+    let mut group = criterion.benchmark_group("read model");
+    group.sample_size(10).warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_secs(10));
+
+    group.throughput(Throughput::Elements(scribe.written));
+    group.bench_function("rebuild", |bencher| {
+        bencher.iter_batched(
+            || tempfile::tempdir().unwrap(),
+            |directory| {
+                drop(open(&store, directory.path()));
+                directory
+            },
+            BatchSize::PerIteration,
+        );
+    });
+
+    let directory = tempfile::tempdir().unwrap();
+    drop(open(&store, directory.path()));
+    let size = std::fs::metadata(directory.path().join(keyledger::readmodel::FILE_NAME)).unwrap().len();
+    println!("{} events of {} keys take {} MiB", scribe.written, keys(), size >> 20);
+    group.throughput(Throughput::Elements(keys()));
+    group.bench_function("load", |bencher| bencher.iter(|| open(&store, directory.path())));
+
+    let model = open(&store, directory.path());
+    let runtime = runtime();
+    let (burst, long) = (10_000, Duration::from_mins(1));
+    group.throughput(Throughput::Elements(burst));
+    group.bench_function("follow issued keys", |bencher| {
+        bencher.iter_batched(
+            || (0..burst).map(|_| scribe.issue()).collect::<Vec<_>>(),
+            |lines| {
+                let last = lines.into_iter().map(|line| append(&store, line)).last().unwrap();
+                runtime.block_on(model.wait_applied(last, long)).unwrap();
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.throughput(Throughput::Elements(1));
+    group.bench_function("follow one key, append to applied", |bencher| {
+        bencher.iter_batched(
+            || scribe.issue(),
+            |line| {
+                let last = append(&store, line);
+                runtime.block_on(model.wait_applied(last, long)).unwrap();
+            },
+            BatchSize::PerIteration,
+        );
+    });
+
+    let base = KeyQuery::new(ORGANIZATION, moment(0));
+    let order = |by| KeyOrder { by, sequence: Sequence::Ascending };
+    let workspace = Some(WorkspaceId::from_uuid(Uuid::from_u128(0x77)));
+    for (name, query) in [
+        ("page by creation", base.clone()),
+        ("page by name", KeyQuery { order: order(KeySort::Name), ..base.clone() }),
+        ("page by expiry", KeyQuery { order: order(KeySort::ExpiresAt), ..base.clone() }),
+        ("page by name in a workspace", KeyQuery { workspace, order: order(KeySort::Name), ..base.clone() }),
+        ("page unused", KeyQuery { unused_since: Some(moment(0)), ..base.clone() }),
+        ("search without a match", KeyQuery { search: Some("nothing like it".into()), ..base.clone() }),
+        ("count", KeyQuery { count: true, ..base }),
+    ] {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| black_box(runtime.block_on(model.keys(query.clone())).unwrap()));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, decode_and_fold, read_model);
+criterion_main!(benches);

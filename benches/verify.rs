@@ -1,0 +1,123 @@
+//! What each step of a verification costs, without HTTP and without the log.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use keyledger::secret::{MasterKey, Secret, WellFormed};
+use keyledger::verify::decision::{Request, decide};
+use keyledger::verify::directory::Directory;
+use keyledger_projections::KeyState;
+use keyledger_projections::key::SecretState;
+use keyledger_schema::resource::Resource;
+use keyledger_schema::{
+    Action, Actor, Environment, EventId, KeyId, OrganizationId, Personal, Scope, SecretHash, SecretRecord,
+    Timestamp, WorkspaceId,
+};
+use uuid::Uuid;
+
+const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+/// Uniform like a keyed hash, and cheap to make a million of.
+fn hash(n: u64) -> SecretHash {
+    SecretHash(*blake3::hash(&n.to_le_bytes()).as_bytes())
+}
+
+fn state(n: u64) -> KeyState {
+    KeyState {
+        id: KeyId::from_uuid(Uuid::from_u128(n.into())),
+        organization: OrganizationId::from_uuid(Uuid::from_u128(1)),
+        workspace: WorkspaceId::from_uuid(Uuid::from_u128(1)),
+        revision: 0,
+        name: Personal("billing".into()),
+        email: Personal("billing@keys.example".into()),
+        environment: Environment::Production,
+        prefix: "kl".into(),
+        scopes: ["write:customers/7/**", "read:invoices/*", "read:customers/*/orders/**"]
+            .map(|scope| scope.parse::<Scope>().expect("a scope"))
+            .into(),
+        grants: Vec::new(),
+        allowed_cidrs: Personal(vec!["203.0.113.0/24".parse().expect("a network")]),
+        metadata: Personal::default(),
+        expires_at: None,
+        cloned_from: None,
+        request_fingerprint: None,
+        created_at: NOW,
+        created_by: Actor::operator(),
+        created_event: EventId::from_uuid(Uuid::from_u128(1)),
+        updated_at: NOW,
+        secret: SecretState {
+            record: SecretRecord { version: 1, hash: hash(n), hint: "kl_prod_0000".into() },
+            issued_at: NOW,
+            acknowledged_at: None,
+        },
+        previous_secret: None,
+        disabled: false,
+        expiry_recorded: false,
+        revoked: None,
+        deleted_at: None,
+    }
+}
+
+fn directory(keys: u64) -> Arc<Directory> {
+    let directory = Directory::with_capacity(usize::try_from(keys).unwrap_or_default());
+    (0..keys).for_each(|n| directory.apply(None, &state(n)));
+    Arc::new(directory)
+}
+
+fn secrets(criterion: &mut Criterion) {
+    let secret = Secret::mint("kl", Environment::Production, &[7; 32]);
+    let hasher = MasterKey::new([1; 32]).secret_hasher();
+    let parsed = WellFormed::parse(secret.expose()).expect("a secret");
+    let typo = secret.expose().replace("prod", "prop");
+    criterion.bench_function("parse", |bench| {
+        bench.iter(|| WellFormed::parse(black_box(secret.expose())).is_some());
+    });
+    criterion
+        .bench_function("parse a typo", |bench| bench.iter(|| WellFormed::parse(black_box(&typo)).is_some()));
+    criterion.bench_function("hash", |bench| bench.iter(|| hasher.hash(black_box(parsed))));
+}
+
+fn lookups(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("lookup");
+    for keys in [1_000, 1_000_000] {
+        let directory = directory(keys);
+        // Spread over all keys, so that a large directory misses the caches as it does in service.
+        let asked: Vec<_> =
+            (0..65_536u64).map(|n| hash(n.wrapping_mul(0x9E37_79B9_7F4A_7C15) % keys)).collect();
+        let mut next = asked.iter().cycle();
+        group.bench_function(BenchmarkId::new("known", keys), |bench| {
+            bench.iter(|| next.next().and_then(|hash| directory.find(black_box(hash))).is_some());
+        });
+        let unknown: Vec<_> = (0..65_536u64).map(|n| hash(u64::MAX - n)).collect();
+        let mut next = unknown.iter().cycle();
+        group.bench_function(BenchmarkId::new("unknown", keys), |bench| {
+            bench.iter(|| next.next().and_then(|hash| directory.find(black_box(hash))).is_some());
+        });
+    }
+    group.finish();
+}
+
+fn decisions(criterion: &mut Criterion) {
+    let entry = directory(1).find(&hash(0)).expect("the key");
+    let request = Request {
+        environment: Some(Environment::Production),
+        address: "203.0.113.7".parse().ok(),
+        access: Resource::parse("customers/42/orders/1").ok().map(|resource| (Action::Read, resource)),
+    };
+    criterion.bench_function("decide", |bench| {
+        bench.iter(|| decide(black_box(&entry), black_box(&request), NOW));
+    });
+    let scope: Scope = "read:customers/*/orders/**".parse().expect("a scope");
+    criterion.bench_function("match a scope", |bench| {
+        bench.iter(|| {
+            request.access.is_some_and(|(action, resource)| black_box(&scope).covers(action, resource))
+        });
+    });
+    criterion.bench_function("parse a resource", |bench| {
+        bench.iter(|| Resource::parse(black_box("customers/42/orders/1")).is_ok());
+    });
+}
+
+criterion_group!(benches, secrets, lookups, decisions);
+criterion_main!(benches);
