@@ -1,6 +1,11 @@
 //! Every event version that was ever written can be read, and means what it meant.
 
 #![allow(clippy::unwrap_used, reason = "a test may stop")]
+#![allow(
+    clippy::unnecessary_wraps,
+    clippy::too_many_lines,
+    reason = "it is one table, in the form of the events"
+)]
 
 use std::collections::BTreeMap;
 use std::fs;

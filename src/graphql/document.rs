@@ -156,6 +156,8 @@ fn too_deep() -> ServerError {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     fn checked(query: impl Into<String>) -> Result<(), String> {
@@ -185,10 +187,9 @@ mod tests {
         let bomb = |levels: usize| {
             let mut text = "{ ...F0 }".to_owned();
             for level in 0..levels {
-                text.push_str(&format!(" fragment F{level} on Query {{ ...F{0} ...F{0} }}", level + 1));
+                write!(text, " fragment F{level} on Query {{ ...F{0} ...F{0} }}", level + 1).unwrap();
             }
-            text.push_str(&format!(" fragment F{levels} on Query {{ viewer {{ keyId }} }}"));
-            text
+            text + &format!(" fragment F{levels} on Query {{ viewer {{ keyId }} }}")
         };
         assert_eq!(checked(bomb(8)), Ok(()));
         assert!(checked(bomb(25)).unwrap_err().contains("fields"));

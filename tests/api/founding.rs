@@ -8,7 +8,7 @@ use keyledger::store::sqlite::{Options, SqliteStore};
 use keyledger::store::{EventStore, Filter};
 use serde_json::json;
 
-use crate::ask::{data, text};
+use crate::ask::{data, eventually, text};
 use crate::support::{Home, Launched, Server};
 
 /// Types of all events in the order of the log.
@@ -23,6 +23,12 @@ fn log(home: &Arc<Home>) -> Vec<String> {
 fn root_key(printed: &str) -> Option<String> {
     let line = printed.lines().find_map(|line| line.trim_start().strip_prefix("root key"))?;
     Some(line.trim().to_owned())
+}
+
+/// All that a server prints when it is ready.
+fn greeting(server: &Server) -> String {
+    eventually("the greeting", || ["Stop with Ctrl-C", "createKey"].iter().any(|end| server.stdout().contains(end)));
+    server.stdout()
 }
 
 fn assert_works(server: &Server, root_key: &str) {
@@ -40,11 +46,12 @@ fn assert_works(server: &Server, root_key: &str) {
 fn the_first_start_prints_a_root_key_and_the_second_does_not() {
     let home = Home::empty();
     let server = Server::start(&home, &[]);
-    let key = root_key(&server.stdout()).expect("a root key is printed");
+    let key = root_key(&greeting(&server)).expect("a root key is printed");
     assert_works(&server, &key);
     let home = server.stop();
     let server = Server::start(&home, &[]);
-    assert!(!server.stdout().contains("root key") && !server.stdout().contains(&key));
+    let printed = greeting(&server);
+    assert!(!printed.contains("root key") && !printed.contains(&key));
     assert_works(&server, &key);
     let home = server.stop();
     let server = Server::start(&home, &[]);
@@ -74,10 +81,10 @@ fn a_founding_that_is_killed_at_any_moment_can_be_repeated() {
         let home = Home::empty();
         let launched: Launched = home.launch(&[]);
         thread::sleep(Duration::from_millis(round * 97 % 220));
-        let seen = root_key(&launched.stdout());
-        let home = launched.kill();
+        let (home, printed) = launched.kill_and_read();
+        let seen = root_key(&printed);
         let server = Server::start(&home, &[]);
-        let shown = root_key(&server.stdout());
+        let shown = root_key(&greeting(&server));
         match (&shown, &seen) {
             (Some(key), _) | (None, Some(key)) => assert_works(&server, key),
             (None, None) => panic!("round {round}: nobody has the root key"),
@@ -87,7 +94,7 @@ fn a_founding_that_is_killed_at_any_moment_can_be_repeated() {
         let founded = types.iter().filter(|name| *name == "organization.created").count();
         assert_eq!(founded, 1, "round {round}: {types:?}");
         let server = Server::start(&home, &[]);
-        assert_eq!(root_key(&server.stdout()), None, "round {round}");
+        assert_eq!(root_key(&greeting(&server)), None, "round {round}");
     }
 }
 

@@ -385,7 +385,7 @@ fn keys_are_found_by_name_id_hint_creator_and_environment() {
         json!({ "environment": "STAGING" }),
         json!({ "workspaceId": world.workspace, "environment": "STAGING", "createdBy": viewer["viewer"]["keyId"] }),
     ] {
-        assert_eq!(ids(root, &filter), [id.clone()], "{filter}");
+        assert_eq!(ids(root, &filter), std::slice::from_ref(&id), "{filter}");
     }
     for filter in [json!({ "search": "%" }), json!({ "nameContains": "_x%" }), json!({ "createdBy": id })] {
         let expected: Vec<String> = if filter["search"] == "%" { vec![id.clone()] } else { vec![] };

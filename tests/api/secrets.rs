@@ -57,7 +57,7 @@ fn a_secret_is_in_no_file_no_log_line_and_no_later_answer() {
     let mut kept = Vec::new();
     files(home.data_dir().parent().unwrap(), &mut kept);
     assert!(
-        kept.iter().any(|(path, bytes)| path.ends_with(".log") && holds(bytes, "TRACE")),
+        kept.iter().any(|(path, bytes)| path.ends_with("server-0.log") && holds(bytes, "TRACE")),
         "there is a log"
     );
     assert!(kept.iter().any(|(path, bytes)| path.ends_with("events.db") && holds(bytes, "key.issued")));

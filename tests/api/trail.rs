@@ -151,8 +151,10 @@ fn the_trail_of_a_key_is_complete_in_order_and_chained() {
         );
         assert_eq!(&again["event"], event);
     }
-    let numbered: Vec<(usize, Vec<u8>)> =
-        trail.iter().map(|event| (event["logIndex"].as_u64().unwrap() as usize, bytes(event))).collect();
+    let numbered: Vec<(usize, Vec<u8>)> = trail
+        .iter()
+        .map(|event| (usize::try_from(event["logIndex"].as_u64().unwrap()).unwrap(), bytes(event)))
+        .collect();
     let log = log(&server.stop());
     for (number, bytes) in numbered {
         assert_eq!(log[number], bytes, "what the API shows is what the log has at {number}");

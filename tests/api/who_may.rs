@@ -268,8 +268,8 @@ fn nobody_gives_more_than_they_have() {
 fn nobody_takes_over_a_key_that_holds_more_than_they_do() {
     let world = world();
     let administrator = administrator(&world);
-    let owned = manager(&world.root, "WORKSPACE_OWNER", &world.workspace);
-    let owner = world.server.client(&owned.secret());
+    let owners_key = manager(&world.root, "WORKSPACE_OWNER", &world.workspace);
+    let owner = world.server.client(&owners_key.secret());
     let managing = world.server.client(&manager(&world.root, "WORKSPACE_MANAGER", &world.workspace).secret());
     let mutations = [
         "updateKey",
@@ -281,7 +281,8 @@ fn nobody_takes_over_a_key_that_holds_more_than_they_do() {
         "cloneKey",
         "acknowledgeKeySecret",
     ];
-    for (client, target) in [(&owner, &administrator), (&managing, &administrator), (&managing, &owned)] {
+    for (client, target) in [(&owner, &administrator), (&managing, &administrator), (&managing, &owners_key)]
+    {
         for mutation in mutations {
             let mut input = json!({ "id": target.id() });
             if mutation == "revokeKey" {

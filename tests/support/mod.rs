@@ -123,6 +123,12 @@ impl Launched {
         self.home
     }
 
+    /// SIGKILL; everything that it had printed by then.
+    pub fn kill_and_read(self) -> (Arc<Home>, String) {
+        self.process.kill();
+        (self.home, self.process.whole_stdout())
+    }
+
     /// What it printed on standard output so far.
     pub fn stdout(&self) -> String {
         self.process.stdout()

@@ -76,6 +76,13 @@ impl Process {
         self.output.0.lock().unwrap_or_else(PoisonError::into_inner).lines.join("\n")
     }
 
+    /// Everything it printed, once it has ended.
+    pub(super) fn whole_stdout(&self) -> String {
+        let printed = self.output.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let printed = self.output.1.wait_while(printed, |printed| !printed.ended);
+        printed.unwrap_or_else(PoisonError::into_inner).lines.join("\n")
+    }
+
     pub(super) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
