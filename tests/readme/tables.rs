@@ -61,6 +61,7 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("resource, or filter", n(resource::MAX_BYTES)),
         ("segments of", n(resource::MAX_SEGMENTS)),
         ("metadata", n(metadata::MAX_BYTES)),
+        ("nesting of metadata", n(metadata::MAX_DEPTH)),
         ("prefix of a secret", n(secret::MAX_PREFIX_BYTES)),
         ("secret", n(secret::MAX_SECRET_BYTES)),
         ("idempotency key", n(limits::MAX_IDEMPOTENCY_KEY_BYTES)),
