@@ -33,8 +33,11 @@ fn private(file: &str, name: &str) -> u64 {
         .find(|line| line.contains(&format!("const {name}: ")))
         .unwrap_or_else(|| panic!("{file} has no {name}"));
     let value = line.split_once(" = ").unwrap().1;
-    let digits: String = value.chars().filter(char::is_ascii_digit).collect();
-    digits.parse().unwrap_or_else(|_| panic!("{file}: {line}"))
+    let factors = value.split(" * ").map(|factor| {
+        let digits: String = factor.chars().filter(char::is_ascii_digit).collect();
+        digits.parse::<u64>().unwrap_or_else(|_| panic!("{file}: {line}"))
+    });
+    factors.product()
 }
 
 /// Whether a text names a number, and not only a longer one.
@@ -45,6 +48,7 @@ fn names(text: &str, number: &str) -> bool {
 
 fn bounds() -> Vec<(&'static str, u64)> {
     let n = |value: usize| value as u64;
+    let document = "src/graphql/document.rs";
     let lane = "src/verify/recorder/lane.rs";
     let pending = "src/verify/recorder/pending.rs";
     let server = "src/http/server.rs";
@@ -57,13 +61,19 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("resource, or filter", n(resource::MAX_BYTES)),
         ("segments of", n(resource::MAX_SEGMENTS)),
         ("metadata", n(metadata::MAX_BYTES)),
+        ("nesting of metadata", n(metadata::MAX_DEPTH)),
         ("prefix of a secret", n(secret::MAX_PREFIX_BYTES)),
         ("secret", n(secret::MAX_SECRET_BYTES)),
         ("idempotency key", n(limits::MAX_IDEMPOTENCY_KEY_BYTES)),
         ("overlap", limits::MAX_OVERLAP.as_secs()),
         ("body of a request", n(http::MAX_BODY_BYTES)),
-        ("depth of", n(graphql::MAX_DEPTH)),
+        ("arrival of a body", private("src/http/body.rs", "BODY_TIMEOUT")),
+        ("GraphQL document", private(document, "MAX_BYTES")),
+        ("nesting of brackets", private(document, "MAX_NESTING")),
+        ("depth of a query", n(graphql::MAX_DEPTH)),
+        ("depth of selections", private(document, "MAX_DEPTH")),
         ("cost of a GraphQL", n(graphql::MAX_COMPLEXITY)),
+        ("cost of each query", private("src/graphql.rs", "QUERY_COST")),
         ("cost of each mutation", private("src/graphql.rs", "MUTATION_COST")),
         ("items of a page", private("src/graphql/connection.rs", "MAX_PAGE")),
         ("user agent", n(actor::MAX_USER_AGENT_BYTES)),
