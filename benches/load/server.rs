@@ -174,9 +174,5 @@ fn state_of_nothing() -> std::io::Result<web::Data<http::State>> {
     let recorder = Recorder::start(store, edge.clone(), node, head, 0, UsageMode::Relaxed)?;
     let hasher = MasterKey::new([0; 32]).secret_hasher();
     let verifier = Arc::new(Verifier::new(hasher, Arc::default(), recorder, edge));
-    Ok(web::Data::new(http::State {
-        verifier,
-        trusted_proxies: Vec::new(),
-        not_ready: Arc::new(Vec::new),
-    }))
+    Ok(web::Data::new(http::State { verifier, trusted_proxies: Vec::new(), not_ready: Arc::new(Vec::new) }))
 }
