@@ -13,5 +13,6 @@ pub mod readmodel;
 pub mod secret;
 pub mod service;
 pub mod store;
+pub mod stream_head;
 pub mod tenants;
 pub mod verify;

@@ -162,6 +162,8 @@ struct Standing {
 #[derive(Clone, Copy, Debug, Default)]
 struct UsageStanding {
     position: Option<Position>,
+    /// The end of a round that was begun and, if the process ended in it, not finished.
+    ahead: Option<Position>,
     /// Events folded.
     events: u64,
 }

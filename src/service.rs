@@ -27,7 +27,6 @@ use crate::store::{EventStore, Position};
 use crate::tenants::Tenants;
 
 pub use keys::{KeyWritten, NewKey, NewSecret};
-pub use writer::StreamHead;
 
 /// Everything a command needs.
 pub struct Service {

@@ -80,10 +80,9 @@ impl Node {
     pub(super) async fn verifier(&self, mode: UsageMode) -> Result<Verifier, Error> {
         let recording = self.service.node_started(mode).await?;
         let store = Arc::clone(self.service.store());
-        let (revision, prev) = recording.head.last.unzip();
-        let head = crate::verify::recorder::StreamHead { revision, prev };
-        let recorder = Recorder::start(store, self.edge.clone(), self.id, head, recording.next_seq, mode)
-            .map_err(system("cannot start the recorder"))?;
+        let recorder =
+            Recorder::start(store, self.edge.clone(), self.id, recording.head, recording.next_seq, mode)
+                .map_err(system("cannot start the recorder"))?;
         let directory = Arc::clone(&self.directory);
         Ok(Verifier::new(self.master.secret_hasher(), directory, recorder, self.edge.clone()))
     }

@@ -106,7 +106,7 @@ fn inspect(path: &Path, store: &dyn EventStore, runtime: &Runtime) -> Result<Ope
         return Err(Refusal::Unfit("it was made from another log"));
     }
     let head = runtime.block_on(store.head()).map_err(|error| Refusal::Failed(error.into()))?;
-    if standing.position > head || usage.position > head {
+    if standing.position.max(usage.position).max(usage.ahead) > head {
         return Err(Refusal::Unfit("it is ahead of the log"));
     }
     if !last_entry_stands(&connection, standing.position, store, runtime).map_err(|error| match error {
@@ -135,9 +135,9 @@ fn standing(connection: &Connection) -> rusqlite::Result<(uuid::Uuid, Standing, 
         },
     )?;
     let usage =
-        connection.query_row("SELECT position, events FROM usage_meta WHERE only = 1", [], |row| {
-            let events = row.get::<_, i64>(1)?.cast_unsigned();
-            Ok(UsageStanding { position: position(row.get(0)?), events })
+        connection.query_row("SELECT position, ahead, events FROM usage_meta WHERE only = 1", [], |row| {
+            let events = row.get::<_, i64>(2)?.cast_unsigned();
+            Ok(UsageStanding { position: position(row.get(0)?), ahead: position(row.get(1)?), events })
         })?;
     Ok((log, standing, usage))
 }

@@ -12,7 +12,7 @@ use rusqlite::{Connection, OpenFlags, Result};
 use uuid::Uuid;
 
 /// In `PRAGMA user_version`.
-pub(super) const VERSION: i32 = 1;
+pub(super) const VERSION: i32 = 2;
 /// In `PRAGMA application_id`: "KLRM".
 pub(super) const APPLICATION: i32 = 0x4b4c_524d;
 
@@ -26,9 +26,11 @@ CREATE TABLE meta (
     usage_events INTEGER NOT NULL
 ) STRICT;
 
+-- ahead is the end of a round that is being written, see the usage projector.
 CREATE TABLE usage_meta (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     position INTEGER,
+    ahead INTEGER,
     events INTEGER NOT NULL
 ) STRICT;
 
@@ -90,6 +92,7 @@ CREATE INDEX entries_key ON entries (key) WHERE key IS NOT NULL;
 
 CREATE TABLE key_usage (
     key BLOB PRIMARY KEY,
+    through INTEGER NOT NULL,
     last_at INTEGER NOT NULL,
     usage BLOB NOT NULL
 ) STRICT, WITHOUT ROWID;
@@ -132,7 +135,7 @@ pub(super) fn create(connection: &mut Connection, log: Uuid) -> Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
     transaction.execute("INSERT INTO meta VALUES (1, ?1, NULL, 0, 0, 0)", [log.into_bytes()])?;
-    transaction.execute("INSERT INTO usage_meta VALUES (1, NULL, 0)", [])?;
+    transaction.execute("INSERT INTO usage_meta VALUES (1, NULL, NULL, 0)", [])?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()

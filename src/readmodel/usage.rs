@@ -1,15 +1,21 @@
 //! Folds usage events into the use of each key.
 //!
 //! Usage is by far the largest part of a log, and nobody waits for these numbers: this thread rests nine
-//! times as long as it works, and merges many events into one write for each key. The writer's connection
-//! is held for one short transaction at a time, with a pause after it, so that the feed is never kept
-//! waiting for long.
+//! times as long as it works, and merges many events into one write for each key.
 //!
-//! Invariant: a transaction holds whole events and the position of the last of them, so each is folded
-//! exactly once. An event that cannot be read stops the read model, as in the feed.
+//! A round reads events, sums them up by key, and writes the sums in the order of the keys, so that
+//! neighbours share a page. It is written in several short transactions with a pause after each, so that
+//! the feed is never kept waiting for the writer's connection. The first transaction notes where the
+//! round ends (`ahead`), each row notes up to where it is summed (`through`), and the last transaction
+//! moves the position there. When the process ends in between, the next one repeats the round over the
+//! very same events and leaves out the rows that have them already.
+//!
+//! Invariant: so each event is folded into each row exactly once. An event that cannot be read stops
+//! the read model, as in the feed.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyledger_projections::KeyUsage;
@@ -20,11 +26,11 @@ use super::fact::{USAGE, Unreadable};
 use super::projector::Failure;
 use super::{Shared, UsageStanding, feed, snapshot};
 use crate::edge::Stopwatch;
-use crate::store::{Filter, Recorded};
+use crate::store::{Filter, Position, Recorded};
 
 /// Events per read of the log: at most 4 MiB.
 const READ_EVENTS: usize = 64;
-/// Keys per transaction, at which it is committed.
+/// Keys per transaction.
 const TRANSACTION_KEYS: usize = 1_000;
 /// Records per round, at which it ends.
 const ROUND_RECORDS: usize = 50_000;
@@ -48,119 +54,161 @@ pub(super) fn run(shared: &Shared) {
     }
 }
 
-async fn follow(shared: &Shared) -> Result<(), std::sync::Arc<str>> {
+async fn follow(shared: &Shared) -> Result<(), Arc<str>> {
     let mut stop = shared.stop.subscribe();
     let mut seen = shared.usage_seen.subscribe();
-    let mut standing = *shared.usage.borrow();
     loop {
+        let standing = *shared.usage.borrow();
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
             _ = seen.wait_for(|seen| *seen > standing.events) => {}
         }
-        let watch = Stopwatch::start();
-        round(shared, &mut standing).await?;
-        let rest = (watch.elapsed() * REST_RATIO).max(REST);
+        let worked = round(shared, standing).await?;
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
-            () = tokio::time::sleep(rest) => {}
+            () = tokio::time::sleep((worked * REST_RATIO).max(REST)) => {}
         }
     }
 }
 
-async fn round(shared: &Shared, standing: &mut UsageStanding) -> Result<(), std::sync::Arc<str>> {
-    let mut pending = Pending { sums: BTreeMap::new(), records: 0, standing: *standing };
-    let mut records = 0;
-    while records < ROUND_RECORDS
-        && pending.standing.events < *shared.usage_seen.borrow()
-        && !*shared.stop.borrow()
-    {
+/// Reads, sums, writes. Returns how long that took, without the pauses.
+async fn round(shared: &Shared, standing: UsageStanding) -> Result<Duration, Arc<str>> {
+    let watch = Stopwatch::start();
+    let gathered = gather(shared, standing).await?;
+    let Some(Round { end, sums, standing }) = gathered.finish() else { return Ok(watch.elapsed()) };
+    let mut worked = watch.elapsed();
+
+    let mut chunks = sums.chunks(TRANSACTION_KEYS).peekable();
+    loop {
+        let watch = Stopwatch::start();
+        let chunk = chunks.next().unwrap_or_default();
+        let last = chunks.peek().is_none();
+        write(&mut shared.writer(), chunk, end, last.then_some(standing))
+            .map_err(|failure| feed::reason(&failure))?;
+        worked += watch.elapsed();
+        if last {
+            shared.usage.send_replace(standing);
+            return Ok(worked);
+        }
+        if *shared.stop.borrow() {
+            return Ok(worked);
+        }
+        tokio::time::sleep(GIVE_WAY).await;
+    }
+}
+
+/// The events of a round; those of the round before, if it was not finished.
+async fn gather(shared: &Shared, standing: UsageStanding) -> Result<Gathered, Arc<str>> {
+    let mut gathered = Gathered { sums: HashMap::new(), records: 0, end: None, standing };
+    while !*shared.stop.borrow() {
+        let within = match standing.ahead {
+            Some(ahead) => gathered.end < Some(ahead),
+            None => {
+                gathered.records < ROUND_RECORDS && gathered.standing.events < *shared.usage_seen.borrow()
+            }
+        };
+        if !within {
+            return Ok(gathered);
+        }
+        let after = gathered.end.or(standing.position);
         let filter = Filter::Types(vec![USAGE.into()]);
-        let events = shared.store.read_all(pending.standing.position, filter, READ_EVENTS).await;
+        let events = shared.store.read_all(after, filter, READ_EVENTS).await;
         let events = events.map_err(|error| error.to_string())?;
         if events.is_empty() {
-            break;
+            return Ok(gathered);
         }
         for event in &events {
-            pending.add(event).map_err(|error| error.to_string())?;
-            if pending.sums.len() >= TRANSACTION_KEYS {
-                records += pending.records;
-                commit(shared, &mut pending, standing)?;
-                tokio::time::sleep(GIVE_WAY).await;
+            if standing.ahead.is_some_and(|ahead| event.position > ahead) {
+                return Ok(gathered);
             }
+            gathered.add(event).map_err(|error| error.to_string())?;
         }
-        records += std::mem::take(&mut pending.records);
     }
-    if pending.standing.events > standing.events {
-        commit(shared, &mut pending, standing)?;
-    }
-    Ok(())
+    // Stopped: part of a round is no round.
+    gathered.end = None;
+    Ok(gathered)
 }
 
-fn commit(
-    shared: &Shared,
-    pending: &mut Pending,
-    standing: &mut UsageStanding,
-) -> Result<(), std::sync::Arc<str>> {
-    pending.write(&mut shared.writer()).map_err(|failure| feed::reason(&failure))?;
-    pending.sums.clear();
-    pending.records = 0;
-    *standing = pending.standing;
-    shared.usage.send_replace(*standing);
-    Ok(())
-}
-
-/// What is folded and not yet written, in the order of the rows.
-struct Pending {
-    sums: BTreeMap<KeyId, KeyUsage>,
+/// What a round has read.
+struct Gathered {
+    sums: HashMap<KeyId, Option<KeyUsage>>,
     records: usize,
+    end: Option<Position>,
     standing: UsageStanding,
 }
 
-impl Pending {
+impl Gathered {
     fn add(&mut self, event: &Recorded) -> Result<(), Unreadable> {
         let envelope =
             Envelope::open(&event.bytes).map_err(|error| Unreadable::new(event.position, &error))?;
         if let Event::UsageRecorded(recorded) = &envelope.event {
             for (key, usage) in KeyUsage::in_event(recorded) {
                 self.records += 1;
-                let sum = match self.sums.remove(&key) {
+                let sum = self.sums.entry(key).or_default();
+                *sum = Some(match sum.take() {
                     Some(sum) => sum.and(usage),
                     None => usage,
-                };
-                self.sums.insert(key, sum);
+                });
             }
         }
-        self.standing = UsageStanding { position: Some(event.position), events: self.standing.events + 1 };
+        self.end = Some(event.position);
+        self.standing.events += 1;
         Ok(())
     }
 
-    fn write(&self, connection: &mut Connection) -> Result<(), Failure> {
-        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        {
-            let mut find = transaction.prepare_cached("SELECT usage FROM key_usage WHERE key = ?1")?;
-            let mut write = transaction.prepare_cached(
-                "INSERT OR REPLACE INTO key_usage (key, last_at, usage) VALUES (?1, ?2, ?3)",
-            )?;
-            for (key, usage) in &self.sums {
-                let key = key.uuid().into_bytes();
-                let before: Option<KeyUsage> =
-                    find.query_row([key], |row| snapshot::column(row, 0)).optional()?;
-                let usage = match before {
-                    Some(before) => before.and(usage.clone()),
-                    None => usage.clone(),
-                };
-                write.execute(params![key, usage.last_at.micros(), snapshot::write(&usage)?])?;
-            }
-            transaction.prepare_cached("UPDATE usage_meta SET position = ?1, events = ?2")?.execute(
-                params![
-                    self.standing.position.map(|position| position.raw().cast_signed()),
-                    self.standing.events.cast_signed(),
-                ],
-            )?;
-        }
-        transaction.commit()?;
-        Ok(())
+    /// What is to be written; nothing if there was no event.
+    fn finish(self) -> Option<Round> {
+        let end = self.end?;
+        let mut sums: Vec<_> = self.sums.into_iter().filter_map(|(key, sum)| Some((key, sum?))).collect();
+        sums.sort_unstable_by_key(|(key, _)| *key);
+        let standing = UsageStanding { position: Some(end), ahead: None, events: self.standing.events };
+        Some(Round { end, sums, standing })
     }
+}
+
+/// What a round writes.
+struct Round {
+    /// Position of its last event.
+    end: Position,
+    /// In the order of rows.
+    sums: Vec<(KeyId, KeyUsage)>,
+    /// After it.
+    standing: UsageStanding,
+}
+
+/// Writes sums of a round that ends at `end`, in one transaction; with a standing, the last of them.
+fn write(
+    connection: &mut Connection,
+    sums: &[(KeyId, KeyUsage)],
+    end: Position,
+    finished: Option<UsageStanding>,
+) -> Result<(), Failure> {
+    let end = end.raw().cast_signed();
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    {
+        let mut find = transaction.prepare_cached("SELECT through, usage FROM key_usage WHERE key = ?1")?;
+        let mut write = transaction.prepare_cached(
+            "INSERT OR REPLACE INTO key_usage (key, through, last_at, usage) VALUES (?1, ?2, ?3, ?4)",
+        )?;
+        for (key, usage) in sums {
+            let key = key.uuid().into_bytes();
+            let before = find.query_row([key], |row| Ok((row.get::<_, i64>(0)?, snapshot::column(row, 1)?)));
+            let usage = match before.optional()? {
+                Some((through, _)) if through == end => continue,
+                Some((_, before)) => KeyUsage::and(before, usage.clone()),
+                None => usage.clone(),
+            };
+            write.execute(params![key, end, usage.last_at.micros(), snapshot::write(&usage)?])?;
+        }
+        match finished {
+            Some(standing) => transaction
+                .prepare_cached("UPDATE usage_meta SET position = ?1, ahead = NULL, events = ?2")?
+                .execute([end, standing.events.cast_signed()])?,
+            None => transaction.prepare_cached("UPDATE usage_meta SET ahead = ?1")?.execute([end])?,
+        };
+    }
+    transaction.commit()?;
+    Ok(())
 }

@@ -11,7 +11,7 @@ use keyledger_schema::{
 
 use keyledger_projections::{KeyStatus, WorkspaceState};
 
-use super::writer::{Failure, StreamHead};
+use super::writer::Failure;
 use super::{Context, NewKey, Service, Written};
 use crate::caller::Caller;
 use crate::decisions::key::Command;
@@ -19,6 +19,7 @@ use crate::decisions::slug;
 use crate::error::{Code, Error, Result};
 use crate::readmodel::{KeyQuery, Window};
 use crate::secret::{DEFAULT_PREFIX, Secret};
+use crate::stream_head::StreamHead;
 
 /// The first signing key of an organization.
 const FIRST_GENERATION: u32 = 1;

@@ -8,12 +8,11 @@ use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::Hex32;
 use keyledger_schema::grant::{self, GrantTarget, Place, Right};
 use keyledger_schema::{
-    ChainHash, Envelope, Environment, Grant, KeyId, Metadata, Scope, SecretRecord, Stream, Timestamp,
-    WorkspaceId,
+    Envelope, Environment, Grant, KeyId, Metadata, Scope, SecretRecord, Stream, Timestamp, WorkspaceId,
 };
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::writer::{Failure, StreamHead, read_failed};
+use super::writer::{Failure, read_failed};
 use super::{Context, Service, Written};
 use crate::caller::Caller;
 use crate::decisions::key::{self as decisions, Command, Issue};
@@ -21,6 +20,7 @@ use crate::decisions::{slug, warning};
 use crate::error::{Code, Error, Result};
 use crate::secret::Secret;
 use crate::store::{Direction, Position};
+use crate::stream_head::StreamHead;
 
 /// How often a decision is made anew when others write to the same key.
 const ATTEMPTS: usize = 16;
@@ -309,7 +309,7 @@ impl Service {
                 .await
                 .map_err(|error| read_failed(&error))?;
             for event in &events {
-                head.last = Some((event.revision, ChainHash::of(&event.bytes)));
+                head = StreamHead::at(event.revision, &event.bytes);
                 position = Some(event.position);
                 if state.as_ref().is_some_and(|state| state.revision >= event.revision) {
                     continue;

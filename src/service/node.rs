@@ -5,12 +5,13 @@ use keyledger_projections::NodeState;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{Event, NodeStarted, NodeStopped, PreviousStop, UsageMode};
 use keyledger_schema::usage::UsageGapDeclared;
-use keyledger_schema::{ChainHash, Envelope, Stream};
+use keyledger_schema::{Envelope, Stream};
 
 use super::Service;
-use super::writer::{Failure, StreamHead, read_failed};
+use super::writer::{Failure, read_failed};
 use crate::error::{Error, Result};
 use crate::store::Direction;
+use crate::stream_head::StreamHead;
 
 /// Where recording goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,7 +42,9 @@ impl Service {
                 .await
                 .map_err(alone)?;
             tracing::warn!(%from, to = %context.at, "the last run ended without warning: verifications of this time may be missing");
-            head.last = written.last().map(|event| (event.envelope.revision, ChainHash::of(&event.bytes)));
+            if let Some(event) = written.last() {
+                head = StreamHead::at(event.envelope.revision, &event.bytes);
+            }
         }
         let started = Event::NodeStarted(NodeStarted {
             version: env!("CARGO_PKG_VERSION").into(),
@@ -79,8 +82,9 @@ impl Service {
             .await
             .map_err(|error| read_failed(&error))?;
         events.reverse();
-        let head =
-            StreamHead { last: events.last().map(|event| (event.revision, ChainHash::of(&event.bytes))) };
+        let head = events
+            .last()
+            .map_or_else(StreamHead::default, |event| StreamHead::at(event.revision, &event.bytes));
         let envelopes = events.iter().map(|event| {
             Envelope::open(&event.bytes).map_err(|error| {
                 tracing::error!(%error, position = %event.position, "an event cannot be read");

@@ -10,10 +10,11 @@ use keyledger_schema::grant::Place;
 use keyledger_schema::{KeyId, OrganizationId, Personal, WorkspaceId};
 use tokio::sync::Mutex;
 
-use super::writer::{Failure, StreamHead};
+use super::writer::Failure;
 use super::{Service, audit_stream};
 use crate::caller::Caller;
 use crate::error::{Code, Error, Result};
+use crate::stream_head::StreamHead;
 
 /// The longest target kept of a refused command, in characters.
 const MAX_TARGET_CHARS: usize = 64;
@@ -75,9 +76,7 @@ impl Service {
                 .await;
             match appended {
                 Ok(written) => {
-                    *head = written.last().map(|event| StreamHead {
-                        last: Some((event.envelope.revision, keyledger_schema::ChainHash::of(&event.bytes))),
-                    });
+                    *head = written.last().map(|event| StreamHead::at(event.envelope.revision, &event.bytes));
                     drop(head);
                     return self.applied(&written).await;
                 }

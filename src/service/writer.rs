@@ -5,27 +5,15 @@ use std::time::Duration;
 
 use keyledger_schema::codec::{self, Outcome};
 use keyledger_schema::grant::Place;
-use keyledger_schema::{ChainHash, Envelope, Event, EventId, Stream};
+use keyledger_schema::{Envelope, Event, EventId, Stream};
 
 use super::{Context, Service, WrittenEvent};
 use crate::error::{Code, Error};
-use crate::store::{AppendError, Direction, Expected, NewEvent, Position, ReadError};
+use crate::store::{AppendError, Direction, NewEvent, Position, ReadError};
+use crate::stream_head::StreamHead;
 
 /// How long a command waits until its events are applied on this node.
 const APPLY_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Where a stream ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct StreamHead {
-    /// Revision and hash of its last event; none when it has no event.
-    pub last: Option<(u64, ChainHash)>,
-}
-
-impl StreamHead {
-    pub(super) fn expected(self) -> Expected {
-        Expected::after(self.last.map(|(revision, _)| revision))
-    }
-}
 
 /// Why nothing was appended.
 #[derive(Debug)]
@@ -92,14 +80,14 @@ impl Service {
         events: Vec<Event>,
         outcome: Outcome,
     ) -> Result<Vec<WrittenEvent>, Error> {
-        let mut last = head.last;
+        let mut head = head;
         events
             .into_iter()
             .map(|event| {
                 let envelope = Envelope {
                     id: EventId::from_uuid(self.edge.uuid()),
                     stream,
-                    revision: last.map_or(0, |(revision, _)| revision + 1),
+                    revision: head.next_revision(),
                     at: context.at,
                     organization: place.map(|place| place.organization),
                     workspace: place.and_then(|place| place.workspace),
@@ -108,7 +96,7 @@ impl Service {
                     request: context.request,
                     cause: context.cause,
                     outcome,
-                    prev: last.map(|(_, hash)| hash),
+                    prev: head.prev(),
                     event,
                 };
                 let bytes: Arc<[u8]> = match envelope.seal() {
@@ -119,7 +107,7 @@ impl Service {
                         return Err(Error::internal());
                     }
                 };
-                last = Some((envelope.revision, ChainHash::of(&bytes)));
+                head = StreamHead::at(envelope.revision, &bytes);
                 Ok(WrittenEvent { envelope, bytes, position: None })
             })
             .collect()
@@ -176,6 +164,8 @@ impl Service {
             .read_stream(&stream.to_string(), None, Direction::Backward, 1)
             .await
             .map_err(|error| read_failed(&error))?;
-        Ok(StreamHead { last: last.first().map(|event| (event.revision, ChainHash::of(&event.bytes))) })
+        Ok(last
+            .first()
+            .map_or_else(StreamHead::default, |event| StreamHead::at(event.revision, &event.bytes)))
     }
 }

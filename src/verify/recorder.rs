@@ -34,9 +34,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use keyledger_schema::event::UsageMode;
-use keyledger_schema::{
-    Action, ChainHash, KeyId, NodeId, OrganizationId, Stream, Timestamp, VerificationCode,
-};
+use keyledger_schema::{Action, KeyId, NodeId, OrganizationId, Stream, Timestamp, VerificationCode};
 use tokio::sync::{Notify, watch};
 
 use self::events::Draft;
@@ -46,6 +44,7 @@ use self::writer::Writer;
 use crate::edge::Edge;
 use crate::error::Error;
 use crate::store::EventStore;
+use crate::stream_head::StreamHead;
 
 /// The least time between two writes of verifications that name no key.
 pub const UNKNOWN_INTERVAL: Duration = Duration::from_millis(100);
@@ -71,15 +70,6 @@ pub struct Use {
     pub action: Option<Action>,
     /// The holder's address.
     pub ip: Option<IpAddr>,
-}
-
-/// Where the node's usage stream ends.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct StreamHead {
-    /// Revision of its last event.
-    pub revision: Option<u64>,
-    /// Chain hash of its last event's bytes.
-    pub prev: Option<ChainHash>,
 }
 
 /// What was written since the start.

@@ -4,6 +4,7 @@ use std::sync::atomic::AtomicUsize;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
+use keyledger_schema::ChainHash;
 use keyledger_schema::usage::UsageRecorded;
 use keyledger_schema::{Envelope, Event};
 use proptest::prelude::*;

@@ -8,16 +8,17 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keyledger_schema::codec::Outcome;
-use keyledger_schema::{Actor, ChainHash, Envelope, Event, EventId, NodeId, Source, Stream};
+use keyledger_schema::{Actor, Envelope, Event, EventId, NodeId, Source, Stream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use super::events::{self, Draft};
 use super::lane::{Lane, Taken};
 use super::pending::{MAX_RECORDS, Pending};
-use super::{Figures, Shared, StreamHead, UNKNOWN_INTERVAL};
+use super::{Figures, Shared, UNKNOWN_INTERVAL};
 use crate::edge::Edge;
-use crate::store::{AppendError, EventStore, Expected, NewEvent};
+use crate::store::{AppendError, EventStore, NewEvent};
+use crate::stream_head::StreamHead;
 
 /// How long a relaxed lane fills at most.
 const RELAXED_INTERVAL: Duration = Duration::from_secs(1);
@@ -130,7 +131,7 @@ impl Writer {
     async fn append(&mut self, drafts: Vec<Draft>) -> Result<(), Failure> {
         let figures = Figures::of(&drafts);
         let (sealed, head) = self.seal(drafts)?;
-        let expected = Expected::after(self.head.revision);
+        let expected = self.head.expected();
         let mut attempts = 0;
         loop {
             match self.store.append(&self.stream_name, expected, sealed.clone()).await {
@@ -176,7 +177,7 @@ impl Writer {
         let mut sealed = Vec::with_capacity(drafts.len());
         for draft in drafts {
             let id = self.edge.uuid();
-            let revision = Expected::after(head.revision).first_revision();
+            let revision = head.next_revision();
             let bytes = Envelope {
                 id: EventId::from_uuid(id),
                 stream: Stream::Usage(self.node),
@@ -189,7 +190,7 @@ impl Writer {
                 request: None,
                 cause: None,
                 outcome: Outcome::Success,
-                prev: head.prev,
+                prev: head.prev(),
                 event: Event::UsageRecorded(draft.data),
             }
             .seal()
@@ -197,7 +198,7 @@ impl Writer {
                 tracing::error!(%error, "recorded verifications cannot be sealed");
                 Failure::Fatal("recorded verifications cannot be sealed")
             })?;
-            head = StreamHead { revision: Some(revision), prev: Some(ChainHash::of(&bytes)) };
+            head = StreamHead::at(revision, &bytes);
             sealed.push(NewEvent { id, event_type: Arc::clone(&self.event_type), bytes: bytes.into() });
         }
         Ok((sealed, head))

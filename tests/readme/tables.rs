@@ -1,0 +1,182 @@
+//! Tables say what the code does, and every code has its entry.
+
+use keyledger::decisions::{limits, slug};
+use keyledger::error::Code;
+use keyledger::store::sqlite::Options;
+use keyledger::verify::recorder::UNKNOWN_INTERVAL;
+use keyledger::{graphql, http, secret};
+use keyledger_schema::grant::Right;
+use keyledger_schema::resource::Resource;
+use keyledger_schema::{Action, Event, GrantRole, Scope, VerificationCode};
+use keyledger_schema::{actor, codec, metadata, resource};
+
+use crate::page::{headings, read, section, table};
+
+/// A number with commas.
+fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// The value of a constant that only its module knows, such as `const MAX_PAGE: usize = 200;`.
+fn private(file: &str, name: &str) -> u64 {
+    let source = read(file);
+    let line = source
+        .lines()
+        .find(|line| line.contains(&format!("const {name}: ")))
+        .unwrap_or_else(|| panic!("{file} has no {name}"));
+    let value = line.split_once(" = ").unwrap().1;
+    let digits: String = value.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("{file}: {line}"))
+}
+
+/// Whether a text names a number, and not only a longer one.
+fn names(text: &str, number: &str) -> bool {
+    let words = text.split(|c: char| !(c.is_ascii_digit() || c == ',')).map(|word| word.trim_matches(','));
+    words.into_iter().any(|word| word == number)
+}
+
+fn bounds() -> Vec<(&'static str, u64)> {
+    let n = |value: usize| value as u64;
+    let lane = "src/verify/recorder/lane.rs";
+    let pending = "src/verify/recorder/pending.rs";
+    let server = "src/http/server.rs";
+    vec![
+        ("name of a key", n(limits::MAX_NAME_CHARS)),
+        ("comment", n(limits::MAX_COMMENT_CHARS)),
+        ("scopes of a key", n(limits::MAX_SCOPES)),
+        ("grants of a key", n(limits::MAX_GRANTS)),
+        ("allowed networks", n(limits::MAX_NETWORKS)),
+        ("resource, or filter", n(resource::MAX_BYTES)),
+        ("segments of", n(resource::MAX_SEGMENTS)),
+        ("metadata", n(metadata::MAX_BYTES)),
+        ("prefix of a secret", n(secret::MAX_PREFIX_BYTES)),
+        ("secret", n(secret::MAX_SECRET_BYTES)),
+        ("idempotency key", n(limits::MAX_IDEMPOTENCY_KEY_BYTES)),
+        ("overlap", limits::MAX_OVERLAP.as_secs()),
+        ("body of a request", n(http::MAX_BODY_BYTES)),
+        ("depth of", n(graphql::MAX_DEPTH)),
+        ("cost of a GraphQL", n(graphql::MAX_COMPLEXITY)),
+        ("cost of each mutation", private("src/graphql.rs", "MUTATION_COST")),
+        ("items of a page", private("src/graphql/connection.rs", "MAX_PAGE")),
+        ("user agent", n(actor::MAX_USER_AGENT_BYTES)),
+        ("refused target", private("src/service/refusals.rs", "MAX_TARGET_CHARS")),
+        ("one event", n(codec::MAX_EVENT_BYTES)),
+        ("hops", private("src/http/address.rs", "MAX_HOPS")),
+        ("attempts", private("src/service/keys.rs", "ATTEMPTS")),
+        ("wait of a mutation", private("src/service/writer.rs", "APPLY_TIMEOUT")),
+        ("distinct records", private(pending, "MAX_RECORDS")),
+        ("verifications that wait", private(lane, "MAX_WAITING")),
+        ("addresses kept", private(pending, "MAX_ADDRESSES")),
+        ("records of unknown keys", u64::try_from(UNKNOWN_INTERVAL.as_millis()).unwrap()),
+        ("connections of one", private(server, "MAX_CONNECTIONS")),
+        ("idle connection", private(server, "KEEP_ALIVE")),
+        ("head of", private(server, "REQUEST_TIMEOUT")),
+        ("requests that have begun", private(server, "SHUTDOWN_SECONDS")),
+        ("free space", Options::default().min_free_bytes >> 20),
+    ]
+}
+
+#[test]
+fn the_limits_are_those_of_the_code() {
+    let readme = read("README.md");
+    let rows = table(section(&readme, "## Limits"));
+    let bounds = bounds();
+    assert_eq!(rows.len(), bounds.len(), "each row is checked, and each bound has a row");
+    for (row, (label, bound)) in rows.iter().zip(bounds) {
+        assert!(row[0].starts_with(label), "{row:?} is not about {label}");
+        assert!(names(&row[1], &number(bound)), "{label}: {} is not {}", row[1], number(bound));
+    }
+    assert!(read("docs/keys.md").contains(&format!("{} bytes", slug::MAX_BYTES)));
+}
+
+#[test]
+fn every_error_code_has_an_entry_and_its_status() {
+    let errors = read("docs/errors.md");
+    let readme = read("README.md");
+    let rows = table(section(&readme, "## Errors"));
+    for code in Code::ALL {
+        let entry = section(&errors, &format!("### `{}`", code.as_str()));
+        let status = http::status(code).as_u16().to_string();
+        assert!(entry.contains(&format!("HTTP {status}")), "{code:?}: {entry}");
+        let row = rows.iter().find(|row| row[0].contains(&format!("`{}`", code.as_str())));
+        assert_eq!(row.map(|row| row[1].as_str()), Some(status.as_str()), "{code:?}");
+    }
+    assert_eq!(rows.len(), Code::ALL.len());
+}
+
+#[test]
+fn every_verification_code_has_an_entry() {
+    let text = read("docs/verification.md");
+    let headings = headings(&text);
+    for code in VerificationCode::ALL {
+        assert!(headings.contains(&format!("`{}`", code.as_str())), "{code}");
+    }
+}
+
+#[test]
+fn every_warning_and_every_failure_of_the_command_line_is_documented() {
+    let constants = |file: &str| -> Vec<String> {
+        let source = read(file);
+        let shouted = |text: &&str| {
+            let variable = ["CARGO_", "KEYLEDGER_", "RUST_"].iter().any(|start| text.starts_with(start));
+            text.len() > 3 && !variable && text.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+        };
+        let source = source.split("#[cfg(test)]").next().unwrap_or_default().to_owned();
+        source.split('"').skip(1).step_by(2).filter(shouted).map(str::to_owned).collect()
+    };
+    let keys = read("docs/keys.md");
+    let warnings = constants("src/decisions/warning.rs");
+    assert!(warnings.len() >= 5, "{warnings:?}");
+    for code in warnings {
+        assert!(keys.contains(&format!("`{code}`")), "docs/keys.md lacks {code}");
+    }
+    let errors = read("docs/errors.md");
+    for file in ["src/cli/failure.rs", "src/cli/client.rs", "src/cli/confirm.rs", "src/main.rs"] {
+        for code in constants(file) {
+            assert!(errors.contains(&format!("`{code}`")), "docs/errors.md lacks {code} of {file}");
+        }
+    }
+}
+
+#[test]
+fn every_event_type_is_documented() {
+    let text = read("docs/audit-trail.md");
+    for (name, version) in Event::TYPES {
+        let row = text.lines().find(|line| line.starts_with(&format!("| `{name}` | {version} |")));
+        assert!(row.is_some(), "docs/audit-trail.md lacks {name} version {version}");
+    }
+}
+
+#[test]
+fn grants_give_the_rights_that_the_table_shows() {
+    let rows = table(section(&read("docs/grants.md"), "## Roles"));
+    assert_eq!(rows.len(), GrantRole::ALL.len());
+    for (row, role) in rows.iter().zip(GrantRole::ALL) {
+        assert_eq!(row[0], format!("`{}`", role.as_str().to_uppercase()));
+        for (cell, right) in row[1..].iter().zip(Right::ALL) {
+            assert_eq!(cell == "yes", role.rights().contains(&right), "{role} {right:?}");
+        }
+    }
+}
+
+#[test]
+fn scopes_cover_what_the_table_shows() {
+    let rows = table(section(&read("docs/scopes.md"), "## Examples"));
+    assert!(rows.len() > 10, "{} examples", rows.len());
+    for row in rows {
+        let plain = |cell: &String| cell.trim_matches('`').to_owned();
+        let scope: Scope = plain(&row[0]).parse().unwrap_or_else(|error| panic!("{row:?}: {error}"));
+        let action: Action = plain(&row[1]).parse().unwrap_or_else(|error| panic!("{row:?}: {error}"));
+        let named = if row[2] == "none" { String::new() } else { plain(&row[2]) };
+        let resource = Resource::parse(&named).unwrap_or_else(|error| panic!("{row:?}: {error}"));
+        assert_eq!(scope.covers(action, resource), row[3].starts_with("yes"), "{row:?}");
+    }
+}
