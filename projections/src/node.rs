@@ -14,7 +14,7 @@ pub struct NodeState {
     pub stopped: bool,
     /// The last sequence number of its usage.
     pub last_seq: Option<u64>,
-    /// The end of the last usage recorded.
+    /// The end of the last usage recorded, or of the gap declared after it.
     pub recorded_to: Option<Timestamp>,
 }
 
@@ -41,6 +41,10 @@ impl NodeState {
             Event::UsageRecorded(recorded) => {
                 self.last_seq = Some(recorded.seq);
                 self.recorded_to = Some(recorded.to);
+            }
+            Event::UsageGapDeclared(gap) => {
+                self.last_seq = gap.after_seq;
+                self.recorded_to = Some(gap.to);
             }
             _ => {}
         }

@@ -8,6 +8,7 @@ mod arbitrary;
 use keyledger_projections::key::KeyState;
 use keyledger_projections::{KeyStatus, KeyUsage, NodeState, OrganizationState, WorkspaceState, changes};
 use keyledger_schema::event::Event;
+use keyledger_schema::usage::UsageGapDeclared;
 use keyledger_schema::{Envelope, KeyId, Stream, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -184,6 +185,22 @@ proptest! {
             prop_assert_eq!(&sum(first).and(sum(second)), &whole);
         }
         prop_assert_eq!(Some(whole.last_at), all.iter().map(|usage| usage.last_at).max());
+    }
+
+    #[test]
+    fn a_declared_gap_tells_where_the_sequence_goes_on(
+        usage in arbitrary::envelope(),
+        recorded in arbitrary::usage(),
+        gaps in 1_usize..4,
+    ) {
+        let seq = recorded.seq;
+        let last = Envelope { event: Event::UsageRecorded(recorded), ..usage.clone() };
+        let before = NodeState::default().fold(&last);
+        let to = usage.at;
+        let gap = Event::UsageGapDeclared(UsageGapDeclared { after_seq: before.last_seq, from: to, to });
+        // A node that starts reads the last events only, which may all be gaps.
+        let state = (0..gaps).fold(NodeState::default(), |state, _| state.fold(&Envelope { event: gap.clone(), ..usage.clone() }));
+        prop_assert_eq!((state.last_seq, state.recorded_to), (Some(seq), Some(to)));
     }
 
     #[test]

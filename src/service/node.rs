@@ -31,14 +31,7 @@ impl Service {
         let state = own.iter().chain(&usage).fold(NodeState::default(), NodeState::fold);
         let previous_stop = state.previous_stop();
         let context = self.own_context();
-        let started = Event::NodeStarted(NodeStarted {
-            version: env!("CARGO_PKG_VERSION").into(),
-            usage: mode,
-            previous_stop,
-        });
-        self.append(&context, Stream::Node(self.node), own_head, None, vec![started], Outcome::Success)
-            .await
-            .map_err(alone)?;
+        // Before the start, which says that all before it is told: a kill in between must not hide the gap.
         let mut head = usage_head;
         if previous_stop == PreviousStop::Unclean && state.usage == Some(UsageMode::Relaxed) {
             let from = state.recorded_to.into_iter().chain(state.started_at).max().unwrap_or(context.at);
@@ -53,6 +46,14 @@ impl Service {
                 head = StreamHead::at(event.envelope.revision, &event.bytes);
             }
         }
+        let started = Event::NodeStarted(NodeStarted {
+            version: env!("CARGO_PKG_VERSION").into(),
+            usage: mode,
+            previous_stop,
+        });
+        self.append(&context, Stream::Node(self.node), own_head, None, vec![started], Outcome::Success)
+            .await
+            .map_err(alone)?;
         Ok(Recording { head, next_seq: state.last_seq.map_or(0, |seq| seq + 1) })
     }
 

@@ -27,7 +27,9 @@ fn root_key(printed: &str) -> Option<String> {
 
 /// All that a server prints when it is ready.
 fn greeting(server: &Server) -> String {
-    eventually("the greeting", || ["Stop with Ctrl-C", "createKey"].iter().any(|end| server.stdout().contains(end)));
+    eventually("the greeting", || {
+        ["Stop with Ctrl-C", "createKey"].iter().any(|end| server.stdout().contains(end))
+    });
     server.stdout()
 }
 
