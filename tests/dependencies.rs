@@ -14,14 +14,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("error", &[]),
     ("secret", &[]),
     ("store", &[]),
+    ("stream_head", &["store"]),
     ("tenants", &[]),
     // Pure.
     ("decisions", &["error"]),
     // What the edges stand on.
     ("config", &["secret"]),
     ("readmodel", &["edge", "store"]),
-    ("verify", &["caller", "decisions", "edge", "error", "secret", "store"]),
-    ("service", &["caller", "decisions", "edge", "error", "readmodel", "secret", "store", "tenants"]),
+    ("verify", &["caller", "decisions", "edge", "error", "secret", "store", "stream_head"]),
+    (
+        "service",
+        &["caller", "decisions", "edge", "error", "readmodel", "secret", "store", "stream_head", "tenants"],
+    ),
     // The edges.
     ("cli", &["config", "edge", "error", "secret"]),
     ("graphql", &["caller", "decisions", "error", "readmodel", "secret", "service", "store"]),
