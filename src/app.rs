@@ -51,6 +51,17 @@ pub enum Error {
         /// Where the key was looked for.
         source_name: String,
     },
+    /// There was a log, and it is gone.
+    #[error(
+        "{directory} holds {leftover}, but no log (events.db): restore it from your backup. To begin anew, take \
+         another data directory"
+    )]
+    LogMissing {
+        /// The data directory.
+        directory: String,
+        /// What is left of it.
+        leftover: &'static str,
+    },
     /// The master key is not the one that the log was made with.
     #[error(
         "the master key is not the one that the log in {directory} was made with: every secret would be \
@@ -121,7 +132,7 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
             log.into_iter().chain(tables).collect()
         }),
     });
-    let api = Data::new(Api::new(Arc::clone(&node.service)));
+    let api = Data::new(Api::new(Arc::clone(&node.service), Arc::clone(&state.verifier)));
     let main = http::server::bind(Kind::Management, config.listen, &state, move |routes| {
         http::graphql::configure(routes, &api);
     })
@@ -132,6 +143,8 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
         let open = http::server::bind(Kind::Open, address, &state, |_| {}).map_err(system(format!(
             "cannot listen on {address}; choose another address with --open-listen"
         )))?;
+        let url = greeting::url(open.addresses.first().copied().unwrap_or(address));
+        tracing::info!(%url, "verification is open to everybody on this host");
         listeners.push(open);
     }
     let mut terminate = signal(SignalKind::terminate()).map_err(system("cannot listen for SIGTERM"))?;

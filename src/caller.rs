@@ -3,11 +3,15 @@
 use std::sync::Arc;
 
 use keyledger_schema::grant::{self, Place, Right};
-use keyledger_schema::{Actor, Grant, GrantRole, KeyId, OrganizationId, RequestId, Source, WorkspaceId};
+use keyledger_schema::{
+    Actor, Grant, GrantRole, KeyId, OrganizationId, RequestId, SecretHash, Source, WorkspaceId,
+};
 
 /// An authenticated caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
+    /// Hash of the secret that was presented.
+    pub credential: SecretHash,
     /// The key whose secret was presented.
     pub key: KeyId,
     /// Its organization: the only one that exists for this caller.
@@ -28,11 +32,6 @@ impl Caller {
     /// Whether the caller has a right at a place of its own organization.
     pub fn may(&self, right: Right, place: Place) -> bool {
         place.organization == self.organization && grant::any_gives(&self.grants, right, place)
-    }
-
-    /// Whether the caller has a right on the organization or on any workspace of it.
-    pub fn may_somewhere(&self, right: Right) -> bool {
-        self.grants.iter().any(|grant| grant.role.rights().contains(&right))
     }
 
     /// The widest role held: the first in the order of [`GrantRole::ALL`].

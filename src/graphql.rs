@@ -20,17 +20,17 @@ mod tenant;
 
 use std::sync::Arc;
 
-use async_graphql::{EmptySubscription, Request, Response, Schema, ServerError};
+use async_graphql::{EmptySubscription, Request, Response, Schema};
 
 use crate::caller::Caller;
-use crate::error::Code;
 use crate::service::Service;
+use crate::verify::Verifier;
 
 /// The deepest nesting of a query: as deep as the one that tools ask for the schema with.
 pub const MAX_DEPTH: usize = 16;
 /// The most that a query may cost: one for each field, and a list's fields once for each item asked for.
 pub const MAX_COMPLEXITY: usize = 20_000;
-/// What each mutation costs on top of its fields: at most 20 in one request.
+/// What each mutation costs on top of its fields: at most 19 in one request.
 const MUTATION_COST: usize = 1_000;
 /// What each query costs on top of its fields: a refused one is written to the trail.
 const QUERY_COST: usize = 50;
@@ -42,9 +42,9 @@ type Executable = Schema<query::Query, mutation::Mutation, EmptySubscription>;
 pub struct Api(Executable);
 
 impl Api {
-    /// The API over a service.
-    pub fn new(service: Arc<Service>) -> Self {
-        Self(builder().data(service).finish())
+    /// The API over a service. The verifier tells whether callers are still who they were.
+    pub fn new(service: Arc<Service>, verifier: Arc<Verifier>) -> Self {
+        Self(builder().data(service).data(verifier).finish())
     }
 
     /// Executes a request of an authenticated caller.
@@ -53,9 +53,7 @@ impl Api {
             return Response::from_errors(vec![error]);
         }
         let mut response = self.0.execute(request.data(caller)).await;
-        for error in &mut response.errors {
-            code_if_missing(error);
-        }
+        response.errors = response.errors.into_iter().map(answer::in_our_words).collect();
         response
     }
 }
@@ -76,12 +74,4 @@ pub fn sdl() -> String {
     }
     text.push('\n');
     text
-}
-
-/// Errors of the language itself, such as an unknown field, come without a code: they are about input.
-fn code_if_missing(error: &mut ServerError) {
-    let extensions = error.extensions.get_or_insert_default();
-    if extensions.get("code").is_none() {
-        extensions.set("code", Code::InvalidInput.as_str());
-    }
 }

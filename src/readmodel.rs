@@ -2,7 +2,8 @@
 //!
 //! It answers what the log cannot answer quickly: lists, searches, a key by its id, an event by its id,
 //! what is due. It holds nothing that the log does not hold: delete the file, and it is rebuilt when it
-//! is opened again. A file of another log, another layout, or with damage in it is discarded likewise.
+//! is opened again. A file of another layout or with damage in it is discarded likewise. One that knows of
+//! events that the log does not have is the witness that the log lost them: opening is refused.
 //!
 //! One thread ([`feed`]) follows the log. It takes what the subscription delivers as one transaction:
 //! fold, write rows and the position, commit; then the [`Observer`] is told of each new state, and only
@@ -108,6 +109,19 @@ pub enum OpenError {
         path: PathBuf,
         /// What it says.
         source: rusqlite::Error,
+    },
+    /// The tables know of events that the log does not have: it was put back to an earlier state, or replaced.
+    /// Going on would hide that what was answered is gone.
+    #[error(
+        "{path} {what}: the log was put back to an earlier state or replaced, and changes that were answered are \
+         missing. Restore the newer log; or, if an older one was put there on purpose, delete {path} and start again",
+        path = path.display()
+    )]
+    LogChanged {
+        /// The read model.
+        path: PathBuf,
+        /// How it differs.
+        what: &'static str,
     },
     /// The log cannot be read.
     #[error(transparent)]

@@ -172,6 +172,7 @@ impl Verifier {
         let entry = self.management_key(bearer, source.ip.as_deref().copied()).await?;
         let management = entry.management().ok_or_else(unauthenticated)?;
         Ok(Caller {
+            credential: entry.hash,
             key: entry.key,
             organization: entry.organization,
             workspace: entry.workspace,
@@ -180,6 +181,19 @@ impl Verifier {
             source,
             request: RequestId::from_uuid(self.edge.uuid()),
         })
+    }
+
+    /// Whether a caller is still who it was: its secret is still valid here and gives the same grants. A request
+    /// may take seconds to arrive and do several things; none of them may follow a revocation that was answered.
+    pub fn still_stands(&self, caller: &Caller) -> Result<(), Error> {
+        self.up_to_date()?;
+        let request = Request { address: caller.source.ip.as_deref().copied(), ..Request::default() };
+        let stands = self.directory.find(&caller.credential).is_some_and(|entry| {
+            entry.key == caller.key
+                && decide(&entry, &request, self.edge.now()) == VerificationCode::Valid
+                && entry.grants() == &*caller.grants
+        });
+        if stands { Ok(()) } else { Err(unauthenticated()) }
     }
 
     /// A directory that no longer follows the log may not know of a revocation.

@@ -133,7 +133,7 @@ fn whatever_was_answered_is_in_the_log_after_any_number_of_kills() {
     let home = Home::initialized();
     let others = Log::read(&home).key_event_ids.len();
     let mut workers = workers(&mut random);
-    for _ in 0..16 {
+    for _ in 0..20 {
         let server = Server::start(&home, &[]);
         check(&server, &mut workers, SOME);
         kill_under_load(&server, &mut workers, random.millis(50, 500));

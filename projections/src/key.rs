@@ -122,7 +122,8 @@ impl KeyState {
             KeyStatus::Deleted
         } else if self.revoked.is_some() {
             KeyStatus::Revoked
-        } else if self.expires_at.is_some_and(|at| at <= now) {
+        // A clock that goes back does not undo what stands in the log.
+        } else if self.expiry_recorded || self.expires_at.is_some_and(|at| at <= now) {
             KeyStatus::Expired
         } else if self.disabled {
             KeyStatus::Inactive

@@ -232,7 +232,7 @@ pub struct KeyDeleted {
 pub struct CommandRefused {
     /// What was asked for: the name of the GraphQL field.
     pub command: Box<str>,
-    /// The id it was asked for, as it was given, cut to 64 bytes.
+    /// The id it was asked for, if what was given is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<Personal<Box<str>>>,
     /// The key it was asked for, where it is one of the actor's own organization.

@@ -101,7 +101,13 @@ impl Serialize for Metadata {
 impl<'de> Deserialize<'de> for Metadata {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         if deserializer.is_human_readable() {
-            Self::from_value(Value::deserialize(deserializer)?).map_err(de::Error::custom)
+            // Bounds are for input. What is in the log stays readable when they become tighter.
+            let raw = Box::<RawValue>::deserialize(deserializer)?;
+            if raw.get().starts_with('{') {
+                Ok(Self(raw.get().into()))
+            } else {
+                Err(de::Error::custom(Error::NotAnObject))
+            }
         } else {
             Box::<str>::deserialize(deserializer).map(Self)
         }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 use keyledger_schema::NodeId;
@@ -30,7 +31,9 @@ pub(super) fn node_id(data_dir: &Path, edge: &Edge) -> Result<NodeId, Error> {
             // Written whole or not at all.
             let draft = data_dir.join("node.new");
             let write = || {
-                let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&draft)?;
+                let mut options = OpenOptions::new();
+                options.write(true).create(true).truncate(true).mode(0o600);
+                let mut file = options.open(&draft)?;
                 writeln!(file, "{id}")?;
                 file.sync_all()?;
                 fs::rename(&draft, &path)?;
@@ -41,6 +44,16 @@ pub(super) fn node_id(data_dir: &Path, edge: &Edge) -> Result<NodeId, Error> {
         }
         Err(error) => Err(system(format!("cannot read {}", path.display()))(error)),
     }
+}
+
+/// A log is made only where there was none: what is made after it must not be there yet.
+pub(super) fn refuse_leftovers(data_dir: &Path) -> Result<(), Error> {
+    for leftover in [NODE_FILE, crate::readmodel::FILE_NAME] {
+        if data_dir.join(leftover).exists() {
+            return Err(Error::LogMissing { directory: data_dir.display().to_string(), leftover });
+        }
+    }
+    Ok(())
 }
 
 /// The master key. A new one is made for a new log only: a log that exists needs its own.

@@ -58,6 +58,9 @@ impl Node {
     pub(super) fn open(config: &Config, edge: Edge) -> Result<Self, Error> {
         let data_dir = DataDirectory::lock(&config.data_dir)?;
         let log_exists = data_dir.has_log();
+        if !log_exists {
+            identity::refuse_leftovers(&config.data_dir)?;
+        }
         let master = identity::master_key(config, log_exists, &edge)?;
         let store: Arc<dyn EventStore> = Arc::new(SqliteStore::open_in(data_dir, Options::default())?);
         let id = identity::node_id(&config.data_dir, &edge)?;

@@ -2,12 +2,14 @@
 
 use std::borrow::Cow;
 
-use async_graphql::{Context, ErrorExtensions, Pos, ServerError};
+use async_graphql::{Context, ErrorExtensions, PathSegment, Pos, ServerError};
 
+use super::{MAX_COMPLEXITY, MAX_DEPTH};
 use crate::caller::Caller;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::readmodel::QueryError;
 use crate::service::Service;
+use crate::verify::Verifier;
 
 /// The error with its code and field as extensions.
 pub(super) fn refusal(error: &Error) -> async_graphql::Error {
@@ -24,11 +26,17 @@ pub(super) fn invalid(field: &'static str, message: impl Into<Cow<'static, str>>
     refusal(&Error::invalid(field, message)).into_server_error(Pos::default())
 }
 
+/// Whether an error has this code.
+pub(super) fn has_code(error: &async_graphql::Error, code: Code) -> bool {
+    let extensions = error.extensions.as_ref();
+    extensions.and_then(|extensions| extensions.get("code")) == Some(&code.as_str().into())
+}
+
 /// A query's failure, in the words of the API.
 pub(super) fn query_failed(error: &QueryError) -> Error {
     match error {
         QueryError::Cursor => Error::invalid(
-            "after",
+            "cursor",
             "the cursor was not made by this list in this order; start without one, or use one that it answered",
         ),
         QueryError::Busy => {
@@ -57,6 +65,67 @@ pub(super) async fn recorded<T>(
     run: impl Future<Output = Result<T>>,
 ) -> async_graphql::Result<T> {
     let (service, caller) = parties(context)?;
+    let verifier = context.data::<std::sync::Arc<Verifier>>().map_err(|_| refusal(&Error::internal()))?;
+    verifier.still_stands(caller).map_err(|error| refusal(&error))?;
     let command = context.field().name().to_owned();
     service.recorded(caller, &command, target, run).await.map_err(|error| refusal(&error))
+}
+
+/// An error of the library in our words. Its own may quote the document or the variables, and a secret may
+/// stand there; an error of ours passes as it is.
+pub(super) fn in_our_words(error: ServerError) -> ServerError {
+    if error.extensions.as_ref().is_some_and(|extensions| extensions.get("code").is_some()) {
+        return error;
+    }
+    let at = error.locations.first().copied().unwrap_or_default();
+    let place = format!("at line {} column {}", at.line, at.column);
+    let said = error.message.as_str();
+    // The library has no codes: what it found is told from the beginning of its message.
+    let ours = if said.starts_with("Query is nested too deep") {
+        Error::invalid("query", format!("the document selects more than {MAX_DEPTH} levels deep; flatten it"))
+    } else if said.starts_with("Query is too complex") {
+        let message =
+            format!("the document costs more than {MAX_COMPLEXITY}; ask for less at once or page with first");
+        Error::invalid("query", message)
+    } else if let Some(name) = named(said, "Unknown field ").or_else(|| named(said, "Unknown argument ")) {
+        Error::invalid("query", format!("the schema has no {name} {place}; see the schema for what there is"))
+    } else if let Some(name) = named(said, "Unknown type ") {
+        Error::invalid(
+            "query",
+            format!("the schema has no type {name} {place}; see the schema for what there is"),
+        )
+    } else if let Some(name) = named(said, "Invalid value for argument ") {
+        let message = format!("the value is not one that the schema allows {place}; see the argument's type");
+        Error::invalid(name.to_owned(), message)
+    } else if let Some(name) = named(said, "Variable ") {
+        Error::invalid(
+            "variables",
+            format!("the variable {name} {place} is missing or not of the declared type"),
+        )
+    } else if error.path.is_empty() {
+        Error::invalid("query", format!("the document is not valid for this schema {place}; see the schema"))
+    } else {
+        let path: Vec<String> = error
+            .path
+            .iter()
+            .map(|segment| match segment {
+                PathSegment::Field(name) => name.clone(),
+                PathSegment::Index(index) => index.to_string(),
+            })
+            .collect();
+        let message = format!("an argument of {} has a value that is not allowed {place}", path.join("."));
+        Error::invalid("input", message)
+    };
+    let mut answer = refusal(&ours).into_server_error(at);
+    answer.path = error.path;
+    answer
+}
+
+/// The name in quotes after a beginning, if it is a name as GraphQL has them, with dots between.
+fn named<'a>(said: &'a str, beginning: &str) -> Option<&'a str> {
+    let rest = said.strip_prefix(beginning)?;
+    let name = rest.trim_start_matches('"').split('"').next()?.trim_start_matches('$');
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+    // A secret is longer than any name of the schema.
+    (!name.is_empty() && name.len() <= 48 && name.chars().all(fits)).then_some(name)
 }

@@ -47,8 +47,14 @@ impl Slice {
         match (self.first, self.last) {
             (Some(_), Some(_)) => Err(mixed()),
             (first, None) => {
-                if self.before.is_some() {
+                if self.before.is_some() && first.is_some() {
                     return Err(mixed());
+                }
+                if self.before.is_some() {
+                    return Err(Error::invalid(
+                        "last",
+                        "say with last how many items before the cursor are wanted",
+                    ));
                 }
                 let count = first.map_or(Ok(DEFAULT_PAGE), |n| size("first", n))?;
                 Ok(Window::First { count, after: self.after })

@@ -10,12 +10,14 @@ use async_graphql::parser::types::{ExecutableDocument, Selection, SelectionSet};
 use async_graphql::{Name, Request, ServerError};
 
 use super::MAX_COMPLEXITY;
-use super::answer::invalid;
+use super::answer::{self, invalid};
 
 /// The longest document, in bytes. Large values belong into variables.
 const MAX_BYTES: usize = 128 * 1024;
 /// The deepest nesting of braces, brackets and parentheses.
 const MAX_NESTING: usize = 64;
+/// The most fragments of a document.
+const MAX_FRAGMENTS: usize = 100;
 /// The deepest nesting of selections, those of fragments where they are spread included.
 const MAX_DEPTH: usize = 32;
 
@@ -28,16 +30,20 @@ pub(super) fn check(request: &mut Request) -> Result<(), ServerError> {
     if nesting(request.query.as_bytes()) > MAX_NESTING {
         return Err(invalid("query", format!("a document nests at most {MAX_NESTING} deep; flatten it")));
     }
-    let document = request.parsed_query().map_err(|mut error| {
-        super::code_if_missing(&mut error);
-        error
-    })?;
+    let document = request.parsed_query().map_err(answer::in_our_words)?;
+    if document.fragments.len() > MAX_FRAGMENTS {
+        return Err(invalid("query", format!("a document has at most {MAX_FRAGMENTS} fragments; use fewer")));
+    }
     let mut fragments = Fragments { document, sizes: HashMap::new() };
     for (_, operation) in document.operations.iter() {
         let size = fragments.selections(&operation.node.selection_set.node, 0)?;
         if size.fields > MAX_COMPLEXITY {
             return Err(too_large());
         }
+    }
+    // The library follows those that no operation uses, too.
+    for name in document.fragments.keys() {
+        fragments.fragment(name, 0)?;
     }
     Ok(())
 }

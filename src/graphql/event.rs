@@ -19,6 +19,8 @@ use crate::readmodel::Entry;
 use crate::service::{Service, WrittenEvent};
 use crate::store::Direction;
 
+/// What a field costs that may answer as much as a whole event has, which is up to 60 KiB.
+const BYTES_COST: usize = 25;
 /// How many events of a stream are read at once.
 const PAGE: usize = 500;
 
@@ -39,17 +41,17 @@ pub(crate) struct ChangeNode {
     /// The field's name.
     field: String,
     /// What it was; null when there was nothing.
-    before: Json<serde_json::Value>,
-    /// What it is since.
-    after: Json<serde_json::Value>,
+    before: Option<Json<serde_json::Value>>,
+    /// What it is since; null when there is nothing.
+    after: Option<Json<serde_json::Value>>,
 }
 
 impl From<&Change> for ChangeNode {
     fn from(change: &Change) -> Self {
         Self {
             field: change.field.to_owned(),
-            before: Json(change.before.clone()),
-            after: Json(change.after.clone()),
+            before: Some(change.before.clone()).filter(|value| !value.is_null()).map(Json),
+            after: Some(change.after.clone()).filter(|value| !value.is_null()).map(Json),
         }
     }
 }
@@ -291,6 +293,7 @@ impl EventNode {
     }
 
     /// The facts, as stored.
+    #[graphql(complexity = "BYTES_COST")]
     async fn data(&self) -> async_graphql::Result<Json<serde_json::Value>> {
         let stored: serde_json::Value =
             serde_json::from_slice(&self.bytes).map_err(|_| refusal(&Error::internal()))?;
@@ -298,6 +301,7 @@ impl EventNode {
     }
 
     /// The stored bytes in base64: what is hashed.
+    #[graphql(complexity = "BYTES_COST")]
     async fn raw_bytes(&self) -> String {
         STANDARD.encode(&self.bytes)
     }
@@ -314,6 +318,7 @@ impl EventNode {
     }
 
     /// What it changed of its key, field by field. Empty for events of other things.
+    #[graphql(complexity = "BYTES_COST + child_complexity")]
     async fn changes(&self, context: &Context<'_>) -> async_graphql::Result<Vec<ChangeNode>> {
         let Stream::Key(key) = self.envelope.stream else { return Ok(Vec::new()) };
         let (service, _) = parties(context)?;

@@ -3,19 +3,19 @@
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Json, Object, SimpleObject};
-use keyledger_projections::key::KeyState;
+use keyledger_projections::key::{KeyState, KeyStatus as DomainStatus};
 use keyledger_projections::usage::KeyUsage;
 use keyledger_schema::{Actor, Scope};
 
 use super::answer::{parties, query_failed, recorded, refusal};
 use super::connection::{self, EventConnection, Slice};
 use super::input::EventFilter;
-use super::query;
 use super::scalar::{
     ActorKind, DateTime, Environment, GrantRole, KeyStatus, OrderDirection, RevocationReason, ScopeAction,
     VerificationCode,
 };
 use super::tenant::{GrantNode, OrganizationNode, WorkspaceNode};
+use super::{QUERY_COST, query};
 use crate::readmodel::KeyRow;
 
 /// A key. Its use is read when it is asked for, unless the row that it came from had it.
@@ -124,6 +124,7 @@ pub(crate) struct PreviousSecret {
 
 /// A key's use in numbers. Follows the log with a lag of a second or more under load.
 #[derive(SimpleObject, Clone, Debug)]
+#[graphql(name = "KeyUsage")]
 pub(crate) struct KeyUsageNode {
     /// Verifications that were answered `VALID`.
     valid: u64,
@@ -227,6 +228,9 @@ impl KeyNode {
     /// The secret before the current one while a rotation overlaps.
     async fn previous_secret(&self, context: &Context<'_>) -> async_graphql::Result<Option<PreviousSecret>> {
         let now = parties(context)?.0.now();
+        if !matches!(self.state.status(now), DomainStatus::Active | DomainStatus::Inactive) {
+            return Ok(None);
+        }
         let previous = self.state.previous_secret.as_ref().filter(|previous| previous.valid_until > now);
         Ok(previous.map(|previous| PreviousSecret {
             version: previous.record.version,
@@ -301,7 +305,7 @@ impl KeyNode {
 
     /// Its trail: every event of it, and every refusal of what was asked of it, oldest first unless asked
     /// otherwise.
-    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, last, child_complexity)")]
     #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
     async fn events(
         &self,

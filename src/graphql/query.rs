@@ -7,7 +7,7 @@ use keyledger_schema::grant::{Place, Right};
 use keyledger_schema::{EventId, KeyId, NodeId, OrganizationId, WorkspaceId};
 
 use super::QUERY_COST;
-use super::answer::{parties, query_failed, recorded};
+use super::answer::{has_code, parties, query_failed, recorded};
 use super::connection::{self, EventConnection, KeyConnection, Slice, WorkspaceConnection};
 use super::event::EventNode;
 use super::input::{self, EventFilter, KeyFilter, KeyOrder};
@@ -17,7 +17,7 @@ use super::scalar::{KeyOrderField, OrderDirection};
 use super::tenant::{OrganizationNode, Viewer, WorkspaceNode};
 use crate::caller::Caller;
 use crate::decisions::limits;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 use crate::readmodel::{EntryQuery, Item, KeyQuery, KeySort, Page, Sequence};
 use crate::service::Service;
 use crate::service::keys::place_of;
@@ -102,6 +102,7 @@ async fn keys(
         |statuses| statuses.into_iter().map(KeyStatus::from).collect(),
     );
     let text = |field: &'static str, text: Option<String>| {
+        let text = text.filter(|text| !text.trim().is_empty());
         text.map(|text| limits::name(field, &text).map(String::from)).transpose()
     };
     let sequence = |direction| match direction {
@@ -205,6 +206,9 @@ pub(super) async fn trail(
 ) -> Result<EventConnection> {
     let (service, caller) = asked(context)?;
     service.require(caller, Right::ReadTrail, place_of(state))?;
+    if filter.key_id.as_ref().is_some_and(|id| id.as_str() != state.id.to_string()) {
+        return Err(Error::invalid("filter.keyId", "this is the trail of another key; leave keyId out"));
+    }
     // Refusals stand in the organization's stream; who may read this key's trail may read those too.
     events_of(context, None, Some(state.id), filter, direction, slice).await
 }
@@ -221,22 +225,17 @@ async fn events(
     events_of(context, sight, key, filter, direction, slice).await
 }
 
-async fn node(context: &Context<'_>, id: &str) -> Result<Option<Node>> {
+async fn node(context: &Context<'_>, id: &str) -> Result<Node> {
     let (kind, _) = id.split_once('_').unwrap_or_default();
-    let found = match kind {
+    match kind {
         "key" => key(context, id).await.map(Node::Key),
         "evt" => event(context, id).await.map(Node::Event),
         "ws" => workspace(context, id).map(Node::Workspace),
         "org" => input::id("id", id).and_then(|id| organization(context, Some(id))).map(Node::Organization),
         _ => {
             let message = "an id starts with what it names: key_, evt_, ws_ or org_";
-            return Err(Error::invalid("id", message));
+            Err(Error::invalid("id", message))
         }
-    };
-    // Relay's specification answers null for an object that does not exist.
-    match found {
-        Err(error) if error.code == crate::error::Code::NotFound => Ok(None),
-        found => found.map(Some),
     }
 }
 
@@ -321,9 +320,12 @@ impl Query {
         recorded(context, None, events(context, filter.unwrap_or_default(), direction, slice)).await
     }
 
-    /// Whatever has this id; null when there is no such thing here.
+    /// Whatever has this id; null when there is no such thing here, as Relay's specification has it.
     #[graphql(complexity = "QUERY_COST + child_complexity")]
     async fn node(&self, context: &Context<'_>, id: ID) -> async_graphql::Result<Option<Node>> {
-        recorded(context, Some(&id), node(context, &id)).await
+        match recorded(context, Some(&id), node(context, &id)).await {
+            Err(error) if has_code(&error, Code::NotFound) => Ok(None),
+            found => found.map(Some),
+        }
     }
 }

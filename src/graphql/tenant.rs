@@ -9,8 +9,8 @@ use keyledger_schema::{Grant, GrantTarget};
 use super::answer::{parties, recorded};
 use super::connection::{self, Slice, WorkspaceConnection};
 use super::key::KeyNode;
-use super::query;
 use super::scalar::{DateTime, GrantRole};
+use super::{QUERY_COST, query};
 
 /// The tenant.
 #[derive(Clone)]
@@ -51,7 +51,7 @@ impl OrganizationNode {
     }
 
     /// Its workspaces that the caller may see.
-    #[graphql(complexity = "connection::cost(first, last, child_complexity)")]
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, last, child_complexity)")]
     async fn workspaces(
         &self,
         context: &Context<'_>,

@@ -17,6 +17,11 @@ use crate::store::{Position, Recorded};
 /// The type of usage events.
 pub(super) const USAGE: &str = "usage.recorded";
 
+/// Whether an event tells of verifications.
+pub(super) fn is_usage(recorded: &Recorded) -> bool {
+    &*recorded.event_type == USAGE
+}
+
 /// An event as its entry shows it, and what it changes.
 pub(super) struct Fact {
     pub(super) position: Position,
@@ -80,7 +85,7 @@ struct Head {
 /// Reads a recorded event and checks that its bytes agree with where it stands.
 pub(super) fn read(recorded: &Recorded) -> Result<Fact, Unreadable> {
     let unreadable = |what: String| Unreadable { position: recorded.position, what };
-    let (head, envelope) = if &*recorded.event_type == USAGE {
+    let (head, envelope) = if is_usage(recorded) {
         (head(&recorded.bytes).map_err(unreadable)?, None)
     } else {
         let envelope = Envelope::open(&recorded.bytes).map_err(|error| unreadable(error.to_string()))?;

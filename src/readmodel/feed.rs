@@ -1,21 +1,29 @@
 //! The thread that opens the read model and then follows the log.
 //!
 //! Invariants: the observer is told after the commit and before the position is published; the thread
-//! never sleeps and never polls, since the answers to mutations wait for it. Whatever goes wrong while
+//! never sleeps and never polls while an answer waits for it; recorded verifications, for which none does, are
+//! applied in batches. Whatever goes wrong while
 //! it follows is recorded and final.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::projector::{self, Failure, Projector};
 use super::{Observer, OpenError, Progress, Shared, fact, files, load, replay};
 use crate::edge::Stopwatch;
 use crate::store::{Delivery, EventStore, Filter, Recorded};
+
+/// How long recorded verifications wait for company.
+const USAGE_PATIENCE: Duration = Duration::from_millis(50);
+/// How much of them waits at most, in bytes.
+const USAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// What blocks a thread of ours on a future of the store.
 pub(super) fn runtime() -> std::io::Result<Runtime> {
@@ -126,21 +134,55 @@ fn open_error(path: &Path, error: replay::Error) -> OpenError {
 async fn follow(shared: &Shared, mut projector: Projector) {
     let mut subscription = shared.store.subscribe_all(projector.standing.position, Filter::All);
     let mut stop = shared.stop.subscribe();
+    let mut waiting = Waiting::default();
     loop {
         let delivery = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return,
-            delivery = subscription.next() => delivery,
+            () = waiting.over() => None,
+            delivery = subscription.next() => Some(delivery),
         };
-        match delivery {
-            Ok(Delivery::Events(events)) => {
-                if let Err(failure) = apply(shared, &mut projector, &events) {
-                    return shared.fail(reason(&failure));
-                }
-            }
-            Ok(Delivery::CaughtUp) => {}
-            Err(error) => return shared.fail(error.to_string().into()),
+        let due = match delivery {
+            None => true,
+            Some(Ok(Delivery::Events(events))) => waiting.add(events),
+            Some(Ok(Delivery::CaughtUp)) => false,
+            Some(Err(error)) => return shared.fail(error.to_string().into()),
+        };
+        if due && let Err(failure) = apply(shared, &mut projector, &waiting.take()) {
+            return shared.fail(reason(&failure));
         }
+    }
+}
+
+/// Events that are not applied yet. Nobody waits for recorded verifications, of which there may be thousands
+/// of events a second: they are applied together, after a moment or with the next event of another kind.
+#[derive(Default)]
+struct Waiting {
+    events: Vec<Recorded>,
+    bytes: usize,
+    until: Option<Instant>,
+}
+
+impl Waiting {
+    /// Adds events; tells whether all must be applied now.
+    fn add(&mut self, events: Vec<Recorded>) -> bool {
+        let urgent = events.iter().any(|event| !fact::is_usage(event));
+        self.bytes += events.iter().map(|event| event.bytes.len()).sum::<usize>();
+        self.events.extend(events);
+        self.until.get_or_insert_with(|| Instant::now() + USAGE_PATIENCE);
+        urgent || self.bytes >= USAGE_BYTES
+    }
+
+    /// Ready when what waits has waited long enough; never while nothing waits.
+    async fn over(&self) {
+        match self.until {
+            Some(until) => tokio::time::sleep_until(until).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    fn take(&mut self) -> Vec<Recorded> {
+        std::mem::take(self).events
     }
 }
 

@@ -93,6 +93,7 @@ fn inspect(path: &Path, store: &dyn EventStore, runtime: &Runtime) -> Result<Ope
             Refusal::Failed(OpenError::Engine { path: path.into(), source })
         }
     };
+    let ahead = |what| OpenError::LogChanged { path: path.into(), what };
     let connection = schema::writing(path).map_err(refusal)?;
     let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     if pragma("application_id").map_err(refusal)? != schema::APPLICATION {
@@ -103,17 +104,17 @@ fn inspect(path: &Path, store: &dyn EventStore, runtime: &Runtime) -> Result<Ope
     }
     let (log, standing, usage) = standing(&connection).map_err(refusal)?;
     if log != store.log_id() {
-        return Err(Refusal::Unfit("it was made from another log"));
+        return Err(Refusal::Failed(ahead("was made from another log")));
     }
     let head = runtime.block_on(store.head()).map_err(|error| Refusal::Failed(error.into()))?;
     if standing.position.max(usage.position).max(usage.ahead) > head {
-        return Err(Refusal::Unfit("it is ahead of the log"));
+        return Err(Refusal::Failed(ahead("knows of events that the log does not have")));
     }
     if !last_entry_stands(&connection, standing.position, store, runtime).map_err(|error| match error {
         Check::Engine(source) => refusal(source),
         Check::Log(error) => Refusal::Failed(error.into()),
     })? {
-        return Err(Refusal::Unfit("the log has other events in its place"));
+        return Err(Refusal::Failed(ahead("knows of other events than the log has in their place")));
     }
     Ok(Open { connection, standing, usage, fresh: None })
 }

@@ -8,6 +8,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, Result};
 use uuid::Uuid;
 
@@ -104,6 +105,7 @@ const WAL_PAGES: u32 = 16_384;
 
 /// The connection that writes. Creates the file when absent.
 pub(super) fn writing(path: &Path) -> Result<Connection> {
+    create_private(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let connection = open(path, flags)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
@@ -113,6 +115,19 @@ pub(super) fn writing(path: &Path) -> Result<Connection> {
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     connection.pragma_update(None, "cache_size", -64 * 1024)?;
     Ok(connection)
+}
+
+/// Makes the file for its owner only; SQLite gives the files beside it the same mode. What goes wrong here,
+/// SQLite reports when it opens the file.
+fn create_private(path: &Path) {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    drop(options.open(path));
 }
 
 /// A connection that reads.
@@ -125,6 +140,8 @@ pub(super) fn reading(path: &Path) -> Result<Connection> {
 fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
     let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(Duration::from_secs(10))?;
+    // One plan for each statement, whatever is bound: without it SQLite prepares them again and again.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)

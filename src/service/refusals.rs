@@ -7,7 +7,7 @@ use std::sync::Arc;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{CommandRefused, Event};
 use keyledger_schema::grant::Place;
-use keyledger_schema::{KeyId, OrganizationId, Personal, WorkspaceId};
+use keyledger_schema::{EventId, KeyId, OrganizationId, Personal, WorkspaceId};
 use tokio::sync::Mutex;
 
 use super::writer::Failure;
@@ -16,8 +16,6 @@ use crate::caller::Caller;
 use crate::error::{Code, Error, Result};
 use crate::stream_head::StreamHead;
 
-/// The longest target kept of a refused command, in characters.
-const MAX_TARGET_CHARS: usize = 64;
 /// How often an append to a busy audit stream is tried.
 const ATTEMPTS: usize = 8;
 
@@ -55,8 +53,7 @@ impl Service {
         let (key, workspace) = self.own_key(caller, target).await?.unzip();
         let event = Event::CommandRefused(CommandRefused {
             command: command.into(),
-            target: target
-                .map(|text| Personal(text.chars().take(MAX_TARGET_CHARS).collect::<String>().into())),
+            target: target.filter(|text| is_id(text)).map(|text| Personal(text.into())),
             key,
             code: code.as_str().into(),
         });
@@ -97,6 +94,15 @@ impl Service {
         let own = row.filter(|row| row.state.organization == caller.organization);
         Ok(own.map(|row| (row.state.id, row.state.workspace)))
     }
+}
+
+/// Whether a text is an id of ours. What is not may be anything, such as a secret pasted in the wrong place,
+/// and must not get into the log.
+fn is_id(text: &str) -> bool {
+    text.parse::<KeyId>().is_ok()
+        || text.parse::<WorkspaceId>().is_ok()
+        || text.parse::<OrganizationId>().is_ok()
+        || text.parse::<EventId>().is_ok()
 }
 
 /// Whether a code says that somebody was told no, as opposed to that something broke.

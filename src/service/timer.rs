@@ -3,7 +3,10 @@
 //! Neither needs its event to take effect; a verification looks at the clock itself. The events are for
 //! the trail, and for readers that have no clock.
 
-use super::Service;
+use futures_util::future::join_all;
+use keyledger_schema::KeyId;
+
+use super::{Service, WrittenEvent};
 use crate::decisions::key::Command;
 use crate::error::Result;
 
@@ -11,30 +14,45 @@ use crate::error::Result;
 const BATCH: usize = 500;
 
 impl Service {
-    /// Records everything that is due. Answers how many events were written.
+    /// Records everything that is due. Answers how many events were written. A key that cannot be handled
+    /// now is logged and holds up no other; it comes again at the next call.
     pub async fn record_passed_time(&self) -> Result<usize> {
-        let context = self.own_context();
         let mut written = 0;
         loop {
             let due = self
                 .read_model
-                .due(context.at, BATCH)
+                .due(self.now(), BATCH)
                 .await
                 .map_err(|error| super::keys::query_failed(&error))?;
-            let mut last = Vec::new();
-            for id in &due {
-                let Some(loaded) = self.load(*id).await? else { continue };
-                let done = self.decide_and_append(&context, loaded, Command::RecordPassedTime).await?;
-                written += done.events.len();
-                if !done.events.is_empty() {
-                    last = done.events;
+            // Side by side, so that one commit takes many.
+            let done = join_all(due.iter().map(|id| self.record_passed_time_of(*id))).await;
+            let mut last = None;
+            let mut recorded = 0;
+            for (id, done) in due.iter().zip(done) {
+                match done {
+                    Ok(events) => {
+                        recorded += events.len();
+                        last = last.max(events.last().and_then(|event| event.position));
+                    }
+                    Err(error) => {
+                        tracing::error!(key = %id, %error, "what time did to a key cannot be recorded");
+                    }
                 }
             }
+            written += recorded;
             // The same keys must not come back in the next batch.
-            self.applied(&last).await?;
-            if due.len() < BATCH || last.is_empty() {
+            if let Some(last) = last {
+                self.applied_to(last).await?;
+            }
+            if due.len() < BATCH || recorded == 0 {
                 return Ok(written);
             }
         }
+    }
+
+    async fn record_passed_time_of(&self, id: KeyId) -> Result<Vec<WrittenEvent>> {
+        let Some(loaded) = self.load(id).await? else { return Ok(Vec::new()) };
+        let context = self.own_context();
+        Ok(self.decide_and_append(&context, loaded, Command::RecordPassedTime).await?.events)
     }
 }

@@ -100,6 +100,15 @@ impl Service {
                     event,
                 };
                 let bytes: Arc<[u8]> = match envelope.seal() {
+                    // What cannot be read back as it was must never get into the log: every later start
+                    // would stop at it.
+                    Ok(bytes) if Envelope::open(&bytes).as_ref() != Ok(&envelope) => {
+                        tracing::error!(
+                            event = envelope.event.type_name(),
+                            "an event does not survive its own bytes"
+                        );
+                        return Err(Error::internal());
+                    }
                     Ok(bytes) => bytes.into(),
                     Err(codec::Error::TooLarge(_)) => return Err(too_large()),
                     Err(error) => {

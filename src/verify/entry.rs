@@ -51,6 +51,8 @@ pub struct Entry {
     pub secret_version: u32,
     /// Where the key may be used.
     pub environment: Environment,
+    /// Its expiry stands in the log: no clock undoes it.
+    pub expiry_recorded: bool,
     /// Switched off.
     pub disabled: bool,
     /// Out of use for good.
@@ -93,6 +95,7 @@ impl Entry {
             valid_until_micros: valid_until.map_or(NEVER, Timestamp::micros),
             secret_version: record.version,
             environment: state.environment,
+            expiry_recorded: state.expiry_recorded,
             disabled: state.disabled,
             revoked: state.revoked.is_some(),
         };
@@ -111,7 +114,7 @@ impl Entry {
 
     /// Whether the key is past its expiry date.
     pub fn expired(&self, now: Timestamp) -> bool {
-        self.expires_micros <= now.micros()
+        self.expiry_recorded || self.expires_micros <= now.micros()
     }
 
     /// From this moment on this secret is no longer one of the key's. None for the current secret.

@@ -122,25 +122,35 @@ async fn a_file_of_another_layout_is_rebuilt() {
     assert_eq!(told(&world, directory.path()).await, before);
 }
 
-#[tokio::test]
-async fn a_file_of_another_log_is_rebuilt() {
-    let directory = tempfile::tempdir().unwrap();
-    let (one, other) = (history(100), history(60));
-    let before = told(&other, directory.path()).await;
-    told(&one, directory.path()).await;
-    assert_eq!(told(&other, directory.path()).await, before);
+/// Why the file is not accepted beside this log.
+fn refused(world: &World, directory: &Path) -> String {
+    let store = Arc::clone(&world.store) as _;
+    let opened = ReadModel::open(directory, store, Arc::new(Seen::default()), Progress::Silent);
+    assert!(directory.join(FILE_NAME).exists(), "the witness must stay");
+    opened.unwrap_err().to_string()
 }
 
 #[tokio::test]
-async fn a_file_ahead_of_the_log_is_rebuilt() {
+async fn a_file_of_another_log_is_a_witness_and_opening_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let (one, other) = (history(100), history(60));
+    let before = told(&one, directory.path()).await;
+    assert!(refused(&other, directory.path()).contains("was made from another log"));
+    assert_eq!(told(&one, directory.path()).await, before);
+}
+
+#[tokio::test]
+async fn a_file_ahead_of_the_log_is_a_witness_and_opening_is_refused() {
     let (world, directory) = (history(100), tempfile::tempdir().unwrap());
     let before = told(&world, directory.path()).await;
     edit(directory.path(), "UPDATE meta SET position = position + 1");
+    assert!(refused(&world, directory.path()).contains("delete"));
+    fs::remove_file(directory.path().join(FILE_NAME)).unwrap();
     assert_eq!(told(&world, directory.path()).await, before);
 }
 
 #[tokio::test]
-async fn a_file_whose_last_event_is_not_the_logs_is_rebuilt() {
+async fn a_file_whose_last_event_is_not_the_logs_is_a_witness_and_opening_is_refused() {
     let (mut world, directory) = (history(100), tempfile::tempdir().unwrap());
     told(&world, directory.path()).await;
     edit(
@@ -148,8 +158,7 @@ async fn a_file_whose_last_event_is_not_the_logs_is_rebuilt() {
         "UPDATE entries SET id = zeroblob(16) WHERE log_index = (SELECT max(log_index) FROM entries)",
     );
     world.issue(Wish::named("later"));
-    let fresh = tempfile::tempdir().unwrap();
-    assert_eq!(told(&world, directory.path()).await, told(&world, fresh.path()).await);
+    assert!(refused(&world, directory.path()).contains("in their place"));
 }
 
 #[tokio::test]
