@@ -36,7 +36,7 @@ pub(super) fn has_code(error: &async_graphql::Error, code: Code) -> bool {
 pub(super) fn query_failed(error: &QueryError) -> Error {
     match error {
         QueryError::Cursor => Error::invalid(
-            "cursor",
+            "after",
             "the cursor was not made by this list in this order; start without one, or use one that it answered",
         ),
         QueryError::Busy => {
@@ -49,6 +49,15 @@ pub(super) fn query_failed(error: &QueryError) -> Error {
             )
         }
     }
+}
+
+/// A list's failure, which names the argument that a cursor came in.
+pub(super) fn page_failed(error: &QueryError, backward: bool) -> Error {
+    let mut failed = query_failed(error);
+    if backward && *error == QueryError::Cursor {
+        failed.field = Some("before".into());
+    }
+    failed
 }
 
 /// The service and the caller of a request.

@@ -3,7 +3,7 @@
 use async_graphql::SimpleObject;
 use async_graphql::connection::PageInfo;
 
-use super::answer::query_failed;
+use super::answer::page_failed;
 use super::event::EventNode;
 use super::key::KeyNode;
 use super::tenant::WorkspaceNode;
@@ -77,7 +77,7 @@ pub(super) fn cut<T>(mut items: Vec<Item<T>>, window: &Window) -> Result<Page<T>
         None => Ok(None),
         Some(cursor) => match items.binary_search_by(|item| item.cursor.cmp(cursor)) {
             Ok(at) => Ok(Some(at)),
-            Err(_) => Err(query_failed(&QueryError::Cursor)),
+            Err(_) => Err(page_failed(&QueryError::Cursor, window.is_backward())),
         },
     };
     let (from, to) = match window {

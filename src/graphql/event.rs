@@ -20,7 +20,7 @@ use crate::service::{Service, WrittenEvent};
 use crate::store::Direction;
 
 /// What a field costs that may answer as much as a whole event has, which is up to 60 KiB.
-const BYTES_COST: usize = 25;
+const BYTES_COST: usize = 20;
 /// How many events of a stream are read at once.
 const PAGE: usize = 500;
 

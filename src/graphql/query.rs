@@ -7,7 +7,7 @@ use keyledger_schema::grant::{Place, Right};
 use keyledger_schema::{EventId, KeyId, NodeId, OrganizationId, WorkspaceId};
 
 use super::QUERY_COST;
-use super::answer::{has_code, parties, query_failed, recorded};
+use super::answer::{has_code, page_failed, parties, query_failed, recorded};
 use super::connection::{self, EventConnection, KeyConnection, Slice, WorkspaceConnection};
 use super::event::EventNode;
 use super::input::{self, EventFilter, KeyFilter, KeyOrder};
@@ -137,7 +137,8 @@ async fn keys(
         now: service.now(),
         count: context.look_ahead().field("totalCount").exists(),
     };
-    let page = service.read_model().keys(query).await.map_err(|error| query_failed(&error))?;
+    let backward = query.window.is_backward();
+    let page = service.read_model().keys(query).await.map_err(|error| page_failed(&error, backward))?;
     Ok(KeyConnection::new(page, KeyNode::from))
 }
 
@@ -175,7 +176,8 @@ async fn events_of(
         window: slice.window()?,
         count: context.look_ahead().field("totalCount").exists(),
     };
-    let page = service.read_model().entries(query).await.map_err(|error| query_failed(&error))?;
+    let backward = query.window.is_backward();
+    let page = service.read_model().entries(query).await.map_err(|error| page_failed(&error, backward))?;
     let entries: Vec<_> = page.items.iter().map(|item| &item.node).collect();
     let events = EventNode::of_entries(service, &entries).await?;
     let items = page.items.iter().map(|item| item.cursor.clone()).zip(events);

@@ -7,13 +7,14 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
-use tokio::time::Instant;
+use tokio::time::Sleep;
 
 use super::projector::{self, Failure, Projector};
 use super::{Observer, OpenError, Progress, Shared, fact, files, load, replay};
@@ -160,7 +161,7 @@ async fn follow(shared: &Shared, mut projector: Projector) {
 struct Waiting {
     events: Vec<Recorded>,
     bytes: usize,
-    until: Option<Instant>,
+    patience: Option<Pin<Box<Sleep>>>,
 }
 
 impl Waiting {
@@ -169,14 +170,14 @@ impl Waiting {
         let urgent = events.iter().any(|event| !fact::is_usage(event));
         self.bytes += events.iter().map(|event| event.bytes.len()).sum::<usize>();
         self.events.extend(events);
-        self.until.get_or_insert_with(|| Instant::now() + USAGE_PATIENCE);
+        self.patience.get_or_insert_with(|| Box::pin(tokio::time::sleep(USAGE_PATIENCE)));
         urgent || self.bytes >= USAGE_BYTES
     }
 
     /// Ready when what waits has waited long enough; never while nothing waits.
-    async fn over(&self) {
-        match self.until {
-            Some(until) => tokio::time::sleep_until(until).await,
+    async fn over(&mut self) {
+        match &mut self.patience {
+            Some(patience) => patience.await,
             None => std::future::pending().await,
         }
     }

@@ -42,7 +42,8 @@ impl Window {
         Self::First { count, after: None }
     }
 
-    fn backward(&self) -> bool {
+    /// Whether the page is taken from the end.
+    pub const fn is_backward(&self) -> bool {
         matches!(self, Self::Last { .. })
     }
 
@@ -66,7 +67,7 @@ impl Window {
 
     /// In which sequence rows are looked at, starting from the page's near end.
     pub(super) fn scan(&self, sequence: Sequence) -> Sequence {
-        match (sequence, self.backward()) {
+        match (sequence, self.is_backward()) {
             (Sequence::Ascending, false) | (Sequence::Descending, true) => Sequence::Ascending,
             (Sequence::Descending, false) | (Sequence::Ascending, true) => Sequence::Descending,
         }
@@ -124,7 +125,7 @@ impl<T> Page<T> {
         let more = items.len() > window.count();
         items.truncate(window.count());
         let came_from = window.cursor().is_some();
-        if window.backward() {
+        if window.is_backward() {
             items.reverse();
             Self { items, has_next: came_from, has_previous: more, total }
         } else {

@@ -237,7 +237,7 @@ fn pages_have_bounds_and_one_direction() {
             ("last: 1, after: \"x\"", "last"),
             ("first: 1, after: \"x\"", "after"),
             ("first: 1, after: \"\"", "after"),
-            ("last: 1, before: \"AAAA\"", "after"),
+            ("last: 1, before: \"AAAA\"", "before"),
         ] {
             let answer = ask(&root, &format!("{{ {list}({arguments}) {{ nodes {{ id }} }} }}"), &json!({}));
             assert_eq!((answer.code(), answer.field()), ("INVALID_INPUT", field), "{list} {arguments}");

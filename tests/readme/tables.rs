@@ -77,7 +77,6 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("cost of each mutation", private("src/graphql.rs", "MUTATION_COST")),
         ("items of a page", private("src/graphql/connection.rs", "MAX_PAGE")),
         ("user agent", n(actor::MAX_USER_AGENT_BYTES)),
-        ("refused target", private("src/service/refusals.rs", "MAX_TARGET_CHARS")),
         ("one event", n(codec::MAX_EVENT_BYTES)),
         ("hops", private("src/http/address.rs", "MAX_HOPS")),
         ("attempts", private("src/service/keys.rs", "ATTEMPTS")),
