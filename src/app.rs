@@ -3,6 +3,7 @@
 mod greeting;
 mod identity;
 mod node;
+mod progress;
 
 use std::sync::Arc;
 use std::time::Duration;

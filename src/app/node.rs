@@ -6,7 +6,7 @@ use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
 use keyledger_schema::NodeId;
 use keyledger_schema::event::UsageMode;
 
-use super::{Error, identity, system};
+use super::{Error, identity, progress, system};
 use crate::config::Config;
 use crate::edge::Edge;
 use crate::readmodel::{Observer, Progress, ReadModel};
@@ -62,7 +62,8 @@ impl Node {
             identity::refuse_leftovers(&config.data_dir)?;
         }
         let master = identity::master_key(config, log_exists, &edge)?;
-        let store: Arc<dyn EventStore> = Arc::new(SqliteStore::open_in(data_dir, Options::default())?);
+        let options = Options { progress: Some(progress::of_check()), ..Options::default() };
+        let store: Arc<dyn EventStore> = Arc::new(SqliteStore::open_in(data_dir, options)?);
         let id = identity::node_id(&config.data_dir, &edge)?;
         let memory = Memory { directory: Arc::default(), tenants: Arc::default() };
         let (directory, tenants) = (Arc::clone(&memory.directory), Arc::clone(&memory.tenants));

@@ -6,6 +6,7 @@ use async_graphql::connection::PageInfo;
 use super::answer::page_failed;
 use super::event::EventNode;
 use super::key::KeyNode;
+use super::scalar::Long;
 use super::tenant::WorkspaceNode;
 use crate::error::{Error, Result};
 use crate::readmodel::{Item, Page, QueryError, Window};
@@ -117,7 +118,7 @@ macro_rules! connections {
             /// Whether there is more.
             page_info: PageInfo,
             /// How many items the whole list has; null when it was not asked for.
-            total_count: Option<u64>,
+            total_count: Option<Long>,
         }
 
         impl $connection {
@@ -135,7 +136,7 @@ macro_rules! connections {
                         start_cursor: edges.first().map(|edge| edge.cursor.clone()),
                         end_cursor: edges.last().map(|edge| edge.cursor.clone()),
                     },
-                    total_count: page.total,
+                    total_count: page.total.map(Long),
                     edges,
                 }
             }

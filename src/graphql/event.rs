@@ -13,7 +13,7 @@ use tokio::sync::OnceCell;
 
 use super::answer::{parties, query_failed, refusal};
 use super::key::ActorNode;
-use super::scalar::{DateTime, Outcome};
+use super::scalar::{DateTime, Long, Outcome};
 use crate::error::{Error, Result};
 use crate::readmodel::Entry;
 use crate::service::{Service, WrittenEvent};
@@ -235,8 +235,8 @@ impl EventNode {
     }
 
     /// Its number in the log: 0, 1, 2 … without gaps.
-    async fn log_index(&self, context: &Context<'_>) -> async_graphql::Result<u64> {
-        Ok(self.place(context).await?.1)
+    async fn log_index(&self, context: &Context<'_>) -> async_graphql::Result<Long> {
+        Ok(Long(self.place(context).await?.1))
     }
 
     /// When it was decided.

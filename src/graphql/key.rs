@@ -11,8 +11,8 @@ use super::answer::{parties, query_failed, recorded, refusal};
 use super::connection::{self, EventConnection, Slice};
 use super::input::EventFilter;
 use super::scalar::{
-    ActorKind, DateTime, Environment, GrantRole, KeyStatus, OrderDirection, RevocationReason, ScopeAction,
-    VerificationCode,
+    ActorKind, DateTime, Environment, GrantRole, KeyStatus, Long, OrderDirection, RevocationReason,
+    ScopeAction, VerificationCode,
 };
 use super::tenant::{GrantNode, OrganizationNode, WorkspaceNode};
 use super::{QUERY_COST, query};
@@ -127,9 +127,9 @@ pub(crate) struct PreviousSecret {
 #[graphql(name = "KeyUsage")]
 pub(crate) struct KeyUsageNode {
     /// Verifications that were answered `VALID`.
-    valid: u64,
+    valid: Long,
     /// Verifications that were answered otherwise.
-    refused: u64,
+    refused: Long,
     /// What was answered last.
     last_code: VerificationCode,
 }
@@ -297,8 +297,8 @@ impl KeyNode {
     /// Its use in numbers; null when it was never used.
     async fn usage(&self, context: &Context<'_>) -> async_graphql::Result<Option<KeyUsageNode>> {
         Ok(self.usage_of(context).await?.map(|usage| KeyUsageNode {
-            valid: usage.valid,
-            refused: usage.refused,
+            valid: Long(usage.valid),
+            refused: Long(usage.refused),
             last_code: usage.last_code.into(),
         }))
     }

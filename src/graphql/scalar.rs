@@ -10,6 +10,7 @@ use keyledger_schema::event::RevocationReason as DomainReason;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct DateTime(pub(super) Timestamp);
 
+/// A moment as in RFC 3339, in UTC with microseconds: `2026-11-21T09:14:14.252913Z`. Any offset is taken.
 #[Scalar]
 impl ScalarType for DateTime {
     fn parse(value: Value) -> InputValueResult<Self> {
@@ -21,6 +22,27 @@ impl ScalarType for DateTime {
 
     fn to_value(&self) -> Value {
         Value::String(self.0.to_string())
+    }
+}
+
+/// A whole number from 0 to 2^53, as a JSON number: counts can outgrow the 32 bits of `Int`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Long(pub(super) u64);
+
+/// A whole number from 0 to 2^53, as a JSON number.
+#[Scalar]
+impl ScalarType for Long {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::Number(number) => {
+                number.as_u64().map(Self).ok_or_else(|| InputValueError::expected_type(value))
+            }
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::Number(self.0.into())
     }
 }
 

@@ -9,7 +9,7 @@ use keyledger_schema::{
     Actor, Environment, Grant, GrantRole, KeyId, Metadata, OrganizationId, Stream, WorkspaceId,
 };
 
-use keyledger_projections::{KeyStatus, WorkspaceState};
+use keyledger_projections::{KeyStatus, OrganizationState, WorkspaceState};
 
 use super::writer::Failure;
 use super::{Context, NewKey, Service, Written};
@@ -130,20 +130,24 @@ impl Service {
         name: Box<str>,
     ) -> Result<(OrganizationId, Option<KeyId>)> {
         let slug = slug::of(&name);
-        if let Some(known) = self.tenants.organizations().iter().find(|known| *known.slug == *slug) {
+        let same = |known: &OrganizationState| known.name == name || Some(&*known.slug) == slug.as_deref();
+        if let Some(known) = self.tenants.organizations().iter().find(|known| same(known)) {
             let unclaimed = match self.standing(known.id).await? {
                 Standing::Keyless if known.name == name => Some(None),
                 Standing::Unclaimed(root) if known.name == name => Some(Some(root)),
                 _ => None,
             };
             let Some(root) = unclaimed else {
-                let message = format!("there is an organization called {slug} already; choose another name");
+                let message =
+                    format!("there is an organization called {} already; choose another name", known.slug);
                 let field = Some("organization".into());
                 return Err(Error { code: Code::Conflict, message: message.into(), field });
             };
             return Ok((known.id, root));
         }
         let organization = OrganizationId::from_uuid(self.edge.uuid());
+        // A name of other letters than ASCII's leaves nothing: then the end of the id stands for it.
+        let slug = slug.unwrap_or_else(|| organization.to_string().split_off(20));
         let public_key = self.master.signing_key(organization, FIRST_GENERATION).verifying_key();
         let events = vec![
             Event::OrganizationCreated(OrganizationCreated { name, slug: slug.into() }),
