@@ -160,7 +160,7 @@ impl Verifier {
         if !entry.may_somewhere(Right::Verify) {
             return Err(Error::new(
                 Code::Forbidden,
-                "your key may not verify keys; use one that holds the grant verifier, or add that grant",
+                "your key may not verify keys, and grants are fixed; create one that holds the grant verifier",
             ));
         }
         Ok(Asker::Key(entry))
