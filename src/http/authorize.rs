@@ -9,6 +9,9 @@
 //! Invariant: what a client sends never widens what is checked. Query parameters are the gateway's and
 //! each may come once; a forwarded request counts only from a gateway that authenticated itself, or from
 //! a trusted proxy.
+//!
+//! 400 is for faults of the gateway's configuration only: gateways make a failure of their own out of it.
+//! What a client can cause is a 401 where it is about the key, and a 403 where it is about the path.
 
 use std::borrow::Cow;
 
@@ -20,6 +23,7 @@ use keyledger_schema::VerificationCode;
 use keyledger_schema::resource::Resource;
 use keyledger_schema::{Action, Environment};
 
+use super::credentials::{Ambiguous, Presented};
 use super::problem::{CHALLENGE, NO_STORE, Refused};
 use super::{State, address, credentials};
 use crate::error::{Code, Error};
@@ -64,8 +68,13 @@ async fn answer(request: &HttpRequest, state: &State, asker: &Asker) -> Result<H
     } else {
         Request::access(query.action.as_deref(), query.resource.as_deref())?
     };
-    let Some(key) = credentials::presented(headers)? else {
-        return Ok(HttpResponse::Unauthorized().insert_header(CHALLENGE).insert_header(NO_STORE).finish());
+    let key = match credentials::presented(headers) {
+        Ok(Some(key)) => key,
+        Ok(None) => {
+            return Ok(HttpResponse::Unauthorized().insert_header(CHALLENGE).insert_header(NO_STORE).finish());
+        }
+        // The empty text stands for it: malformed, and recorded as such.
+        Err(Ambiguous) => Presented::default(),
     };
     let address = address::client(request, &state.trusted_proxies);
     let question =

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use keyledger_projections::KeyState;
-use keyledger_schema::Personal;
+use keyledger_schema::{Personal, VerificationCode};
 
 use super::world::{VERIFIER, World, key, organization, secret, workspace};
 use super::{in_seconds, revoked};
@@ -81,14 +81,27 @@ fn keys_come_in_three_ways_and_never_two_at_once() {
         (vec![("Authorization", basic(format!("any:{}", one.expose())))], 200),
         (vec![("Authorization", basic(format!("{}:", one.expose())))], 200),
         (vec![("Authorization", bearer(1)), ("X-API-Key", one.expose().to_owned())], 200),
-        (vec![("Authorization", bearer(2)), ("X-API-Key", one.expose().to_owned())], 400),
-        (vec![("Authorization", bearer(1)), ("Authorization", bearer(2))], 400),
-        (vec![("Authorization", "Basic !".to_owned())], 400),
+        (vec![("Authorization", bearer(2)), ("X-API-Key", one.expose().to_owned())], 401),
+        (vec![("Authorization", bearer(1)), ("Authorization", bearer(2))], 401),
+        (vec![("X-API-Key", one.expose().to_owned()), ("X-API-Key", one.expose().to_owned())], 401),
+        (vec![("Authorization", "Basic !".to_owned())], 401),
+        (vec![("Authorization", format!("{}\u{e9}", bearer(1)))], 401),
+        (vec![("X-API-Key", "\u{e9}".to_owned())], 401),
     ];
-    for (headers, status) in table {
+    for (at, (headers, status)) in table.iter().enumerate() {
         let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        assert_eq!(world.authorize("", &headers).status, status, "{}", headers.len());
+        let answer = world.authorize("?action=read&resource=customers/42", &headers);
+        assert_eq!(answer.status, *status, "{at}");
+        let (of, by, used) = world.recorded().pop().unwrap();
+        assert_eq!((of, by), (Some(organization(1)), Some(key(VERIFIER).id)), "{at}");
+        assert_eq!(answer.header("keyledger-code"), Some(used.code.as_str()), "{at}");
+        if *status == 401 {
+            assert_eq!((used.code, used.key), (VerificationCode::Malformed, None), "{at}");
+            let challenge = Some(r#"Bearer realm="keyledger", error="invalid_token""#);
+            assert_eq!((answer.header("www-authenticate"), answer.body.as_str()), (challenge, ""), "{at}");
+        }
     }
+    assert_eq!(world.recorded().len(), table.len());
 }
 
 #[test]
