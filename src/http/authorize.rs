@@ -14,6 +14,7 @@
 //! What a client can cause is a 401 where it is about the key, and a 403 where it is about the path.
 
 use std::borrow::Cow;
+use std::sync::Once;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
@@ -24,8 +25,8 @@ use keyledger_schema::resource::Resource;
 use keyledger_schema::{Action, Environment};
 
 use super::credentials::{Ambiguous, Presented};
-use super::problem::{CHALLENGE, NO_STORE, Refused};
-use super::{State, address, credentials};
+use super::problem::{CHALLENGE, GATEWAY_CHALLENGE, NO_STORE, Refused};
+use super::{State, address, credentials, problem};
 use crate::error::{Code, Error};
 use crate::verify::decision::Request;
 use crate::verify::{Answer, Asker, Question};
@@ -35,19 +36,41 @@ static FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
 /// Behind a gateway that authenticates itself.
 pub(super) async fn authenticated(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Refused> {
-    let asker = credentials::gateway(&request, &state).await?.ok_or_else(|| {
-        Error::new(
-            Code::Unauthenticated,
-            "the gateway did not say who it is: let it send a verifier's key as Keyledger-Verifier",
-        )
-    })?;
-    answer(&request, &state, &asker).await
+    match credentials::gateway(&request, &state).await {
+        Ok(Some(asker)) => answer(&request, &state, &asker).await,
+        Ok(None) => {
+            // Once: whoever reaches the listener can cause it.
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
+                tracing::warn!(
+                    "a request to /v1/authorize has no Keyledger-Verifier, so it was refused: if it came from a \
+                     gateway, let that send its own key there; further ones are not told"
+                );
+            });
+            refuse_gateway(Error::new(
+                Code::Unauthenticated,
+                "the gateway did not say who it is: let it send a verifier's key as Keyledger-Verifier",
+            ))
+        }
+        Err(error) => refuse_gateway(error),
+    }
 }
 
 /// On a listener that is open to its host. A gateway may still say who it is.
 pub(super) async fn open(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Refused> {
-    let asker = credentials::gateway(&request, &state).await?.unwrap_or(Asker::Open);
-    answer(&request, &state, &asker).await
+    match credentials::gateway(&request, &state).await {
+        Ok(asker) => answer(&request, &state, &asker.unwrap_or(Asker::Open)).await,
+        Err(error) => refuse_gateway(error),
+    }
+}
+
+/// A gateway may hand a 401 on to its client as it is. The challenge is not about the client's key then, and
+/// a client that knows the Bearer scheme must not take it for one.
+fn refuse_gateway(error: Error) -> Result<HttpResponse, Refused> {
+    if error.code != Code::Unauthenticated {
+        return Err(error.into());
+    }
+    Ok(problem::finish(HttpResponse::Unauthorized().insert_header(GATEWAY_CHALLENGE), &error))
 }
 
 async fn answer(request: &HttpRequest, state: &State, asker: &Asker) -> Result<HttpResponse, Refused> {

@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::{State, address};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::verify::{Asker, unauthenticated};
 
 static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -56,7 +56,15 @@ pub(super) async fn gateway(request: &HttpRequest, state: &State) -> Result<Opti
     let Some(secret) = single(request.headers(), &VERIFIER)? else { return Ok(None) };
     // The X-Forwarded-For of such a request is about the gateway's client, so it does not count here.
     let address = request.peer_addr().map(|peer| peer.ip().to_canonical());
-    state.verifier.asker(secret.trim_matches(' '), address).await.map(Some)
+    let asker = state.verifier.asker(secret.trim_matches(' '), address).await;
+    asker.map(Some).map_err(|error| match error.code {
+        // The same for every reason, as for everybody; only the header is another one.
+        Code::Unauthenticated => Error::new(
+            error.code,
+            "the gateway needs a valid management key: let it send one as Keyledger-Verifier, from an address it may be used from",
+        ),
+        _ => error,
+    })
 }
 
 /// What the client of a gateway presents is no one key: two different ones, a header twice, broken Basic

@@ -116,6 +116,20 @@ fn a_gateway_says_who_it_is_unless_the_listener_is_open() {
     // The client's own key is no verifier's.
     assert_eq!(at(world.management, &[client, ("Keyledger-Verifier", secret(1).expose())]), 401);
     assert_eq!(at(world.management, &[client, ("Keyledger-Verifier", secret(VERIFIER).expose())]), 200);
+    // None of it is about the client's key.
+    let unknown = secret(99);
+    let wrong = ("Keyledger-Verifier", unknown.expose());
+    for (address, headers) in [
+        (world.management, &[client][..]),
+        (world.management, &[client, wrong]),
+        (world.open, &[client, wrong]),
+    ] {
+        let answer = World::request(address, "GET /v1/authorize", headers, b"");
+        assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (401, Some("UNAUTHENTICATED")));
+        assert_eq!(answer.header("www-authenticate"), Some(r#"Keyledger-Verifier realm="keyledger""#));
+        assert_eq!(answer.header("keyledger-code"), None);
+        assert!(answer.body.contains("as Keyledger-Verifier"), "{}", answer.body);
+    }
     assert_eq!(at(world.open, &[client]), 200);
     assert_eq!(at(world.open, &[client, ("Keyledger-Verifier", secret(99).expose())]), 401);
     for method in ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH"] {
