@@ -154,13 +154,15 @@ impl Verifier {
 
     /// Who presents this secret in order to ask. Fails with [`Code::Unauthenticated`] where it is not that
     /// of a management key which is valid here and now, and with [`Code::Forbidden`] where the key may
-    /// verify nothing.
+    /// verify nothing. Both are recorded.
     pub async fn asker(&self, bearer: &str, address: Option<IpAddr>) -> Result<Asker, Error> {
         let entry = self.management_key(bearer, address).await?;
         if !entry.may_somewhere(Right::Verify) {
+            let code = VerificationCode::InsufficientScope;
+            self.record_refused(Some(&entry), code, address, self.edge.now()).await?;
             return Err(Error::new(
                 Code::Forbidden,
-                "your key may not verify keys; use one that holds the grant verifier, or add that grant",
+                "your key may not verify keys, and grants are fixed; create one that holds the grant verifier",
             ));
         }
         Ok(Asker::Key(entry))
@@ -218,17 +220,28 @@ impl Verifier {
         }
         // A valid key without grants is not one that may call: its scopes are about another API.
         let code = if code == VerificationCode::Valid { VerificationCode::InsufficientScope } else { code };
+        self.record_refused(entry.as_deref(), code, address, now).await?;
+        Err(unauthenticated())
+    }
+
+    /// Records that somebody presented a secret in order to call, and may not.
+    async fn record_refused(
+        &self,
+        entry: Option<&Entry>,
+        code: VerificationCode,
+        address: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<(), Error> {
         let used = Use {
-            organization: entry.as_ref().map(|entry| entry.organization),
+            organization: entry.map(|entry| entry.organization),
             by: None,
-            key: entry.as_ref().map(|entry| entry.key),
-            secret: entry.as_ref().map(|entry| entry.secret_version),
+            key: entry.map(|entry| entry.key),
+            secret: entry.map(|entry| entry.secret_version),
             code,
             action: None,
             ip: address.map(|address| address.to_canonical()),
         };
-        self.recorder.record(used, now).await?;
-        Err(unauthenticated())
+        self.recorder.record(used, now).await
     }
 }
 

@@ -16,7 +16,7 @@ use keyledger_schema::event::RevocationReason;
 use keyledger_schema::{Grant, GrantRole, GrantTarget, Personal, Timestamp, VerificationCode};
 use serde_json::json;
 
-use world::{VERIFIER, World, body, key, organization, record, verifier_grant, workspace};
+use world::{VERIFIER, World, body, key, organization, record, secret, verifier_grant, workspace};
 
 fn in_seconds(seconds: i64) -> Timestamp {
     Timestamp::from_micros(Edge::default().now().micros() + seconds * 1_000_000)
@@ -167,6 +167,19 @@ fn whoever_asks_shows_a_management_key_that_may_verify() {
     }
     let auditor = world.verify_as(Some(6), body(1, "").as_bytes());
     assert_eq!((auditor.status, auditor.json()["error"]["code"].as_str()), (403, Some("FORBIDDEN")));
+    let gateway = secret(6);
+    let headers = [("Keyledger-Verifier", gateway.expose())];
+    assert_eq!(World::request(world.management, "GET /v1/authorize", &headers, b"").status, 403);
+    // Neither asked anything, and both used their key.
+    for (of, by, used) in &world.recorded()[refused.len()..] {
+        assert_eq!(
+            (*of, *by, used.key, used.secret),
+            (Some(organization(1)), None, Some(key(6).id), Some(1))
+        );
+        assert_eq!((used.code, used.count), (VerificationCode::InsufficientScope, 1));
+        assert!(used.ip.is_some());
+    }
+    assert_eq!(world.recorded().len(), refused.len() + 2);
 }
 
 #[test]

@@ -9,8 +9,12 @@
 //! Invariant: what a client sends never widens what is checked. Query parameters are the gateway's and
 //! each may come once; a forwarded request counts only from a gateway that authenticated itself, or from
 //! a trusted proxy.
+//!
+//! 400 is for faults of the gateway's configuration only: gateways make a failure of their own out of it.
+//! What a client can cause is a 401 where it is about the key, and a 403 where it is about the path.
 
 use std::borrow::Cow;
+use std::sync::Once;
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
@@ -20,8 +24,9 @@ use keyledger_schema::VerificationCode;
 use keyledger_schema::resource::Resource;
 use keyledger_schema::{Action, Environment};
 
-use super::problem::{CHALLENGE, NO_STORE, Refused};
-use super::{State, address, credentials};
+use super::credentials::{Ambiguous, Presented};
+use super::problem::{CHALLENGE, GATEWAY_CHALLENGE, NO_STORE, Refused};
+use super::{State, address, credentials, problem};
 use crate::error::{Code, Error};
 use crate::verify::decision::Request;
 use crate::verify::{Answer, Asker, Question};
@@ -31,22 +36,44 @@ static FORWARDED_URI: HeaderName = HeaderName::from_static("x-forwarded-uri");
 
 /// Behind a gateway that authenticates itself.
 pub(super) async fn authenticated(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Refused> {
-    let asker = credentials::gateway(&request, &state).await?.ok_or_else(|| {
-        Error::new(
-            Code::Unauthenticated,
-            "the gateway did not say who it is: let it send a verifier's key as Keyledger-Verifier",
-        )
-    })?;
-    Ok(answer(&request, &state, &asker).await?)
+    match credentials::gateway(&request, &state).await {
+        Ok(Some(asker)) => answer(&request, &state, &asker).await,
+        Ok(None) => {
+            // Once: whoever reaches the listener can cause it.
+            static TOLD: Once = Once::new();
+            TOLD.call_once(|| {
+                tracing::warn!(
+                    "a request to /v1/authorize has no Keyledger-Verifier, so it was refused: if it came from a \
+                     gateway, let that send its own key there; further ones are not told"
+                );
+            });
+            refuse_gateway(Error::new(
+                Code::Unauthenticated,
+                "the gateway did not say who it is: let it send a verifier's key as Keyledger-Verifier",
+            ))
+        }
+        Err(error) => refuse_gateway(error),
+    }
 }
 
 /// On a listener that is open to its host. A gateway may still say who it is.
 pub(super) async fn open(request: HttpRequest, state: Data<State>) -> Result<HttpResponse, Refused> {
-    let asker = credentials::gateway(&request, &state).await?.unwrap_or(Asker::Open);
-    Ok(answer(&request, &state, &asker).await?)
+    match credentials::gateway(&request, &state).await {
+        Ok(asker) => answer(&request, &state, &asker.unwrap_or(Asker::Open)).await,
+        Err(error) => refuse_gateway(error),
+    }
 }
 
-async fn answer(request: &HttpRequest, state: &State, asker: &Asker) -> Result<HttpResponse, Error> {
+/// A gateway may hand a 401 on to its client as it is. The challenge is not about the client's key then, and
+/// a client that knows the Bearer scheme must not take it for one.
+fn refuse_gateway(error: Error) -> Result<HttpResponse, Refused> {
+    if error.code != Code::Unauthenticated {
+        return Err(error.into());
+    }
+    Ok(problem::finish(HttpResponse::Unauthorized().insert_header(GATEWAY_CHALLENGE), &error))
+}
+
+async fn answer(request: &HttpRequest, state: &State, asker: &Asker) -> Result<HttpResponse, Refused> {
     let query = Query::parse(request.query_string())?;
     let headers = request.headers();
     let forwarded;
@@ -54,18 +81,24 @@ async fn answer(request: &HttpRequest, state: &State, asker: &Asker) -> Result<H
         let peer = request.peer_addr().map(|peer| peer.ip().to_canonical());
         let trusted = peer.is_some_and(|peer| address::is_trusted(peer, &state.trusted_proxies));
         if !trusted && matches!(asker, Asker::Open) {
-            return Err(Error::invalid(
-                "derive",
-                "forwarded headers count only from a trusted proxy or with Keyledger-Verifier; configure either",
-            ));
+            let message = "forwarded headers count only from a trusted proxy or with Keyledger-Verifier; configure either";
+            return Err(Error::invalid("derive", message).into());
         }
         forwarded = Forwarded::of(headers)?;
-        Some(forwarded.access()?)
+        Some(forwarded.access().map_err(|error| Refused(StatusCode::FORBIDDEN, error))?)
     } else {
         Request::access(query.action.as_deref(), query.resource.as_deref())?
     };
-    let Some(key) = credentials::presented(headers)? else {
-        return Ok(HttpResponse::Unauthorized().insert_header(CHALLENGE).insert_header(NO_STORE).finish());
+    let key = match credentials::presented(headers) {
+        Ok(Some(key)) => key,
+        Ok(None) => {
+            return Ok(HttpResponse::Unauthorized()
+                .insert_header(CHALLENGE)
+                .insert_header(NO_STORE)
+                .finish());
+        }
+        // The empty text stands for it: malformed, and recorded as such.
+        Err(Ambiguous) => Presented::default(),
     };
     let address = address::client(request, &state.trusted_proxies);
     let question =
@@ -186,17 +219,18 @@ fn unescape<'a>(name: &'static str, value: &'a str) -> Result<Cow<'a, str>, Erro
     String::from_utf8(bytes).map(Cow::Owned).map_err(|_| wrong())
 }
 
-/// The request that the gateway forwards.
+/// The request that the gateway forwards. Both are the client's words, and may be any bytes.
 struct Forwarded<'a> {
-    method: &'a str,
-    path: &'a str,
+    method: &'a [u8],
+    path: &'a [u8],
 }
 
 impl<'a> Forwarded<'a> {
+    /// Fails where the gateway does not forward as it is to: its configuration's fault.
     fn of(headers: &'a HeaderMap) -> Result<Self, Error> {
         let one = |name: &'static HeaderName| {
             let mut values = headers.get_all(name);
-            let value = values.next().and_then(|value| value.to_str().ok());
+            let value = values.next().map(HeaderValue::as_bytes);
             value.filter(|_| values.next().is_none()).ok_or_else(|| {
                 Error::invalid(
                     name.as_str(),
@@ -205,28 +239,31 @@ impl<'a> Forwarded<'a> {
             })
         };
         let uri = one(&FORWARDED_URI)?;
-        let path = uri.split(['?', '#']).next().unwrap_or_default();
+        let path = uri.split(|byte| matches!(byte, b'?' | b'#')).next().unwrap_or_default();
         Ok(Self { method: one(&FORWARDED_METHOD)?, path })
     }
 
+    /// Fails where the path may mean one thing here and another to the API behind: the client's fault.
     fn access(&self) -> Result<(Action, Resource<'a>), Error> {
         // Safe methods (RFC 9110 §9.2.1) only look.
         let action = match self.method {
-            "GET" | "HEAD" | "OPTIONS" => Action::Read,
+            b"GET" | b"HEAD" | b"OPTIONS" => Action::Read,
             _ => Action::Write,
         };
-        let invalid = |message: String| Error::invalid("x-forwarded-uri", message);
-        if !self.path.starts_with('/') {
+        let invalid = |message: String| Error::invalid(FORWARDED_URI.as_str(), message);
+        let path = std::str::from_utf8(self.path)
+            .map_err(|_| invalid("a forwarded path has visible ASCII characters only".to_owned()))?;
+        if !path.starts_with('/') {
             return Err(invalid("the forwarded path begins with a slash".to_owned()));
         }
         // What some servers read as a separator or a dot would be checked as one thing and served as another.
-        let lower = self.path.to_ascii_lowercase();
+        let lower = path.to_ascii_lowercase();
         if ["%2e", "%2f", "%5c", "%00"].iter().any(|hidden| lower.contains(hidden)) {
             return Err(invalid(
                 "an encoded dot, slash, backslash or NUL is not allowed in a forwarded path".to_owned(),
             ));
         }
-        let resource = Resource::parse(self.path).map_err(|error| invalid(error.to_string()))?;
+        let resource = Resource::parse(path).map_err(|error| invalid(error.to_string()))?;
         Ok((action, resource))
     }
 }
@@ -260,7 +297,9 @@ mod tests {
 
     #[test]
     fn forwarded_requests_become_an_action_and_a_resource() {
-        let access = |method, path| Forwarded { method, path }.access();
+        let access = |method: &'static str, path: &'static str| {
+            Forwarded { method: method.as_bytes(), path: path.as_bytes() }.access()
+        };
         assert_eq!(access("GET", "/a/b"), Ok((Action::Read, Resource::parse("a/b").unwrap())));
         assert_eq!(access("HEAD", "/"), Ok((Action::Read, Resource::ROOT)));
         for method in ["POST", "PUT", "PATCH", "DELETE", "get", "FOO"] {
@@ -283,8 +322,10 @@ mod tests {
             "/a\\b",
             "/*",
             "/a%00",
+            "/\u{e9}",
         ] {
             assert!(access("GET", path).is_err(), "{path}");
         }
+        assert!(Forwarded { method: b"GET", path: b"/\xff" }.access().is_err());
     }
 }

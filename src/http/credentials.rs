@@ -1,7 +1,7 @@
 //! Keys in the headers of requests.
 //!
-//! Invariant: a request that presents two different keys is refused, never answered for one of them: a
-//! proxy in front may have looked at the other.
+//! Invariant: a request that presents two different keys is never answered for one of them: a proxy in
+//! front may have looked at the other.
 
 use actix_web::HttpRequest;
 use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
@@ -10,7 +10,7 @@ use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
 use super::{State, address};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::verify::{Asker, unauthenticated};
 
 static API_KEY: HeaderName = HeaderName::from_static("x-api-key");
@@ -56,46 +56,56 @@ pub(super) async fn gateway(request: &HttpRequest, state: &State) -> Result<Opti
     let Some(secret) = single(request.headers(), &VERIFIER)? else { return Ok(None) };
     // The X-Forwarded-For of such a request is about the gateway's client, so it does not count here.
     let address = request.peer_addr().map(|peer| peer.ip().to_canonical());
-    state.verifier.asker(secret.trim_matches(' '), address).await.map(Some)
+    let asker = state.verifier.asker(secret.trim_matches(' '), address).await;
+    asker.map(Some).map_err(|error| match error.code {
+        // The same for every reason, as for everybody; only the header is another one.
+        Code::Unauthenticated => Error::new(
+            error.code,
+            "the gateway needs a valid management key: let it send one as Keyledger-Verifier, from an address it may be used from",
+        ),
+        _ => error,
+    })
+}
+
+/// What the client of a gateway presents is no one key: two different ones, a header twice, broken Basic
+/// credentials, or bytes that no key has.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct Ambiguous;
+
+impl From<Error> for Ambiguous {
+    fn from(_: Error) -> Self {
+        Self
+    }
 }
 
 /// The key of a gateway's client: `Authorization: Bearer`, `X-API-Key`, or Basic (RFC 7617) with the key
 /// as password, or as user name when the password is empty. None where there is no key at all.
-pub(super) fn presented(headers: &HeaderMap) -> Result<Option<Presented>, Error> {
+pub(super) fn presented(headers: &HeaderMap) -> Result<Option<Presented>, Ambiguous> {
     let authorization = match single(headers, &AUTHORIZATION)? {
         None => None,
         Some(value) => match after_scheme(value, "Bearer") {
             Some(token) => Some(Presented::new(token.to_owned())),
-            None => after_scheme(value, "Basic").map(basic).transpose()?,
+            None => after_scheme(value, "Basic").map(|text| basic(text).ok_or(Ambiguous)).transpose()?,
         },
     };
     let api_key = single(headers, &API_KEY)?.map(|key| key.trim_matches(' '));
     match (authorization, api_key) {
-        (Some(one), Some(other)) if *one != other => Err(Error::invalid(
-            "authorization",
-            "the request presents two different keys, in Authorization and in X-API-Key; send one",
-        )),
+        (Some(one), Some(other)) if *one != other => Err(Ambiguous),
         (Some(key), _) => Ok(Some(key)),
         (None, key) => Ok(key.map(|key| Presented::new(key.to_owned()))),
     }
 }
 
-fn basic(encoded: &str) -> Result<Presented, Error> {
-    let wrong =
-        || Error::invalid("authorization", "Basic credentials are user name, colon and password in Base64");
-    let mut text = STANDARD
-        .decode(encoded)
-        .ok()
-        .and_then(|bytes| String::from_utf8(bytes).ok())
-        .map(Presented::new)
-        .ok_or_else(wrong)?;
-    let colon = text.find(':').ok_or_else(wrong)?;
+fn basic(encoded: &str) -> Option<Presented> {
+    let decoded = STANDARD.decode(encoded).ok()?;
+    let mut text = Presented::new(String::from_utf8(decoded).ok()?);
+    let colon = text.find(':')?;
     if colon + 1 == text.len() {
         text.truncate(colon);
     } else {
         text.drain(..=colon);
     }
-    Ok(text)
+    Some(text)
 }
 
 #[cfg(test)]
@@ -103,14 +113,12 @@ mod tests {
     use super::*;
     use actix_web::http::header::HeaderValue;
 
-    fn key_of(lines: &[(&'static str, &str)]) -> Result<Option<String>, String> {
+    fn key_of(lines: &[(&'static str, &str)]) -> Result<Option<String>, Ambiguous> {
         let mut headers = HeaderMap::new();
         for (name, value) in lines {
             headers.append(HeaderName::from_static(name), HeaderValue::from_str(value).unwrap());
         }
-        presented(&headers)
-            .map(|key| key.map(|key| key.to_string()))
-            .map_err(|error| error.field.unwrap_or_default().into_owned())
+        presented(&headers).map(|key| key.map(|key| key.to_string()))
     }
 
     #[test]
@@ -129,14 +137,18 @@ mod tests {
     }
 
     #[test]
-    fn ambiguous_or_broken_credentials_are_refused() {
-        assert_eq!(key_of(&[("authorization", "Bearer k"), ("x-api-key", "l")]), Err("authorization".into()));
-        assert_eq!(
-            key_of(&[("authorization", "Bearer k"), ("authorization", "Bearer l")]),
-            Err("authorization".into())
-        );
-        assert_eq!(key_of(&[("x-api-key", "k"), ("x-api-key", "k")]), Err("x-api-key".into()));
-        assert_eq!(key_of(&[("authorization", "Basic %%%")]), Err("authorization".into()));
-        assert_eq!(key_of(&[("authorization", "Basic bm9jb2xvbg==")]), Err("authorization".into()));
+    fn ambiguous_or_broken_credentials_are_no_key() {
+        for lines in [
+            &[("authorization", "Bearer k"), ("x-api-key", "l")][..],
+            &[("authorization", "Bearer k"), ("authorization", "Bearer l")],
+            &[("x-api-key", "k"), ("x-api-key", "k")],
+            &[("authorization", "Basic %%%")],
+            &[("authorization", "Basic bm9jb2xvbg==")],
+            &[("authorization", "Basic /zpr")],
+            &[("authorization", "Bearer \u{e9}")],
+            &[("x-api-key", "\u{e9}")],
+        ] {
+            assert_eq!(key_of(lines), Err(Ambiguous), "{lines:?}");
+        }
     }
 }

@@ -20,6 +20,10 @@ pub(super) const JSON: (HeaderName, HeaderValue) =
 /// To whoever presented no key (RFC 6750 §3.1: without an error code then).
 pub(super) const CHALLENGE: (HeaderName, HeaderValue) =
     (WWW_AUTHENTICATE, HeaderValue::from_static(r#"Bearer realm="keyledger""#));
+/// To a gateway that did not say who it is. A 401 has a challenge (RFC 9110 §15.5.2), and this one asks no
+/// client for a key.
+pub(super) const GATEWAY_CHALLENGE: (HeaderName, HeaderValue) =
+    (WWW_AUTHENTICATE, HeaderValue::from_static(r#"Keyledger-Verifier realm="keyledger""#));
 
 /// The status of a code.
 pub const fn status(code: Code) -> StatusCode {

@@ -101,7 +101,9 @@ pub const fn remedy(code: VerificationCode) -> &'static str {
             "this is not a key: its form or its checksum is wrong; copy it again, whole and without spaces"
         }
         VerificationCode::Revoked => "the key was revoked for good; ask its owner for a new one",
-        VerificationCode::Expired => "the key is past its expiry date; clone it or create a new one",
+        VerificationCode::Expired => {
+            "the key is past its expiry date; create a new key with a later expiry date"
+        }
         VerificationCode::Disabled => "the key is switched off; its owner can enable it again",
         VerificationCode::WrongEnvironment => {
             "the key belongs to another environment; use the key that was created for this one"
