@@ -118,6 +118,7 @@ impl Verifier {
     pub async fn verify(&self, asked: &Question<'_>, by: &Asker) -> Result<Answer, Error> {
         self.up_to_date()?;
         let now = self.edge.now();
+        self.asker_stands(by, now)?;
         let (code, entry) = self.answer(asked, by, now);
         let used = Use {
             organization: entry.as_ref().map_or_else(|| by.organization(), |entry| Some(entry.organization)),
@@ -183,6 +184,18 @@ impl Verifier {
             source,
             request: RequestId::from_uuid(self.edge.uuid()),
         })
+    }
+
+    /// The same for whoever asks: its question may have taken seconds to arrive.
+    fn asker_stands(&self, by: &Asker, now: Timestamp) -> Result<(), Error> {
+        let Asker::Key(known) = by else { return Ok(()) };
+        let stands = self.directory.find(&known.hash).is_some_and(|entry| {
+            // Nearly always nothing changed. Otherwise all that a change can take away is looked at again.
+            Arc::ptr_eq(&entry, known)
+                || !(entry.revoked || entry.disabled || entry.expired(now) || entry.secret_ended(now))
+                    && entry.may_somewhere(Right::Verify)
+        });
+        if stands { Ok(()) } else { Err(unauthenticated()) }
     }
 
     /// Whether a caller is still who it was: its secret is still valid here and gives the same grants. A request

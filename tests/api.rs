@@ -20,6 +20,8 @@ mod disposable;
 mod founding;
 #[path = "api/idempotency.rs"]
 mod idempotency;
+#[path = "api/in_between.rs"]
+mod in_between;
 #[path = "api/isolation.rs"]
 mod isolation;
 #[path = "api/keys.rs"]

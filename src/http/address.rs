@@ -14,7 +14,7 @@ use actix_web::http::header::{HeaderMap, HeaderName};
 use ipnet::IpNet;
 
 /// Proxies append the address of whoever connected to them.
-static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+pub(super) static FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The most hops looked at, so that a header full of commas costs nothing.
 const MAX_HOPS: usize = 32;
 

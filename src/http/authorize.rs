@@ -14,6 +14,7 @@
 //! What a client can cause is a 401 where it is about the key, and a 403 where it is about the path.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Once;
 
 use actix_web::http::StatusCode;
@@ -100,10 +101,22 @@ async fn answer(request: &HttpRequest, state: &State, asker: &Asker) -> Result<H
         // The empty text stands for it: malformed, and recorded as such.
         Err(Ambiguous) => Presented::default(),
     };
-    let address = address::client(request, &state.trusted_proxies);
+    let address = holder(request, state);
     let question =
         Question { key: &key, request: Request { environment: query.environment, address, access } };
     Ok(respond(&state.verifier.verify(&question, asker).await?))
+}
+
+/// The address of the key's holder. A gateway that forwards for others, and is not known as a trusted proxy,
+/// leaves it unknown: its own would let everybody behind it pass as being inside its network.
+fn holder(request: &HttpRequest, state: &State) -> Option<IpAddr> {
+    let peer = request.peer_addr()?.ip().to_canonical();
+    if request.headers().contains_key(&address::FORWARDED_FOR)
+        && !address::is_trusted(peer, &state.trusted_proxies)
+    {
+        return None;
+    }
+    address::client(request, &state.trusted_proxies)
 }
 
 fn header(answer: &mut HttpResponseBuilder, name: &'static str, value: &impl ToString) {
@@ -219,6 +232,10 @@ fn unescape<'a>(name: &'static str, value: &'a str) -> Result<Cow<'a, str>, Erro
     String::from_utf8(bytes).map(Cow::Owned).map_err(|_| wrong())
 }
 
+/// Spellings behind which a path hides what it is; the last four are decoded twice by some servers.
+const HIDDEN: [&str; 11] =
+    ["%2e", "%2f", "%5c", "%00", "%09", "%0a", "%0d", "%252e", "%252f", "%255c", "%2500"];
+
 /// The request that the gateway forwards. Both are the client's words, and may be any bytes.
 struct Forwarded<'a> {
     method: &'a [u8],
@@ -258,9 +275,22 @@ impl<'a> Forwarded<'a> {
         }
         // What some servers read as a separator or a dot would be checked as one thing and served as another.
         let lower = path.to_ascii_lowercase();
-        if ["%2e", "%2f", "%5c", "%00"].iter().any(|hidden| lower.contains(hidden)) {
+        if HIDDEN.iter().any(|hidden| lower.contains(hidden)) {
             return Err(invalid(
-                "an encoded dot, slash, backslash or NUL is not allowed in a forwarded path".to_owned(),
+                "an encoded dot, slash, backslash or control character, once or twice encoded, is not allowed in a \
+                 forwarded path"
+                    .to_owned(),
+            ));
+        }
+        // Servers that know path parameters drop them first, and then resolve what is left (RFC 3986 §3.3).
+        let bare = |segment: &str| matches!(segment, "" | "." | "..");
+        let parameters = |segment: &str| {
+            let end = segment.find(';').or_else(|| segment.find("%3b"));
+            end.is_some_and(|end| bare(&segment[..end]))
+        };
+        if lower.split('/').any(parameters) {
+            return Err(invalid(
+                "a dot segment or an empty one with path parameters is not allowed".to_owned(),
             ));
         }
         let resource = Resource::parse(path).map_err(|error| invalid(error.to_string()))?;
