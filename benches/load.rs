@@ -127,7 +127,7 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     report.run(&mut nothing, &mut durable, shape, options.rounds)?;
     strict.stop();
 
-    #[allow(clippy::cast_precision_loss)]
+    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     let title = format!(
         "{} keys, {} connections, {} rounds of {} s",
         thousands(keys as f64),

@@ -128,7 +128,7 @@ pub(crate) struct Round {
 }
 
 impl Round {
-    #[allow(clippy::cast_precision_loss)]
+    #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     pub(crate) fn per_second(&self) -> f64 {
         self.latencies.total() as f64 / self.elapsed.as_secs_f64()
     }

@@ -121,7 +121,7 @@ fn measure(scenario: &mut Scenario<'_>, shape: Shape) -> std::io::Result<Measure
 }
 
 /// Seconds of the server's processor time for each request.
-#[allow(clippy::cast_precision_loss)]
+#[allow(clippy::cast_precision_loss, reason = "figures for people")]
 fn cost(measured: &Measured) -> Option<f64> {
     let requests = measured.round.latencies.total();
     measured.spent.filter(|_| requests > 0).map(|spent| spent.as_secs_f64() / requests as f64)
