@@ -23,7 +23,7 @@ pub struct CommonFlags {
     pub data_dir: Option<String>,
 
     /// File that holds the master key as 64 hexadecimal digits
-    /// [env: KEYLEDGER_MASTER_KEY_FILE] [default: <data-dir>/master.key]
+    /// [env: KEYLEDGER_MASTER_KEY_FILE] [default: master.key in the data directory]
     ///
     /// Made with mode 0600 if a new data directory is set up without one. Back it up apart from the data:
     /// without it no issued secret can be verified. KEYLEDGER_MASTER_KEY may hold the digits instead; no
