@@ -36,7 +36,12 @@ impl Histogram {
     }
 
     /// The duration that this share of the recorded ones does not exceed; zero when there are none.
-    #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "figures for people")]
+    #[allow(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "figures for people"
+    )]
     pub(crate) fn quantile(&self, share: f64) -> Duration {
         let wanted = (share * self.total as f64).ceil() as u64;
         let mut seen = 0;
