@@ -3,6 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::key::KeyState;
+use crate::organization::OrganizationState;
+use crate::workspace::WorkspaceState;
 
 /// One field before and after.
 #[derive(Clone, PartialEq, Debug)]
@@ -18,33 +20,83 @@ pub struct Change {
 /// The fields in which two states of a key differ, in a fixed order. `before` is none for the event
 /// that issued the key.
 pub fn of_key(before: Option<&KeyState>, after: &KeyState) -> Vec<Change> {
-    let fields = |state: &KeyState| -> [(&'static str, Value); 15] {
+    let fields = |state: &KeyState| -> [(&'static str, Value); 20] {
         [
             ("name", json!(state.name)),
             ("email", json!(state.email)),
             ("environment", json!(state.environment)),
             ("prefix", json!(state.prefix)),
             ("scopes", json!(state.scopes)),
+            ("roles", json!(state.roles)),
             ("grants", json!(state.grants)),
+            ("rateLimits", json!(state.rate_limits)),
             ("allowedCidrs", json!(state.allowed_cidrs)),
             ("metadata", json!(state.metadata)),
             ("expiresAt", json!(state.expires_at)),
             ("secretVersion", json!(state.secret.record.version)),
             ("secretAcknowledged", json!(state.secret.acknowledged_at.is_some())),
             ("previousSecretValidUntil", json!(state.previous_secret.as_ref().map(|p| p.valid_until))),
+            ("imported", json!(state.imported)),
             ("status", json!(status_without_time(state))),
+            ("disabledBy", json!(state.disabled_by.map(keyledger_schema::Rule::as_str))),
+            ("leakReportedAt", json!(state.leak_reported_at)),
             ("revocationReason", json!(state.revoked.as_ref().map(|revoked| revoked.reason))),
             ("revocationComment", json!(state.revoked.as_ref().and_then(|revoked| revoked.comment.clone()))),
         ]
     };
-    let after = fields(after);
+    between(before.map(&fields), fields(after))
+}
+
+/// The fields in which two states of an organization differ.
+pub fn of_organization(before: Option<&OrganizationState>, after: &OrganizationState) -> Vec<Change> {
+    let fields = |state: &OrganizationState| {
+        [
+            ("name", json!(state.name)),
+            ("slug", json!(state.slug)),
+            ("parent", json!(state.parent)),
+            ("bootstrapped", json!(state.signing_key.is_some())),
+            ("policy", json!(state.policy)),
+        ]
+    };
+    let mut changes = between(before.map(&fields), fields(after));
+    let role = |state: Option<&OrganizationState>, id| {
+        state
+            .and_then(|state| state.roles.get(id))
+            .map(|role| json!({ "id": id, "definition": role.definition }))
+    };
+    let mut ids: Vec<_> =
+        after.roles.keys().chain(before.iter().flat_map(|state| state.roles.keys())).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    changes.extend(ids.into_iter().filter_map(|id| {
+        let (before, after) = (role(before, id), role(Some(after), id));
+        (before != after).then(|| Change {
+            field: "role",
+            before: before.unwrap_or_default(),
+            after: after.unwrap_or_default(),
+        })
+    }));
+    changes
+}
+
+/// The fields in which two states of a workspace differ.
+pub fn of_workspace(before: Option<&WorkspaceState>, after: &WorkspaceState) -> Vec<Change> {
+    let fields = |state: &WorkspaceState| [("name", json!(state.name)), ("maxKeys", json!(state.max_keys))];
+    between(before.map(&fields), fields(after))
+}
+
+/// The fields that differ. With nothing before, those that hold something.
+fn between<const N: usize>(
+    before: Option<[(&'static str, Value); N]>,
+    after: [(&'static str, Value); N],
+) -> Vec<Change> {
     let nothing = |value: &Value| match value {
         Value::Null | Value::Bool(false) => true,
         Value::Array(items) => items.is_empty(),
         Value::Object(items) => items.is_empty(),
         _ => false,
     };
-    match before.map(fields) {
+    match before {
         None => after
             .into_iter()
             .filter(|(_, value)| !nothing(value))

@@ -3,8 +3,8 @@
 use ipnet::IpNet;
 use keyledger_schema::event::{Event, Hex32, RevocationReason};
 use keyledger_schema::{
-    Actor, Envelope, Environment, EventId, Grant, KeyId, Metadata, OrganizationId, Personal, Scope,
-    SecretRecord, Stream, Timestamp, WorkspaceId,
+    Actor, Envelope, Environment, EventId, Grant, KeyId, Metadata, OrganizationId, Personal, RateLimit,
+    RoleId, Rule, Scope, SecretRecord, SecretScheme, Stream, Timestamp, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -81,7 +81,11 @@ pub struct KeyState {
     /// See `KeyIssued`.
     pub scopes: Vec<Scope>,
     /// See `KeyIssued`.
+    pub roles: Vec<RoleId>,
+    /// See `KeyIssued`.
     pub grants: Vec<Grant>,
+    /// See `KeyIssued`.
+    pub rate_limits: Vec<RateLimit>,
     /// See `KeyIssued`.
     pub allowed_cidrs: Personal<Vec<IpNet>>,
     /// See `KeyIssued`.
@@ -101,12 +105,18 @@ pub struct KeyState {
     pub created_event: EventId,
     /// When its last event was.
     pub updated_at: Timestamp,
+    /// What of the current secret was brought, if it was not made here.
+    pub imported: Option<SecretScheme>,
     /// The current secret.
     pub secret: SecretState,
     /// The one before, while a rotation overlaps.
     pub previous_secret: Option<PreviousSecret>,
     /// Whether it is switched off.
     pub disabled: bool,
+    /// The rule of the organization that switched it off, if one did.
+    pub disabled_by: Option<Rule>,
+    /// When somebody last reported that its secret was found.
+    pub leak_reported_at: Option<Timestamp>,
     /// Whether its expiry stands in the log.
     pub expiry_recorded: bool,
     /// Set once it is revoked.
@@ -130,6 +140,12 @@ impl KeyState {
         } else {
             KeyStatus::Active
         }
+    }
+
+    /// Whether it takes a place of its workspace's quota, as the events alone tell it: its expiry counts
+    /// once it is recorded.
+    pub fn takes_a_place(&self) -> bool {
+        self.deleted_at.is_none() && self.revoked.is_none() && !self.expiry_recorded
     }
 
     /// The next moment at which the passing of time alone asks for an event: the end of an overlap or
@@ -175,7 +191,9 @@ impl KeyState {
             environment: issued.environment,
             prefix: issued.prefix.clone(),
             scopes: issued.scopes.clone(),
+            roles: issued.roles.clone(),
             grants: issued.grants.clone(),
+            rate_limits: issued.rate_limits.clone(),
             allowed_cidrs: issued.allowed_cidrs.clone(),
             metadata: issued.metadata.clone(),
             expires_at: issued.expires_at,
@@ -185,13 +203,17 @@ impl KeyState {
             created_by: envelope.actor.clone(),
             created_event: envelope.id,
             updated_at: envelope.at,
+            imported: issued.imported,
             secret: SecretState {
                 record: issued.secret.clone(),
                 issued_at: envelope.at,
-                acknowledged_at: None,
+                // Whoever brought a secret has it.
+                acknowledged_at: issued.imported.map(|_| envelope.at),
             },
             previous_secret: None,
             disabled: false,
+            disabled_by: None,
+            leak_reported_at: None,
             expiry_recorded: false,
             revoked: None,
             deleted_at: None,
@@ -220,6 +242,15 @@ impl KeyState {
                 if let Some(metadata) = &data.metadata {
                     self.metadata = metadata.clone();
                 }
+                if let Some(roles) = &data.roles {
+                    self.roles.clone_from(roles);
+                }
+                if let Some(grants) = &data.grants {
+                    self.grants.clone_from(grants);
+                }
+                if let Some(rate_limits) = &data.rate_limits {
+                    self.rate_limits.clone_from(rate_limits);
+                }
             }
             Event::KeySecretRotated(data) => {
                 let secret = SecretState {
@@ -228,6 +259,7 @@ impl KeyState {
                     acknowledged_at: None,
                 };
                 let before = std::mem::replace(&mut self.secret, secret);
+                self.imported = None;
                 self.previous_secret = data
                     .previous_valid_until
                     .map(|valid_until| PreviousSecret { record: before.record, valid_until });
@@ -235,8 +267,15 @@ impl KeyState {
             Event::KeySecretOverlapEnded(data) => {
                 self.previous_secret.take_if(|previous| previous.record.version == data.secret_version);
             }
-            Event::KeyDisabled(_) => self.disabled = true,
-            Event::KeyEnabled(_) => self.disabled = false,
+            Event::KeyDisabled(data) => {
+                self.disabled = true;
+                self.disabled_by = data.rule;
+            }
+            Event::KeyEnabled(_) => {
+                self.disabled = false;
+                self.disabled_by = None;
+            }
+            Event::KeyLeakReported(_) => self.leak_reported_at = Some(envelope.at),
             Event::KeyExpired(_) => self.expiry_recorded = true,
             Event::KeyRevoked(data) => {
                 self.revoked =
@@ -247,7 +286,18 @@ impl KeyState {
             Event::KeyIssued(_)
             | Event::OrganizationCreated(_)
             | Event::OrganizationBootstrapped(_)
+            | Event::OrganizationRenamed(_)
+            | Event::OrganizationMoved(_)
+            | Event::OrganizationPolicySet(_)
+            | Event::RoleCreated(_)
+            | Event::RoleUpdated(_)
+            | Event::RoleDeleted(_)
+            | Event::RevocationStarted(_)
+            | Event::RevocationFinished(_)
             | Event::WorkspaceCreated(_)
+            | Event::WorkspaceRenamed(_)
+            | Event::WorkspaceQuotaSet(_)
+            | Event::WorkspaceKeysReserved(_)
             | Event::CommandRefused(_)
             | Event::UsageRecorded(_)
             | Event::UsageGapDeclared(_)

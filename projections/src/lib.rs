@@ -17,6 +17,6 @@ pub mod workspace;
 pub use changes::Change;
 pub use key::{KeyState, KeyStatus};
 pub use node::NodeState;
-pub use organization::OrganizationState;
+pub use organization::{OrganizationState, RoleState};
 pub use usage::KeyUsage;
 pub use workspace::WorkspaceState;

@@ -1,7 +1,11 @@
 //! The state of an organization.
 
-use keyledger_schema::event::{Event, Hex32};
-use keyledger_schema::{Envelope, OrganizationId, Stream, Timestamp};
+use std::collections::BTreeMap;
+
+use keyledger_schema::event::{Event, Hex32, RevocationStarted};
+use keyledger_schema::{
+    Actor, Envelope, EventId, OrganizationId, Policy, RoleDefinition, RoleId, Stream, Timestamp,
+};
 use serde::{Deserialize, Serialize};
 
 /// The key that an organization signs with.
@@ -13,6 +17,35 @@ pub struct SigningKey {
     pub public_key: Hex32,
 }
 
+/// A role as its events made it.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct RoleState {
+    /// The role.
+    pub id: RoleId,
+    /// What it is.
+    #[serde(with = "crate::as_json")]
+    pub definition: RoleDefinition,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it was last changed.
+    pub updated_at: Timestamp,
+    /// Revision of the organization's stream at which it was last changed.
+    pub revision: u64,
+}
+
+/// A bulk revocation that is on its way.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct OpenRevocation {
+    /// The event that started it.
+    pub event: EventId,
+    /// In whose name.
+    #[serde(with = "crate::as_json")]
+    pub actor: Actor,
+    /// What it is.
+    #[serde(with = "crate::as_json")]
+    pub started: RevocationStarted,
+}
+
 /// An organization as its events made it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct OrganizationState {
@@ -22,41 +55,104 @@ pub struct OrganizationState {
     pub name: Box<str>,
     /// Part of its keys' addresses.
     pub slug: Box<str>,
+    /// The organization above it; none for a tenant of its own.
+    pub parent: Option<OrganizationId>,
     /// When it was created.
     pub created_at: Timestamp,
     /// Set by the bootstrap; before it the organization issues no key.
     pub signing_key: Option<SigningKey>,
+    /// Its own rules. Those of the organizations above it hold besides.
+    #[serde(with = "crate::as_json")]
+    pub policy: Policy,
+    /// Since when its own rule on acknowledgements is what it is. Older secrets are not held to it.
+    pub acknowledgement_since: Option<Timestamp>,
+    /// Its roles.
+    pub roles: BTreeMap<RoleId, RoleState>,
+    /// Bulk revocations that are not finished, oldest first.
+    pub open_revocations: Vec<OpenRevocation>,
     /// Revision of the last event folded.
     pub revision: u64,
 }
 
 impl OrganizationState {
-    /// The state after one more event.
+    /// The state after one more event. Events of other streams change nothing, and neither does an event
+    /// that was folded before.
     #[must_use]
     pub fn fold(state: Option<Self>, envelope: &Envelope) -> Option<Self> {
         let Stream::Organization(id) = envelope.stream else { return state };
-        match (&envelope.event, state) {
-            (Event::OrganizationCreated(created), None) => Some(Self {
-                id,
-                name: created.name.clone(),
-                slug: created.slug.clone(),
-                created_at: envelope.at,
-                signing_key: None,
-                revision: envelope.revision,
-            }),
-            (Event::OrganizationBootstrapped(bootstrapped), Some(state))
-                if state.id == id && envelope.revision > state.revision =>
-            {
+        match state {
+            None => {
+                let Event::OrganizationCreated(created) = &envelope.event else { return None };
                 Some(Self {
-                    signing_key: Some(SigningKey {
-                        generation: bootstrapped.signing_key_generation,
-                        public_key: bootstrapped.signing_public_key,
-                    }),
+                    id,
+                    name: created.name.clone(),
+                    slug: created.slug.clone(),
+                    parent: created.parent,
+                    created_at: envelope.at,
+                    signing_key: None,
+                    policy: Policy::default(),
+                    acknowledgement_since: None,
+                    roles: BTreeMap::new(),
+                    open_revocations: Vec::new(),
                     revision: envelope.revision,
-                    ..state
                 })
             }
-            (_, state) => state,
+            Some(mut state) => {
+                if state.id == id && envelope.revision > state.revision {
+                    state.apply(envelope);
+                }
+                Some(state)
+            }
+        }
+    }
+
+    fn apply(&mut self, envelope: &Envelope) {
+        self.revision = envelope.revision;
+        match &envelope.event {
+            Event::OrganizationBootstrapped(bootstrapped) => {
+                self.signing_key = Some(SigningKey {
+                    generation: bootstrapped.signing_key_generation,
+                    public_key: bootstrapped.signing_public_key,
+                });
+            }
+            Event::OrganizationRenamed(renamed) => self.name.clone_from(&renamed.name),
+            Event::OrganizationMoved(moved) => self.parent = Some(moved.parent),
+            Event::OrganizationPolicySet(set) => {
+                let minutes = set.policy.secret_acknowledgement_minutes;
+                if minutes != self.policy.secret_acknowledgement_minutes {
+                    self.acknowledgement_since = minutes.map(|_| envelope.at);
+                }
+                self.policy = set.policy.clone();
+            }
+            Event::RoleCreated(created) => {
+                let state = RoleState {
+                    id: created.role,
+                    definition: created.definition.clone(),
+                    created_at: envelope.at,
+                    updated_at: envelope.at,
+                    revision: envelope.revision,
+                };
+                self.roles.insert(created.role, state);
+            }
+            Event::RoleUpdated(updated) => {
+                if let Some(role) = self.roles.get_mut(&updated.role) {
+                    role.definition = updated.definition.clone();
+                    role.updated_at = envelope.at;
+                    role.revision = envelope.revision;
+                }
+            }
+            Event::RoleDeleted(deleted) => {
+                self.roles.remove(&deleted.role);
+            }
+            Event::RevocationStarted(started) => self.open_revocations.push(OpenRevocation {
+                event: envelope.id,
+                actor: envelope.actor.clone(),
+                started: started.clone(),
+            }),
+            Event::RevocationFinished(finished) => {
+                self.open_revocations.retain(|open| open.event != finished.started);
+            }
+            _ => {}
         }
     }
 }

@@ -87,7 +87,8 @@ impl fmt::Display for GrantRole {
     }
 }
 
-/// On what a grant is given. A grant on an organization holds in all its workspaces.
+/// On what a grant is given. A grant on an organization holds in all its workspaces and in all
+/// organizations below it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GrantTarget {
@@ -116,10 +117,10 @@ pub struct Place {
 }
 
 impl Grant {
-    /// Whether this grant gives a right at a place.
-    pub fn gives(&self, right: Right, place: Place) -> bool {
+    /// Whether this grant gives a right at a place. `above` are the organizations above the place's.
+    pub fn gives(&self, right: Right, place: Place, above: &[OrganizationId]) -> bool {
         let reaches = match self.on {
-            GrantTarget::Organization(organization) => organization == place.organization,
+            GrantTarget::Organization(on) => on == place.organization || above.contains(&on),
             GrantTarget::Workspace(workspace) => Some(workspace) == place.workspace,
         };
         reaches && self.role.rights().contains(&right)
@@ -134,14 +135,36 @@ impl Grant {
     }
 }
 
-/// Whether any of the grants gives a right at a place.
-pub fn any_gives(grants: &[Grant], right: Right, place: Place) -> bool {
-    grants.iter().any(|grant| grant.gives(right, place))
+/// What somebody holds: the grants of a key, and the organization that the key belongs to.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder<'a> {
+    /// A key acts in its own organization and in those below it, whatever its grants name.
+    pub organization: OrganizationId,
+    /// Its grants.
+    pub grants: &'a [Grant],
 }
 
-/// Whether `held` gives everything that `wanted` gives. `organization` is where both are.
-pub fn covers(held: &[Grant], wanted: &Grant, organization: OrganizationId) -> bool {
-    wanted.role.rights().iter().all(|&right| any_gives(held, right, wanted.place(organization)))
+impl Holder<'_> {
+    /// Whether the holder has a right at a place. `above` are the organizations above the place's.
+    pub fn may(self, right: Right, place: Place, above: &[OrganizationId]) -> bool {
+        let within = self.organization == place.organization || above.contains(&self.organization);
+        within && self.grants.iter().any(|grant| grant.gives(right, place, above))
+    }
+
+    /// Whether the holder has everything that a role gives at a place.
+    pub fn covers(self, role: GrantRole, place: Place, above: &[OrganizationId]) -> bool {
+        role.rights().iter().all(|&right| self.may(right, place, above))
+    }
+
+    /// Whether the holder has a right anywhere.
+    pub fn may_somewhere(self, right: Right) -> bool {
+        self.grants.iter().any(|grant| grant.role.rights().contains(&right))
+    }
+
+    /// The widest role held: the first in the order of [`GrantRole::ALL`].
+    pub fn widest_role(self) -> Option<GrantRole> {
+        self.grants.iter().map(|grant| grant.role).min()
+    }
 }
 
 #[cfg(test)]
@@ -149,20 +172,29 @@ mod tests {
     use super::*;
     use uuid::Uuid;
 
+    const PARENT: OrganizationId = OrganizationId::from_uuid(Uuid::from_u128(9));
     const ORG: OrganizationId = OrganizationId::from_uuid(Uuid::from_u128(1));
     const OTHER: OrganizationId = OrganizationId::from_uuid(Uuid::from_u128(2));
     const WS: WorkspaceId = WorkspaceId::from_uuid(Uuid::from_u128(3));
     const WS2: WorkspaceId = WorkspaceId::from_uuid(Uuid::from_u128(4));
 
+    fn place(organization: OrganizationId, workspace: Option<WorkspaceId>) -> Place {
+        Place { organization, workspace }
+    }
+
     #[test]
-    fn a_grant_on_an_organization_reaches_its_workspaces_and_no_other_organization() {
+    fn a_grant_on_an_organization_reaches_what_is_below_it_and_nothing_else() {
         for role in GrantRole::ALL {
-            let grant = Grant { role, on: GrantTarget::Organization(ORG) };
+            let on_parent = Grant { role, on: GrantTarget::Organization(PARENT) };
+            let on_child = Grant { role, on: GrantTarget::Organization(ORG) };
             for right in Right::ALL {
                 let given = role.rights().contains(&right);
-                assert_eq!(grant.gives(right, Place { organization: ORG, workspace: None }), given);
-                assert_eq!(grant.gives(right, Place { organization: ORG, workspace: Some(WS) }), given);
-                assert!(!grant.gives(right, Place { organization: OTHER, workspace: Some(WS) }));
+                for workspace in [None, Some(WS)] {
+                    assert_eq!(on_child.gives(right, place(ORG, workspace), &[PARENT]), given);
+                    assert_eq!(on_parent.gives(right, place(ORG, workspace), &[PARENT]), given);
+                    assert!(!on_child.gives(right, place(PARENT, workspace), &[]));
+                    assert!(!on_child.gives(right, place(OTHER, workspace), &[PARENT]));
+                }
             }
         }
     }
@@ -172,10 +204,19 @@ mod tests {
         for role in GrantRole::ALL {
             let grant = Grant { role, on: GrantTarget::Workspace(WS) };
             for right in Right::ALL {
-                assert!(!grant.gives(right, Place { organization: ORG, workspace: None }));
-                assert!(!grant.gives(right, Place { organization: ORG, workspace: Some(WS2) }));
+                assert!(!grant.gives(right, place(ORG, None), &[PARENT]));
+                assert!(!grant.gives(right, place(ORG, Some(WS2)), &[PARENT]));
             }
         }
+    }
+
+    #[test]
+    fn a_key_reaches_no_organization_beside_its_own() {
+        let grants =
+            [Grant { role: GrantRole::OrganizationAdministrator, on: GrantTarget::Organization(OTHER) }];
+        let holder = Holder { organization: ORG, grants: &grants };
+        assert!(!holder.may(Right::ReadKeys, place(OTHER, None), &[]));
+        assert!(holder.may(Right::ReadKeys, place(OTHER, None), &[ORG]));
     }
 
     #[test]
@@ -183,14 +224,14 @@ mod tests {
         for held in GrantRole::ALL {
             for wanted in GrantRole::ALL {
                 let expected = wanted.rights().iter().all(|right| held.rights().contains(right));
-                let on_organization = Grant { role: held, on: GrantTarget::Organization(ORG) };
-                let on_workspace = Grant { role: held, on: GrantTarget::Workspace(WS) };
-                let wide = Grant { role: wanted, on: GrantTarget::Organization(ORG) };
-                let narrow = Grant { role: wanted, on: GrantTarget::Workspace(WS) };
-                assert_eq!(covers(&[on_organization], &wide, ORG), expected);
-                assert_eq!(covers(&[on_organization], &narrow, ORG), expected);
-                assert_eq!(covers(&[on_workspace], &narrow, ORG), expected);
-                assert!(!covers(&[on_workspace], &wide, ORG));
+                let on_organization = [Grant { role: held, on: GrantTarget::Organization(ORG) }];
+                let on_workspace = [Grant { role: held, on: GrantTarget::Workspace(WS) }];
+                let wide = Holder { organization: ORG, grants: &on_organization };
+                let narrow = Holder { organization: ORG, grants: &on_workspace };
+                assert_eq!(wide.covers(wanted, place(ORG, None), &[]), expected);
+                assert_eq!(wide.covers(wanted, place(ORG, Some(WS)), &[]), expected);
+                assert_eq!(narrow.covers(wanted, place(ORG, Some(WS)), &[]), expected);
+                assert!(!narrow.covers(wanted, place(ORG, None), &[]));
             }
         }
     }

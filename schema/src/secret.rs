@@ -47,3 +47,20 @@ pub struct SecretRecord {
     /// The start of the secret, as lists show it: `kl_prod_4fGh`.
     pub hint: Box<str>,
 }
+
+/// What was brought of a secret that was not made here.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SecretScheme {
+    /// Its text.
+    Text,
+    /// SHA-256 of its text (FIPS 180-4).
+    Sha256,
+    /// BLAKE3 of its text, not keyed.
+    Blake3,
+}
+
+impl SecretScheme {
+    /// Every scheme.
+    pub const ALL: [Self; 3] = [Self::Text, Self::Sha256, Self::Blake3];
+}

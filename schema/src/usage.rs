@@ -32,11 +32,15 @@ pub enum VerificationCode {
     IpNotAllowed,
     /// None of its scopes covers the action and resource.
     InsufficientScope,
+    /// Its organization has switched all its keys off.
+    KeysDisabled,
+    /// Used more often than one of its limits allows.
+    RateLimited,
 }
 
 impl VerificationCode {
     /// Every code.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Valid,
         Self::NotFound,
         Self::Malformed,
@@ -46,6 +50,8 @@ impl VerificationCode {
         Self::WrongEnvironment,
         Self::IpNotAllowed,
         Self::InsufficientScope,
+        Self::KeysDisabled,
+        Self::RateLimited,
     ];
 
     /// As written in answers and events.
@@ -60,6 +66,8 @@ impl VerificationCode {
             Self::WrongEnvironment => "WRONG_ENVIRONMENT",
             Self::IpNotAllowed => "IP_NOT_ALLOWED",
             Self::InsufficientScope => "INSUFFICIENT_SCOPE",
+            Self::KeysDisabled => "KEYS_DISABLED",
+            Self::RateLimited => "RATE_LIMITED",
         }
     }
 }

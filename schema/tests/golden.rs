@@ -13,15 +13,18 @@ use std::path::PathBuf;
 
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{
-    CommandRefused, Hex32, KeyDeleted, KeyExpired, KeyIssued, KeyRevoked, KeySecretAcknowledged,
-    KeySecretOverlapEnded, KeySecretRotated, KeySwitched, KeyUpdated, NodeStarted, NodeStopped,
-    OrganizationBootstrapped, OrganizationCreated, PreviousStop, RevocationReason, UsageMode,
-    WorkspaceCreated,
+    CommandRefused, Hex32, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported,
+    KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeySelection, KeyUpdated,
+    NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated, OrganizationMoved,
+    OrganizationPolicySet, OrganizationRenamed, PreviousStop, RevocationFinished, RevocationReason,
+    RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated, UsageMode, WorkspaceCreated,
+    WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
 };
 use keyledger_schema::usage::{UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
 use keyledger_schema::{
     Action, Actor, ChainHash, Envelope, Environment, Event, Grant, GrantRole, GrantTarget, Metadata,
-    Personal, SecretHash, SecretRecord, Source, Stream, Timestamp, VerificationCode,
+    Personal, Policy, Rate, RateLimit, RoleDefinition, RoleScope, Rule, SecretHash, SecretRecord,
+    SecretScheme, Source, Stream, Timestamp, VerificationCode,
 };
 use serde_json::json;
 
@@ -99,6 +102,91 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
                 Event::OrganizationCreated(OrganizationCreated {
                     name: "Acme Ltd".into(),
                     slug: "acme-ltd".into(),
+                    parent: None,
+                }),
+            )
+        },
+        ("organization.created", 2) => of_organization(
+            0,
+            Event::OrganizationCreated(OrganizationCreated {
+                name: "Acme Ltd".into(),
+                slug: "acme-ltd".into(),
+                parent: Some(id("org", 'b')),
+            }),
+        ),
+        ("organization.renamed", 1) => {
+            of_organization(2, Event::OrganizationRenamed(OrganizationRenamed { name: "Acme AG".into() }))
+        }
+        ("organization.moved", 1) => {
+            of_organization(3, Event::OrganizationMoved(OrganizationMoved { parent: id("org", 'c') }))
+        }
+        ("organization.policy_set", 1) => of_organization(
+            4,
+            Event::OrganizationPolicySet(OrganizationPolicySet {
+                policy: Policy {
+                    api_keys_enabled: Some(false),
+                    expiry_required: Some(true),
+                    default_ttl_seconds: Some(2_592_000),
+                    max_ttl_seconds: Some(7_776_000),
+                    require_allowed_cidrs: Some(true),
+                    max_rate_limit: Some(Rate { limit: 1_000, window_seconds: 60 }),
+                    secret_acknowledgement_minutes: Some(30),
+                    allowed_environments: Some(vec![Environment::Production, Environment::Development]),
+                },
+            }),
+        ),
+        ("role.created", 1) => of_organization(
+            5,
+            Event::RoleCreated(RoleCreated { role: id("role", 'a'), definition: definition() }),
+        ),
+        ("role.updated", 1) => of_organization(
+            6,
+            Event::RoleUpdated(RoleUpdated { role: id("role", 'a'), definition: definition() }),
+        ),
+        ("role.deleted", 1) => of_organization(7, Event::RoleDeleted(RoleDeleted { role: id("role", 'a') })),
+        ("organization.revocation_started", 1) => of_organization(
+            8,
+            Event::RevocationStarted(RevocationStarted {
+                selection: KeySelection {
+                    ids: vec![id("key", 'a')],
+                    workspace: Some(id("ws", 'a')),
+                    environment: Some(Environment::Staging),
+                    search: Some(Personal("kl_prod_4f".into())),
+                    name_contains: Some(Personal("Übung".into())),
+                    created_by: Some(id("key", 'b')),
+                    role: Some(id("role", 'a')),
+                    created_from: Some(at(1)),
+                    created_before: Some(at(2)),
+                    expires_before: Some(at(3)),
+                    unused_since: Some(at(4)),
+                },
+                reason: RevocationReason::Compromised,
+                comment: comment(),
+                matched: 10_000,
+            }),
+        ),
+        ("organization.revocation_finished", 1) => of_organization(
+            9,
+            Event::RevocationFinished(RevocationFinished {
+                started: id("evt", 'a'),
+                revoked: 9_998,
+                skipped: 2,
+            }),
+        ),
+        ("workspace.renamed", 1) => Envelope {
+            stream: Stream::Workspace(id("ws", 'a')),
+            ..of_key(1, Event::WorkspaceRenamed(WorkspaceRenamed { name: "payments".into() }))
+        },
+        ("workspace.quota_set", 1) => Envelope {
+            stream: Stream::Workspace(id("ws", 'a')),
+            ..of_key(2, Event::WorkspaceQuotaSet(WorkspaceQuotaSet { max_keys: Some(100) }))
+        },
+        ("workspace.keys_reserved", 1) => Envelope {
+            stream: Stream::Workspace(id("ws", 'a')),
+            ..of_key(
+                3,
+                Event::WorkspaceKeysReserved(WorkspaceKeysReserved {
+                    keys: vec![id("key", 'a'), id("key", 'b')],
                 }),
             )
         },
@@ -122,16 +210,26 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
             }),
         ),
         ("key.issued", 1) => of_key(0, Event::KeyIssued(issued())),
+        ("key.issued", 2) => of_key(
+            0,
+            Event::KeyIssued(KeyIssued {
+                roles: vec![id("role", 'a'), id("role", 'b')],
+                rate_limits: vec![limit()],
+                imported: Some(SecretScheme::Sha256),
+                ..issued()
+            }),
+        ),
         ("key.secret_acknowledged", 1) => {
             of_key(1, Event::KeySecretAcknowledged(KeySecretAcknowledged { secret_version: 1 }))
         }
-        ("key.updated", 1) => of_key(
+        ("key.updated", 1) => of_key(2, Event::KeyUpdated(updated())),
+        ("key.updated", 2) => of_key(
             2,
             Event::KeyUpdated(KeyUpdated {
-                name: Some(Personal("Billing 2".into())),
-                scopes: Some(vec!["*:*".parse().unwrap()]),
-                allowed_cidrs: Some(Personal(vec!["::/0".parse().unwrap()])),
-                metadata: Some(Personal(metadata())),
+                roles: Some(vec![id("role", 'a')]),
+                grants: Some(issued().grants),
+                rate_limits: Some(vec![limit()]),
+                ..updated()
             }),
         ),
         ("key.secret_rotated", 1) => of_key(
@@ -150,8 +248,18 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
                 Event::KeySecretOverlapEnded(KeySecretOverlapEnded { secret_version: 1, ended_at: at(59) }),
             )
         },
-        ("key.disabled", 1) => of_key(5, Event::KeyDisabled(KeySwitched { comment: comment() })),
-        ("key.enabled", 1) => of_key(6, Event::KeyEnabled(KeySwitched { comment: comment() })),
+        ("key.disabled", 1) => of_key(5, Event::KeyDisabled(KeyDisabled { comment: comment(), rule: None })),
+        ("key.disabled", 2) => of_key(
+            5,
+            Event::KeyDisabled(KeyDisabled {
+                comment: comment(),
+                rule: Some(Rule::SecretAcknowledgementRequired),
+            }),
+        ),
+        ("key.enabled", 1) => of_key(6, Event::KeyEnabled(KeyEnabled { comment: comment() })),
+        ("key.leak_reported", 1) => {
+            of_key(6, Event::KeyLeakReported(KeyLeakReported { secret_version: 2, comment: comment() }))
+        }
         ("key.expired", 1) => of_key(7, Event::KeyExpired(KeyExpired { expired_at: at(13) })),
         ("key.revoked", 1) => of_key(
             8,
@@ -192,6 +300,38 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
     })
 }
 
+/// In the stream of an organization, by a key.
+fn of_organization(revision: u64, event: Event) -> Envelope {
+    Envelope { stream: Stream::Organization(id("org", 'a')), workspace: None, ..of_key(revision, event) }
+}
+
+fn definition() -> RoleDefinition {
+    let scope = |text: &str, display_name: Option<&str>| RoleScope {
+        scope: text.parse().unwrap(),
+        display_name: display_name.map(Box::from),
+    };
+    RoleDefinition {
+        name: "support".into(),
+        display_name: Some("Support desk".into()),
+        description: Some("First line".into()),
+        scopes: vec![scope("read:customers/**", Some("Customer Read")), scope("write:tickets", None)],
+    }
+}
+
+fn limit() -> RateLimit {
+    RateLimit { name: "minute".into(), limit: 600, window_seconds: 60 }
+}
+
+fn updated() -> KeyUpdated {
+    KeyUpdated {
+        name: Some(Personal("Billing 2".into())),
+        scopes: Some(vec!["*:*".parse().unwrap()]),
+        allowed_cidrs: Some(Personal(vec!["::/0".parse().unwrap()])),
+        metadata: Some(Personal(metadata())),
+        ..KeyUpdated::default()
+    }
+}
+
 fn issued() -> KeyIssued {
     KeyIssued {
         name: Personal("Billing (EU)".into()),
@@ -209,6 +349,9 @@ fn issued() -> KeyIssued {
         metadata: Personal(metadata()),
         cloned_from: Some(id("key", 'c')),
         request_fingerprint: Some(Hex32([0x77; 32])),
+        roles: Vec::new(),
+        rate_limits: Vec::new(),
+        imported: None,
     }
 }
 
@@ -305,6 +448,37 @@ fn every_optional_field_is_in_the_files() {
     for ((name, version), bytes) in files() {
         let text = String::from_utf8(bytes).unwrap();
         let fields: &[&str] = match (name.as_str(), version) {
+            ("organization.created", 2) => &["parent"],
+            ("organization.policy_set", 1) => &[
+                "api_keys_enabled",
+                "expiry_required",
+                "default_ttl_seconds",
+                "max_ttl_seconds",
+                "require_allowed_cidrs",
+                "max_rate_limit",
+                "secret_acknowledgement_minutes",
+                "allowed_environments",
+            ],
+            ("role.created" | "role.updated", 1) => &["display_name", "description"],
+            ("organization.revocation_started", 1) => &[
+                "ids",
+                "workspace",
+                "environment",
+                "search",
+                "name_contains",
+                "created_by",
+                "role",
+                "created_from",
+                "created_before",
+                "expires_before",
+                "unused_since",
+                "comment",
+            ],
+            ("workspace.quota_set", 1) => &["max_keys"],
+            ("key.issued", 2) => &["roles", "rate_limits", "imported"],
+            ("key.updated", 2) => &["roles", "grants", "rate_limits"],
+            ("key.disabled", 2) => &["comment", "rule"],
+            ("key.leak_reported", 1) => &["comment"],
             ("key.issued", 1) => {
                 &["grants", "allowed_cidrs", "expires_at", "metadata", "cloned_from", "request_fingerprint"]
             }

@@ -8,16 +8,19 @@ use std::net::IpAddr;
 use keyledger_schema::actor::ActorKind;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{
-    CommandRefused, Event, Hex32, KeyDeleted, KeyExpired, KeyIssued, KeyRevoked, KeySecretAcknowledged,
-    KeySecretOverlapEnded, KeySecretRotated, KeySwitched, KeyUpdated, NodeStarted, NodeStopped,
-    OrganizationBootstrapped, OrganizationCreated, PreviousStop, RevocationReason, UsageMode,
-    WorkspaceCreated,
+    CommandRefused, Event, Hex32, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued,
+    KeyLeakReported, KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated,
+    KeySelection, KeyUpdated, NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated,
+    OrganizationMoved, OrganizationPolicySet, OrganizationRenamed, PreviousStop, RevocationFinished,
+    RevocationReason, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated, UsageMode, WorkspaceCreated,
+    WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
 };
 use keyledger_schema::usage::{UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
 use keyledger_schema::{
     Action, Actor, ChainHash, Envelope, Environment, EventId, Grant, GrantRole, GrantTarget, KeyId, Metadata,
-    NodeId, OrganizationId, Personal, RequestId, Scope, SecretHash, SecretRecord, Source, Stream, Timestamp,
-    VerificationCode, WorkspaceId,
+    NodeId, OrganizationId, Personal, Policy, Rate, RateLimit, RequestId, RoleDefinition, RoleId, RoleScope,
+    Rule, Scope, SecretHash, SecretRecord, SecretScheme, Source, Stream, Timestamp, VerificationCode,
+    WorkspaceId,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -39,6 +42,7 @@ ids! {
     node_id NodeId;
     organization_id OrganizationId;
     request_id RequestId;
+    role_id RoleId;
     workspace_id WorkspaceId;
 }
 
@@ -125,10 +129,111 @@ fn networks() -> impl Strategy<Value = Personal<Vec<ipnet::IpNet>>> {
     vec(network(), 0..4).prop_map(Personal)
 }
 
+fn rate() -> impl Strategy<Value = Rate> {
+    (any::<u64>(), any::<u32>()).prop_map(|(limit, window_seconds)| Rate { limit, window_seconds })
+}
+
+fn rate_limits() -> impl Strategy<Value = Vec<RateLimit>> {
+    let limit = (text(), rate()).prop_map(|(name, rate)| RateLimit {
+        name,
+        limit: rate.limit,
+        window_seconds: rate.window_seconds,
+    });
+    vec(limit, 0..3)
+}
+
+pub fn policy() -> impl Strategy<Value = Policy> {
+    let switches = (of(any::<bool>()), of(any::<bool>()), of(any::<bool>()));
+    let times = (of(any::<u64>()), of(any::<u64>()), of(any::<u32>()));
+    let environments = prop::sample::subsequence(Environment::ALL.to_vec(), 0..=3);
+    (switches, times, of(rate()), of(environments)).prop_map(
+        |(switches, times, max_rate_limit, allowed_environments)| Policy {
+            api_keys_enabled: switches.0,
+            expiry_required: switches.1,
+            default_ttl_seconds: times.0,
+            max_ttl_seconds: times.1,
+            require_allowed_cidrs: switches.2,
+            max_rate_limit,
+            secret_acknowledgement_minutes: times.2,
+            allowed_environments,
+        },
+    )
+}
+
+fn definition() -> impl Strategy<Value = RoleDefinition> {
+    let scope = (scope(), of(text())).prop_map(|(scope, display_name)| RoleScope { scope, display_name });
+    (text(), of(text()), of(text()), vec(scope, 0..4)).prop_map(
+        |(name, display_name, description, scopes)| RoleDefinition {
+            name,
+            display_name,
+            description,
+            scopes,
+        },
+    )
+}
+
+fn selection() -> impl Strategy<Value = KeySelection> {
+    let who = (vec(key_id(), 0..3), of(workspace_id()), of(environment()), of(key_id()), of(role_id()));
+    let when = (of(moment()), of(moment()), of(moment()), of(moment()));
+    (who, comment(), comment(), when).prop_map(|(who, search, name_contains, when)| KeySelection {
+        ids: who.0,
+        workspace: who.1,
+        environment: who.2,
+        search,
+        name_contains,
+        created_by: who.3,
+        role: who.4,
+        created_from: when.0,
+        created_before: when.1,
+        expires_before: when.2,
+        unused_since: when.3,
+    })
+}
+
+/// What can happen to an organization that was created. Few roles, so that something happens to them.
+pub fn organization_event() -> impl Strategy<Value = Event> {
+    let role = || (0..4_u128).prop_map(|bits| RoleId::from_uuid(Uuid::from_u128(bits)));
+    prop_oneof![
+        (any::<u32>(), hex32()).prop_map(|(signing_key_generation, signing_public_key)| {
+            Event::OrganizationBootstrapped(OrganizationBootstrapped {
+                signing_key_generation,
+                signing_public_key,
+            })
+        }),
+        text().prop_map(|name| Event::OrganizationRenamed(OrganizationRenamed { name })),
+        organization_id().prop_map(|parent| Event::OrganizationMoved(OrganizationMoved { parent })),
+        policy().prop_map(|policy| Event::OrganizationPolicySet(OrganizationPolicySet { policy })),
+        (role(), definition())
+            .prop_map(|(role, definition)| Event::RoleCreated(RoleCreated { role, definition })),
+        (role(), definition())
+            .prop_map(|(role, definition)| Event::RoleUpdated(RoleUpdated { role, definition })),
+        role().prop_map(|role| Event::RoleDeleted(RoleDeleted { role })),
+        (selection(), comment(), any::<u64>()).prop_map(|(selection, comment, matched)| {
+            let reason = RevocationReason::Compromised;
+            Event::RevocationStarted(RevocationStarted { selection, reason, comment, matched })
+        }),
+        (event_id(), any::<u64>(), any::<u64>()).prop_map(|(started, revoked, skipped)| {
+            Event::RevocationFinished(RevocationFinished { started, revoked, skipped })
+        }),
+    ]
+}
+
+/// What can happen to a workspace that was created.
+pub fn workspace_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        text().prop_map(|name| Event::WorkspaceRenamed(WorkspaceRenamed { name })),
+        of(any::<u64>()).prop_map(|max_keys| Event::WorkspaceQuotaSet(WorkspaceQuotaSet { max_keys })),
+        vec(key_id(), 0..4).prop_map(|keys| Event::WorkspaceKeysReserved(WorkspaceKeysReserved { keys })),
+    ]
+}
+
 pub fn issued() -> impl Strategy<Value = KeyIssued> {
     let first = (personal(), personal(), environment(), text(), secret_record(Just(1)), vec(scope(), 0..4));
     let second = (vec(grant(), 0..3), networks(), of(moment()), metadata(), of(key_id()), of(hex32()));
-    (first, second).prop_map(|((name, email, environment, prefix, secret, scopes), rest)| {
+    let scheme = of(prop::sample::select(SecretScheme::ALL.to_vec()));
+    let third = (vec(role_id(), 0..3), rate_limits(), scheme);
+    (first, second, third).prop_map(|((name, email, environment, prefix, secret, scopes), rest, newer)| {
+        let (roles, rate_limits, imported) = newer;
         let (grants, allowed_cidrs, expires_at, metadata, cloned_from, request_fingerprint) = rest;
         KeyIssued {
             name,
@@ -143,6 +248,9 @@ pub fn issued() -> impl Strategy<Value = KeyIssued> {
             metadata: Personal(metadata),
             cloned_from,
             request_fingerprint,
+            roles,
+            rate_limits,
+            imported,
         }
     })
 }
@@ -150,6 +258,7 @@ pub fn issued() -> impl Strategy<Value = KeyIssued> {
 /// What can happen to a key that was issued.
 pub fn key_event() -> impl Strategy<Value = Event> {
     let version = || 1..6_u32;
+    let newer = (of(vec(role_id(), 0..3)), of(vec(grant(), 0..3)), of(rate_limits()));
     let updated = (of(personal()), of(vec(scope(), 0..3)), of(networks()), of(metadata()));
     let reason = prop::sample::select(vec![
         RevocationReason::Compromised,
@@ -162,20 +271,31 @@ pub fn key_event() -> impl Strategy<Value = Event> {
         version().prop_map(|secret_version| Event::KeySecretAcknowledged(KeySecretAcknowledged {
             secret_version
         })),
-        updated.prop_map(|(name, scopes, allowed_cidrs, metadata)| Event::KeyUpdated(KeyUpdated {
-            name,
-            scopes,
-            allowed_cidrs,
-            metadata: metadata.map(Personal)
-        })),
+        (updated, newer).prop_map(
+            |((name, scopes, allowed_cidrs, metadata), (roles, grants, rate_limits))| {
+                Event::KeyUpdated(KeyUpdated {
+                    name,
+                    scopes,
+                    allowed_cidrs,
+                    metadata: metadata.map(Personal),
+                    roles,
+                    grants,
+                    rate_limits,
+                })
+            }
+        ),
         (secret_record(version()), of(moment())).prop_map(|(secret, previous_valid_until)| {
             Event::KeySecretRotated(KeySecretRotated { secret, previous_valid_until })
         }),
         (version(), moment()).prop_map(|(secret_version, ended_at)| {
             Event::KeySecretOverlapEnded(KeySecretOverlapEnded { secret_version, ended_at })
         }),
-        comment().prop_map(|comment| Event::KeyDisabled(KeySwitched { comment })),
-        comment().prop_map(|comment| Event::KeyEnabled(KeySwitched { comment })),
+        (comment(), of(prop::sample::select(Rule::ALL.to_vec())))
+            .prop_map(|(comment, rule)| Event::KeyDisabled(KeyDisabled { comment, rule })),
+        comment().prop_map(|comment| Event::KeyEnabled(KeyEnabled { comment })),
+        (version(), comment()).prop_map(|(secret_version, comment)| {
+            Event::KeyLeakReported(KeyLeakReported { secret_version, comment })
+        }),
         moment().prop_map(|expired_at| Event::KeyExpired(KeyExpired { expired_at })),
         (reason, comment()).prop_map(|(reason, comment)| Event::KeyRevoked(KeyRevoked { reason, comment })),
         comment().prop_map(|comment| Event::KeyDeleted(KeyDeleted { comment })),
@@ -216,10 +336,11 @@ pub fn event() -> impl Strategy<Value = Event> {
     let mode = prop::sample::select(vec![UsageMode::Strict, UsageMode::Relaxed]);
     let stop = prop::sample::select(vec![PreviousStop::None, PreviousStop::Clean, PreviousStop::Unclean]);
     prop_oneof![
-        1 => (text(), text()).prop_map(|(name, slug)| Event::OrganizationCreated(OrganizationCreated { name, slug })),
-        1 => (any::<u32>(), hex32()).prop_map(|(signing_key_generation, signing_public_key)| {
-            Event::OrganizationBootstrapped(OrganizationBootstrapped { signing_key_generation, signing_public_key })
+        1 => (text(), text(), of(organization_id())).prop_map(|(name, slug, parent)| {
+            Event::OrganizationCreated(OrganizationCreated { name, slug, parent })
         }),
+        4 => organization_event(),
+        2 => workspace_event(),
         1 => (organization_id(), text())
             .prop_map(|(organization, name)| Event::WorkspaceCreated(WorkspaceCreated { organization, name })),
         3 => issued().prop_map(Event::KeyIssued),
