@@ -21,7 +21,7 @@ use keyledger::store::{EventStore, Expected, NewEvent, Position};
 use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{
-    KeyIssued, KeyRevoked, KeySecretAcknowledged, KeySecretRotated, KeySwitched, KeyUpdated, RevocationReason,
+    KeyDisabled, KeyIssued, KeyRevoked, KeySecretAcknowledged, KeySecretRotated, KeyUpdated, RevocationReason,
 };
 use keyledger_schema::{
     Actor, ChainHash, Envelope, Environment, Event, EventId, GrantRole, KeyId, Metadata, OrganizationId,
@@ -85,6 +85,9 @@ fn issued(n: u64) -> KeyIssued {
         ),
         cloned_from: None,
         request_fingerprint: None,
+        roles: Vec::new(),
+        rate_limits: Vec::new(),
+        imported: None,
     }
 }
 
@@ -159,8 +162,8 @@ impl Scribe {
             }));
         }
         if n.is_multiple_of(5) {
-            events.push(Event::KeyDisabled(KeySwitched::default()));
-            events.push(Event::KeyEnabled(KeySwitched::default()));
+            events.push(Event::KeyDisabled(KeyDisabled::default()));
+            events.push(Event::KeyEnabled(KeyDisabled::default()));
         }
         if n.is_multiple_of(7) {
             let comment = Some(Personal("no longer needed".into()));

@@ -8,11 +8,11 @@ use keyledger::secret::{MasterKey, Secret, WellFormed};
 use keyledger::verify::decision::{Request, decide};
 use keyledger::verify::directory::Directory;
 use keyledger_projections::KeyState;
-use keyledger_projections::key::SecretState;
+use keyledger_schema::event::KeyIssued;
 use keyledger_schema::resource::Resource;
 use keyledger_schema::{
-    Action, Actor, Environment, EventId, KeyId, OrganizationId, Personal, Scope, SecretHash, SecretRecord,
-    Timestamp, WorkspaceId,
+    Action, Environment, KeyId, OrganizationId, Personal, Scope, SecretHash, SecretRecord, Timestamp,
+    WorkspaceId,
 };
 use uuid::Uuid;
 
@@ -24,39 +24,22 @@ fn hash(n: u64) -> SecretHash {
 }
 
 fn state(n: u64) -> KeyState {
-    KeyState {
-        id: KeyId::from_uuid(Uuid::from_u128(n.into())),
-        organization: OrganizationId::from_uuid(Uuid::from_u128(1)),
-        workspace: WorkspaceId::from_uuid(Uuid::from_u128(1)),
-        revision: 0,
-        name: Personal("billing".into()),
-        email: Personal("billing@keys.example".into()),
-        environment: Environment::Production,
-        prefix: "kl".into(),
+    let secret = SecretRecord { version: 1, hash: hash(n), hint: "kl_prod_0000".into() };
+    let issued = KeyIssued {
         scopes: ["write:customers/7/**", "read:invoices/*", "read:customers/*/orders/**"]
             .map(|scope| scope.parse::<Scope>().expect("a scope"))
             .into(),
-        grants: Vec::new(),
         allowed_cidrs: Personal(vec!["203.0.113.0/24".parse().expect("a network")]),
-        metadata: Personal::default(),
-        expires_at: None,
-        cloned_from: None,
-        request_fingerprint: None,
-        created_at: NOW,
-        created_by: Actor::operator(),
-        created_event: EventId::from_uuid(Uuid::from_u128(1)),
-        updated_at: NOW,
-        secret: SecretState {
-            record: SecretRecord { version: 1, hash: hash(n), hint: "kl_prod_0000".into() },
-            issued_at: NOW,
-            acknowledged_at: None,
-        },
-        previous_secret: None,
-        disabled: false,
-        expiry_recorded: false,
-        revoked: None,
-        deleted_at: None,
-    }
+        ..KeyIssued::bare("billing", Environment::Production, secret)
+    };
+    let (organization, workspace) = (Uuid::from_u128(1), Uuid::from_u128(1));
+    KeyState::of_issued(
+        KeyId::from_uuid(Uuid::from_u128(n.into())),
+        OrganizationId::from_uuid(organization),
+        WorkspaceId::from_uuid(workspace),
+        NOW,
+        &issued,
+    )
 }
 
 fn directory(keys: u64) -> Arc<Directory> {

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use keyledger_schema::grant::{self, Place, Right};
-use keyledger_schema::{
-    Actor, Grant, GrantRole, KeyId, OrganizationId, RequestId, SecretHash, Source, WorkspaceId,
-};
+use keyledger_schema::grant::Holder;
+use keyledger_schema::{Actor, Grant, KeyId, OrganizationId, RequestId, SecretHash, Source, WorkspaceId};
 
 /// An authenticated caller.
 #[derive(Clone, Debug)]
@@ -14,7 +12,7 @@ pub struct Caller {
     pub credential: SecretHash,
     /// The key whose secret was presented.
     pub key: KeyId,
-    /// Its organization: the only one that exists for this caller.
+    /// Its organization: for this caller there is no other but those below it.
     pub organization: OrganizationId,
     /// Where the key lives.
     pub workspace: WorkspaceId,
@@ -29,18 +27,13 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// Whether the caller has a right at a place of its own organization.
-    pub fn may(&self, right: Right, place: Place) -> bool {
-        place.organization == self.organization && grant::any_gives(&self.grants, right, place)
-    }
-
-    /// The widest role held: the first in the order of [`GrantRole::ALL`].
-    pub fn widest_role(&self) -> Option<GrantRole> {
-        self.grants.iter().map(|grant| grant.role).min()
+    /// As somebody who holds grants.
+    pub fn holder(&self) -> Holder<'_> {
+        Holder { organization: self.organization, grants: &self.grants }
     }
 
     /// As it stands in events.
     pub fn actor(&self) -> Actor {
-        Actor::key(self.key, &self.email, self.widest_role())
+        Actor::key(self.key, &self.email, self.holder().widest_role())
     }
 }

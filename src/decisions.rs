@@ -4,10 +4,14 @@
 //! in the command. A command that asks for what is already true yields no event and no error, so
 //! repeating one is harmless.
 
+pub mod clash;
 pub mod key;
 pub mod limits;
+pub mod organization;
+pub mod policy;
 pub mod slug;
 pub mod warning;
+pub mod workspace;
 
 #[cfg(test)]
 mod key_tests;

@@ -25,8 +25,14 @@ pub enum Code {
     Conflict,
     /// What is asked for cannot follow on the present state.
     IllegalTransition,
+    /// The workspace has no place for another key.
+    QuotaExceeded,
+    /// The organization's policy forbids it.
+    PolicyViolation,
     /// The organization cannot issue keys yet.
     NotBootstrapped,
+    /// The organization has switched its keys off.
+    KeysDisabled,
     /// More than the limits allow.
     TooManyRequests,
     /// Not now: the log takes no writes or cannot be read.
@@ -37,14 +43,17 @@ pub enum Code {
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Unauthenticated,
         Self::Forbidden,
         Self::NotFound,
         Self::InvalidInput,
         Self::Conflict,
         Self::IllegalTransition,
+        Self::QuotaExceeded,
+        Self::PolicyViolation,
         Self::NotBootstrapped,
+        Self::KeysDisabled,
         Self::TooManyRequests,
         Self::Unavailable,
         Self::Internal,
@@ -59,7 +68,10 @@ impl Code {
             Self::InvalidInput => "INVALID_INPUT",
             Self::Conflict => "CONFLICT",
             Self::IllegalTransition => "ILLEGAL_TRANSITION",
+            Self::QuotaExceeded => "QUOTA_EXCEEDED",
+            Self::PolicyViolation => "POLICY_VIOLATION",
             Self::NotBootstrapped => "NOT_BOOTSTRAPPED",
+            Self::KeysDisabled => "KEYS_DISABLED",
             Self::TooManyRequests => "TOO_MANY_REQUESTS",
             Self::Unavailable => "UNAVAILABLE",
             Self::Internal => "INTERNAL",
@@ -77,6 +89,8 @@ pub struct Error {
     pub message: Cow<'static, str>,
     /// The field of the input that it is about: `input.scopes[0].resource`.
     pub field: Option<Cow<'static, str>>,
+    /// What programs may want to know besides, by name: a JSON object, such as `{"limit":10,"count":10}`.
+    pub details: Option<Box<serde_json::Map<String, serde_json::Value>>>,
 }
 
 /// Shorthand.
@@ -85,12 +99,12 @@ pub type Result<T> = std::result::Result<T, Error>;
 impl Error {
     /// An error that is not about one field.
     pub fn new(code: Code, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code, message: message.into(), field: None }
+        Self { code, message: message.into(), field: None, details: None }
     }
 
     /// A field's value is not acceptable.
     pub fn invalid(field: impl Into<Cow<'static, str>>, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { code: Code::InvalidInput, message: message.into(), field: Some(field.into()) }
+        Self { code: Code::InvalidInput, message: message.into(), field: Some(field.into()), details: None }
     }
 
     /// There is no such thing, or not for this caller: the two cannot be told apart.
@@ -100,7 +114,22 @@ impl Error {
             message: format!("there is no such {what} here; check the id and the organization of your key")
                 .into(),
             field: Some(field.into()),
+            details: None,
         }
+    }
+
+    /// The same error, about a field.
+    #[must_use]
+    pub fn about(mut self, field: impl Into<Cow<'static, str>>) -> Self {
+        self.field = Some(field.into());
+        self
+    }
+
+    /// The same error with something that programs may want to know.
+    #[must_use]
+    pub fn with(mut self, name: &'static str, value: impl Into<serde_json::Value>) -> Self {
+        self.details.get_or_insert_default().insert(name.to_owned(), value.into());
+        self
     }
 
     /// Not now.

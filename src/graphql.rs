@@ -14,7 +14,9 @@ mod input;
 mod key;
 mod mutation;
 mod node;
+mod policy;
 mod query;
+mod role;
 mod scalar;
 mod tenant;
 
@@ -59,7 +61,7 @@ impl Api {
 }
 
 fn builder() -> async_graphql::SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {
-    Schema::build(query::Query, mutation::Mutation, EmptySubscription)
+    Schema::build(query::Query, mutation::Mutation::default(), EmptySubscription)
         .limit_depth(MAX_DEPTH)
         .limit_complexity(MAX_COMPLEXITY)
         .disable_suggestions()

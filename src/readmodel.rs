@@ -30,6 +30,7 @@ mod keys;
 mod load;
 mod lookups;
 mod page;
+mod places;
 mod pool;
 mod progress;
 mod projector;
@@ -358,6 +359,12 @@ impl ReadModel {
     /// Where an event stands, of whatever organization or none: the caller compares it with its own.
     pub async fn entry(&self, id: EventId) -> Result<Option<Entry>, QueryError> {
         self.quick.read(move |connection| entries::one(connection, id)).await
+    }
+
+    /// Places of a workspace's quota that are given away: keys that are neither revoked nor deleted nor
+    /// recorded as expired, and reservations made after `since` whose key was not issued yet.
+    pub async fn places(&self, workspace: WorkspaceId, since: Timestamp) -> Result<u64, QueryError> {
+        self.quick.read(move |connection| places::taken(connection, workspace, since)).await
     }
 
     /// Up to `max` keys, of all organizations, for which the passing of time alone asks for an event by

@@ -5,17 +5,24 @@
 //! them, so that no verification and no query on this node sees the state before. A refused command is
 //! an event too; when that event cannot be written, the caller is told that instead.
 
+mod aggregate;
 pub mod founding;
 pub mod keys;
 pub mod node;
+pub mod organizations;
+mod places;
 mod refusals;
 mod timer;
+mod workspaces;
 mod writer;
 
 use std::sync::Arc;
 
 use keyledger_schema::grant::{Place, Right};
-use keyledger_schema::{Actor, Envelope, EventId, NodeId, RequestId, Source, Stream, Timestamp, WorkspaceId};
+use keyledger_schema::{
+    Actor, Envelope, EventId, NodeId, OrganizationId, RequestId, Source, Stream, Timestamp, WorkspaceId,
+};
+use tokio::sync::{Mutex, RwLock};
 
 use crate::caller::Caller;
 use crate::decisions::Warning;
@@ -26,7 +33,9 @@ use crate::secret::{Idempotency, MasterKey, SecretHasher};
 use crate::store::{EventStore, Position};
 use crate::tenants::Tenants;
 
+pub use aggregate::Seen;
 pub use keys::{KeyWritten, NewKey, NewSecret};
+pub use organizations::OrganizationWritten;
 
 /// Everything a command needs.
 pub struct Service {
@@ -40,6 +49,13 @@ pub struct Service {
     node: NodeId,
     refusals: refusals::Heads,
     queues: keys::Queues,
+    places: places::Queues,
+    /// Whoever takes away an administrator holds this until that is applied.
+    administrators: Mutex<()>,
+    /// Whoever gives a role holds this shared, and whoever deletes one alone.
+    role_gate: RwLock<()>,
+    /// Whoever changes how organizations stand to each other holds this.
+    organization_turn: Mutex<()>,
 }
 
 /// In whose name and in which request events are written.
@@ -90,8 +106,22 @@ impl Service {
         node: NodeId,
     ) -> Self {
         let (hasher, idempotency) = (master.secret_hasher(), master.idempotency());
-        let (refusals, queues) = (refusals::Heads::default(), keys::Queues::default());
-        Self { store, read_model, tenants, edge, master, hasher, idempotency, node, refusals, queues }
+        Self {
+            store,
+            read_model,
+            tenants,
+            edge,
+            master,
+            hasher,
+            idempotency,
+            node,
+            refusals: refusals::Heads::default(),
+            queues: keys::Queues::default(),
+            places: places::Queues::default(),
+            administrators: Mutex::default(),
+            role_gate: RwLock::default(),
+            organization_turn: Mutex::default(),
+        }
     }
 
     /// The log.
@@ -134,10 +164,20 @@ impl Service {
         }
     }
 
+    /// Whether a caller has a right at a place.
+    pub fn may(&self, caller: &Caller, right: Right, place: Place) -> bool {
+        self.tenants.may(caller.holder(), right, place)
+    }
+
+    /// Whether a caller may know that a place exists: it has any right there but to verify.
+    pub fn sees(&self, caller: &Caller, place: Place) -> bool {
+        Right::ALL.iter().any(|&right| right != Right::Verify && self.may(caller, right, place))
+    }
+
     /// Refuses a caller who lacks a right. Somebody who may not even see the place is told that it does
     /// not exist.
     pub fn require(&self, caller: &Caller, right: Right, place: Place) -> Result<()> {
-        if caller.may(right, place) {
+        if self.may(caller, right, place) {
             return Ok(());
         }
         Err(Error::new(
@@ -154,23 +194,46 @@ impl Service {
         ))
     }
 
-    /// The workspaces that a caller has a right on: none for all of the organization.
-    pub fn sight(&self, caller: &Caller, right: Right) -> Result<Option<Vec<WorkspaceId>>> {
-        let organization = Place { organization: caller.organization, workspace: None };
-        if caller.may(right, organization) {
+    /// The workspaces of an organization that a caller has a right on: none for all of them.
+    pub fn sight(
+        &self,
+        caller: &Caller,
+        right: Right,
+        organization: OrganizationId,
+    ) -> Result<Option<Vec<WorkspaceId>>> {
+        let whole = Place { organization, workspace: None };
+        if self.may(caller, right, whole) {
             return Ok(None);
         }
         let seen: Vec<WorkspaceId> = self
             .tenants
-            .workspaces(caller.organization)
+            .workspaces(organization)
             .iter()
             .map(|workspace| workspace.id)
-            .filter(|&id| caller.may(right, Place { workspace: Some(id), ..organization }))
+            .filter(|&id| self.may(caller, right, Place { workspace: Some(id), ..whole }))
             .collect();
         if seen.is_empty() {
-            self.require(caller, right, organization)?;
+            self.require(caller, right, whole)?;
         }
         Ok(Some(seen))
+    }
+
+    /// An organization that a query is about: the caller's own if none is named, and none that the caller
+    /// may not know of.
+    pub fn organization_in_sight(
+        &self,
+        caller: &Caller,
+        wanted: Option<OrganizationId>,
+        field: &'static str,
+    ) -> Result<OrganizationId> {
+        let organization = wanted.unwrap_or(caller.organization);
+        let known =
+            organization == caller.organization
+                || self.sees(caller, Place { organization, workspace: None })
+                || self.tenants.workspaces(organization).iter().any(|workspace| {
+                    self.sees(caller, Place { organization, workspace: Some(workspace.id) })
+                });
+        if known { Ok(organization) } else { Err(Error::not_found(field, "organization")) }
     }
 }
 

@@ -18,6 +18,7 @@ mod entry;
 #[cfg(test)]
 mod fixture;
 mod intern;
+pub mod realm;
 pub mod recorder;
 
 use std::net::IpAddr;
@@ -26,7 +27,7 @@ use std::sync::Arc;
 use keyledger_schema::grant::Right;
 use keyledger_schema::{KeyId, OrganizationId, RequestId, Source, Timestamp, VerificationCode};
 
-use self::decision::{Request, decide};
+use self::decision::{Request, decide, identity};
 use self::directory::{Directory, Entry};
 use self::recorder::{Recorder, Use};
 use crate::caller::Caller;
@@ -62,14 +63,14 @@ impl Asker {
 
     fn organization(&self) -> Option<OrganizationId> {
         match self {
-            Self::Key(entry) => Some(entry.organization),
+            Self::Key(entry) => Some(entry.organization()),
             Self::Open => None,
         }
     }
 
     fn may_verify(&self, entry: &Entry) -> bool {
         match self {
-            Self::Key(asker) => asker.may(Right::Verify, entry.place()),
+            Self::Key(asker) => asker.may(Right::Verify, entry),
             Self::Open => true,
         }
     }
@@ -121,7 +122,9 @@ impl Verifier {
         self.asker_stands(by, now)?;
         let (code, entry) = self.answer(asked, by, now);
         let used = Use {
-            organization: entry.as_ref().map_or_else(|| by.organization(), |entry| Some(entry.organization)),
+            organization: entry
+                .as_ref()
+                .map_or_else(|| by.organization(), |entry| Some(entry.organization())),
             by: by.key(),
             key: entry.as_ref().map(|entry| entry.key),
             secret: entry.as_ref().map(|entry| entry.secret_version),
@@ -139,18 +142,29 @@ impl Verifier {
         by: &Asker,
         now: Timestamp,
     ) -> (VerificationCode, Option<Arc<Entry>>) {
-        let Some(secret) = WellFormed::parse(asked.key) else {
+        // Decided before it is known whether the asker may be told, so that time does not tell either.
+        match self.presented(asked.key, |entry| decide(entry, &asked.request, now)) {
+            (_, Some(entry)) if !by.may_verify(&entry) => (VerificationCode::NotFound, None),
+            answer => answer,
+        }
+    }
+
+    /// The key that a text is a secret of, and what is decided about it.
+    fn presented(
+        &self,
+        text: &str,
+        decide: impl FnOnce(&Entry) -> VerificationCode,
+    ) -> (VerificationCode, Option<Arc<Entry>>) {
+        let Some(secret) = WellFormed::parse(text) else {
             return (VerificationCode::Malformed, None);
         };
         let Some(entry) = self.find(secret) else {
             return (VerificationCode::NotFound, None);
         };
-        // Decided before it is known whether the asker may be told, so that time does not tell either.
-        let code = decide(&entry, &asked.request, now);
-        if !by.may_verify(&entry) || code == VerificationCode::NotFound {
-            return (VerificationCode::NotFound, None);
+        match decide(&entry) {
+            VerificationCode::NotFound => (VerificationCode::NotFound, None),
+            code => (code, Some(entry)),
         }
-        (code, Some(entry))
     }
 
     /// Who presents this secret in order to ask. Fails with [`Code::Unauthenticated`] where it is not that
@@ -158,7 +172,7 @@ impl Verifier {
     /// verify nothing. Both are recorded.
     pub async fn asker(&self, bearer: &str, address: Option<IpAddr>) -> Result<Asker, Error> {
         let entry = self.management_key(bearer, address).await?;
-        if !entry.may_somewhere(Right::Verify) {
+        if !entry.holder().may_somewhere(Right::Verify) {
             let code = VerificationCode::InsufficientScope;
             self.record_refused(Some(&entry), code, address, self.edge.now()).await?;
             return Err(Error::new(
@@ -177,7 +191,7 @@ impl Verifier {
         Ok(Caller {
             credential: entry.hash,
             key: entry.key,
-            organization: entry.organization,
+            organization: entry.organization(),
             workspace: entry.workspace,
             grants: Arc::clone(&management.grants),
             email: Arc::clone(&management.email),
@@ -193,7 +207,7 @@ impl Verifier {
             // Nearly always nothing changed. Otherwise all that a change can take away is looked at again.
             Arc::ptr_eq(&entry, known)
                 || !(entry.revoked || entry.disabled || entry.expired(now) || entry.secret_ended(now))
-                    && entry.may_somewhere(Right::Verify)
+                    && entry.holder().may_somewhere(Right::Verify)
         });
         if stands { Ok(()) } else { Err(unauthenticated()) }
     }
@@ -205,7 +219,7 @@ impl Verifier {
         let request = Request { address: caller.source.ip.as_deref().copied(), ..Request::default() };
         let stands = self.directory.find(&caller.credential).is_some_and(|entry| {
             entry.key == caller.key
-                && decide(&entry, &request, self.edge.now()) == VerificationCode::Valid
+                && identity(&entry, &request, self.edge.now()) == VerificationCode::Valid
                 && entry.grants() == &*caller.grants
         });
         if stands { Ok(()) } else { Err(unauthenticated()) }
@@ -224,8 +238,8 @@ impl Verifier {
     async fn management_key(&self, bearer: &str, address: Option<IpAddr>) -> Result<Arc<Entry>, Error> {
         self.up_to_date()?;
         let now = self.edge.now();
-        let asked = Question { key: bearer, request: Request { address, ..Request::default() } };
-        let (code, entry) = self.answer(&asked, &Asker::Open, now);
+        let request = Request { address, ..Request::default() };
+        let (code, entry) = self.presented(bearer, |entry| identity(entry, &request, now));
         if code == VerificationCode::Valid
             && let Some(entry) = entry.as_ref().filter(|entry| entry.management().is_some())
         {
@@ -246,7 +260,7 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<(), Error> {
         let used = Use {
-            organization: entry.map(|entry| entry.organization),
+            organization: entry.map(Entry::organization),
             by: None,
             key: entry.map(|entry| entry.key),
             secret: entry.map(|entry| entry.secret_version),

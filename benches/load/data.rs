@@ -197,6 +197,9 @@ fn issued(
             metadata: keyledger_schema::Metadata::default().into(),
             cloned_from: None,
             request_fingerprint: None,
+            roles: Vec::new(),
+            rate_limits: Vec::new(),
+            imported: None,
         }),
     }
 }

@@ -1,10 +1,11 @@
 //! The state of a key.
 
 use ipnet::IpNet;
-use keyledger_schema::event::{Event, Hex32, RevocationReason};
+use keyledger_schema::codec::Outcome;
+use keyledger_schema::event::{Event, Hex32, KeyIssued, RevocationReason};
 use keyledger_schema::{
     Actor, Envelope, Environment, EventId, Grant, KeyId, Metadata, OrganizationId, Personal, RateLimit,
-    RoleId, Rule, Scope, SecretRecord, SecretScheme, Stream, Timestamp, WorkspaceId,
+    RoleId, Rule, Scope, SecretRecord, SecretScheme, Source, Stream, Timestamp, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -179,12 +180,48 @@ impl KeyState {
         }
     }
 
+    /// A key right after the operator issued it at a moment, without a log: for tests and benchmarks.
+    pub fn of_issued(
+        id: KeyId,
+        organization: OrganizationId,
+        workspace: WorkspaceId,
+        at: Timestamp,
+        issued: &KeyIssued,
+    ) -> Self {
+        let envelope = Envelope {
+            id: EventId::from_uuid(id.uuid()),
+            stream: Stream::Key(id),
+            revision: 0,
+            at,
+            organization: Some(organization),
+            workspace: Some(workspace),
+            actor: Actor::operator(),
+            source: Source::default(),
+            request: None,
+            cause: None,
+            outcome: Outcome::Success,
+            prev: None,
+            event: Event::KeyIssued(issued.clone()),
+        };
+        Self::of(id, organization, workspace, issued, &envelope)
+    }
+
     fn issued(id: KeyId, envelope: &Envelope) -> Option<Self> {
         let Event::KeyIssued(issued) = &envelope.event else { return None };
-        Some(Self {
+        Some(Self::of(id, envelope.organization?, envelope.workspace?, issued, envelope))
+    }
+
+    fn of(
+        id: KeyId,
+        organization: OrganizationId,
+        workspace: WorkspaceId,
+        issued: &KeyIssued,
+        envelope: &Envelope,
+    ) -> Self {
+        Self {
             id,
-            organization: envelope.organization?,
-            workspace: envelope.workspace?,
+            organization,
+            workspace,
             revision: envelope.revision,
             name: issued.name.clone(),
             email: issued.email.clone(),
@@ -217,7 +254,7 @@ impl KeyState {
             expiry_recorded: false,
             revoked: None,
             deleted_at: None,
-        })
+        }
     }
 
     fn apply(&mut self, envelope: &Envelope) {

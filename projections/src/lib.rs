@@ -11,6 +11,7 @@ pub mod changes;
 pub mod key;
 pub mod node;
 pub mod organization;
+pub mod permissions;
 pub mod usage;
 pub mod workspace;
 

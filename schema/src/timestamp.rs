@@ -46,6 +46,13 @@ impl Timestamp {
         self.0 / 1_000
     }
 
+    /// This moment less a duration; the first representable one if that is before it.
+    #[must_use]
+    pub fn minus(self, duration: Duration) -> Self {
+        let micros = i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
+        Self::from_micros(self.0.saturating_sub(micros))
+    }
+
     /// This moment plus a duration; the last representable one if that is beyond it.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {

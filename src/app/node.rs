@@ -28,10 +28,13 @@ struct Memory {
 impl Observer for Memory {
     fn key(&self, before: Option<&KeyState>, after: &KeyState) {
         self.directory.apply(before, after);
+        self.tenants.key_changed(before, after);
     }
 
     fn organization(&self, state: &OrganizationState) {
-        self.tenants.organization_changed(state);
+        for tenant in self.tenants.organization_changed(state) {
+            self.directory.organization_changed(&tenant.state, &tenant.above, tenant.policy.keys_enabled());
+        }
     }
 
     fn workspace(&self, state: &WorkspaceState) {

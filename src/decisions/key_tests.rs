@@ -5,19 +5,24 @@ use std::time::Duration;
 use keyledger_projections::KeyState;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{
-    Event, KeyDeleted, KeyExpired, KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded,
-    KeySecretRotated, KeySwitched, KeyUpdated, RevocationReason,
+    Event, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyRevoked, KeySecretAcknowledged,
+    KeySecretOverlapEnded, KeySecretRotated, KeyUpdated, RevocationReason,
 };
 use keyledger_schema::{
-    Actor, Envelope, Environment, EventId, KeyId, Metadata, OrganizationId, Personal, SecretHash,
+    Actor, Envelope, Environment, EventId, KeyId, Metadata, OrganizationId, Personal, Policy, SecretHash,
     SecretRecord, Source, Stream, Timestamp, WorkspaceId,
 };
 use proptest::prelude::*;
 use uuid::Uuid;
 
-use super::key::{Command, Issue, Update, decide};
+use super::key::{self, Command, Ground, Issue, Update};
 use super::{Decision, Warning};
-use crate::error::{Code, Error};
+use crate::error::{Code, Result};
+
+/// Decides where no policy demands anything.
+fn decide(state: Option<&KeyState>, command: Command, now: Timestamp) -> Result<Decision> {
+    key::decide(state, command, Ground { now, policy: &Policy::default(), acknowledgement: &[] })
+}
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_micros(1_700_000_000_000_000).plus(Duration::from_secs(seconds))
@@ -39,12 +44,15 @@ fn issue() -> Issue {
         prefix: "kl".into(),
         secret: secret(1),
         scopes: vec!["read:a/**".parse().unwrap()],
+        roles: Vec::new(),
         grants: Vec::new(),
         allowed_cidrs: Vec::new(),
+        rate_limits: Vec::new(),
         expires_at: Some(at(1_000)),
         metadata: Metadata::default(),
         cloned_from: None,
         request_fingerprint: None,
+        imported: None,
     }
 }
 
@@ -93,12 +101,12 @@ impl Story {
         self.now = now;
         self
     }
-    fn when(&self, command: Command) -> Result<Decision, Error> {
+    fn when(&self, command: Command) -> Result<Decision> {
         decide(self.state.as_ref(), command, self.now)
     }
 }
 
-fn then(result: Result<Decision, Error>) -> Vec<Event> {
+fn then(result: Result<Decision>) -> Vec<Event> {
     result.unwrap().events
 }
 
@@ -222,9 +230,9 @@ fn expiry_is_recorded_once() {
 fn a_key_is_switched_off_and_on_and_saying_it_twice_changes_nothing() {
     let off = || Command::Disable(None);
     let on = || Command::Enable(None);
-    assert_eq!(then(given([]).when(off())), [Event::KeyDisabled(KeySwitched { comment: None })]);
+    assert_eq!(then(given([]).when(off())), [Event::KeyDisabled(KeyDisabled::default())]);
     assert_eq!(then(given([off()]).when(off())), []);
-    assert_eq!(then(given([off()]).when(on())), [Event::KeyEnabled(KeySwitched { comment: None })]);
+    assert_eq!(then(given([off()]).when(on())), [Event::KeyEnabled(KeyEnabled::default())]);
     assert_eq!(then(given([]).when(on())), []);
 }
 

@@ -12,6 +12,22 @@ pub const MAX_COMMENT_CHARS: usize = 500;
 pub const MAX_SCOPES: usize = 64;
 /// The most grants of a key.
 pub const MAX_GRANTS: usize = 16;
+/// The most roles of an organization.
+pub const MAX_ROLES: usize = 256;
+/// The most roles of a key.
+pub const MAX_KEY_ROLES: usize = 32;
+/// The most rate limits of a key.
+pub const MAX_RATE_LIMITS: usize = 8;
+/// The longest window of a rate limit: 31 days.
+pub const MAX_WINDOW_SECONDS: u32 = 31 * 24 * 3_600;
+/// The most requests of a rate limit in its window.
+pub const MAX_RATE: u64 = 1_000_000_000;
+/// The longest life that a policy can name: 100 years.
+pub const MAX_TTL_SECONDS: u64 = 100 * 366 * 24 * 3_600;
+/// The longest time to acknowledge a secret that a policy can name: 30 days.
+pub const MAX_ACKNOWLEDGEMENT_MINUTES: u32 = 30 * 24 * 60;
+/// The largest quota of a workspace.
+pub const MAX_QUOTA: u64 = 1_000_000_000;
 /// The most allowed networks of a key.
 pub const MAX_NETWORKS: usize = 64;
 /// The longest idempotency key, in bytes.

@@ -25,6 +25,32 @@ impl Warning {
         Self::new("ALREADY_REVOKED", "the key was revoked before; the first reason and comment stand")
     }
 
+    /// The key lost a role.
+    pub fn role_removed() -> Self {
+        Self::new(
+            "ROLE_REMOVED",
+            "callers that rely on the scopes of a role that was taken away are refused from now on",
+        )
+    }
+
+    /// No key of the organization works any more.
+    pub fn keys_switched_off() -> Self {
+        Self::new(
+            "KEYS_SWITCHED_OFF",
+            "from now on every key of this organization and of those below it is refused; management keys can still manage",
+        )
+    }
+
+    /// There are more keys than the new quota allows.
+    pub fn over_quota(most: u64, taken: u64) -> Self {
+        Self::new(
+            "OVER_QUOTA",
+            format!(
+                "the workspace has {taken} keys, more than {most}; they stay, and no new one can be created until fewer are left"
+            ),
+        )
+    }
+
     /// A second rotation during an overlap ends the older secret.
     pub fn overlap_cut_short() -> Self {
         Self::new(

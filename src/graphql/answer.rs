@@ -18,6 +18,12 @@ pub(super) fn refusal(error: &Error) -> async_graphql::Error {
         if let Some(field) = &error.field {
             extensions.set("field", field.as_ref());
         }
+        if let Some(details) = &error.details
+            && let Ok(details) =
+                async_graphql::Value::from_json(serde_json::Value::Object((**details).clone()))
+        {
+            extensions.set("details", details);
+        }
     })
 }
 

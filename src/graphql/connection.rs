@@ -7,7 +7,7 @@ use super::answer::page_failed;
 use super::event::EventNode;
 use super::key::KeyNode;
 use super::scalar::Long;
-use super::tenant::WorkspaceNode;
+use super::tenant::{OrganizationNode, WorkspaceNode};
 use crate::error::{Error, Result};
 use crate::readmodel::{Item, Page, QueryError, Window};
 
@@ -149,6 +149,8 @@ connections! {
     KeyConnection KeyEdge KeyNode;
     /// A list of events.
     EventConnection EventEdge EventNode;
+    /// A list of organizations.
+    OrganizationConnection OrganizationEdge OrganizationNode;
     /// A list of workspaces.
     WorkspaceConnection WorkspaceEdge WorkspaceNode;
 }

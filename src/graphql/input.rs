@@ -5,6 +5,7 @@ use ipnet::IpNet;
 use keyledger_schema as domain;
 use keyledger_schema::{GrantTarget, KeyId, Metadata, Personal, WorkspaceId};
 
+use super::policy::{RateLimitInput, rate_limits};
 use super::scalar::{
     DateTime, Environment, GrantRole, KeyOrderField, KeyStatus, OrderDirection, RevocationReason, ScopeAction,
 };
@@ -47,6 +48,9 @@ pub(crate) struct CreateKeyInput {
     /// What its holder may do in your API; at most 64.
     #[graphql(default)]
     scopes: Vec<ScopeInput>,
+    /// Roles of the organization that it holds; at most 32.
+    #[graphql(default)]
+    role_ids: Vec<ID>,
     /// What it may do in Keyledger itself; at most 16, none of them wider than your own.
     #[graphql(default)]
     grants: Vec<GrantInput>,
@@ -56,6 +60,9 @@ pub(crate) struct CreateKeyInput {
     /// for IPv4 and IPv6 are independent.
     #[graphql(default)]
     allowed_cidrs: Vec<String>,
+    /// How often it may be used; at most 8.
+    #[graphql(default)]
+    rate_limits: Vec<RateLimitInput>,
     /// A JSON object of your own, at most 4 KiB.
     metadata: Option<Json<serde_json::Value>>,
     /// The start of its secrets: 1 to 16 of a-z and 0-9, a letter first. `kl` when left out.
@@ -73,10 +80,19 @@ pub(crate) struct UpdateKeyInput {
     name: Option<String>,
     /// All scopes that it has from now on.
     scopes: Option<Vec<ScopeInput>>,
+    /// All roles that it holds from now on.
+    role_ids: Option<Vec<ID>>,
+    /// All that it may do in Keyledger itself from now on.
+    grants: Option<Vec<GrantInput>>,
+    /// All rate limits that it has from now on.
+    rate_limits: Option<Vec<RateLimitInput>>,
     /// All networks that it may be used from from now on.
     allowed_cidrs: Option<Vec<String>>,
     /// The whole new metadata.
     metadata: Option<Json<serde_json::Value>>,
+    /// The key's `revision` that you looked at. When somebody changed one of the same fields since, the answer is
+    /// CONFLICT and nothing is changed; edits of different fields do not disturb each other.
+    pub(super) expected_revision: Option<u64>,
 }
 
 macro_rules! with_comment {
@@ -87,6 +103,8 @@ macro_rules! with_comment {
             pub(super) id: ID,
             /// For the trail; at most 500 characters.
             pub(super) comment: Option<String>,
+            /// See `updateKey`.
+            pub(super) expected_revision: Option<u64>,
         }
     )+};
 }
@@ -104,6 +122,8 @@ with_comment! {
 #[derive(InputObject, Clone, Debug)]
 pub(crate) struct AcknowledgeKeySecretInput {
     pub(super) id: ID,
+    /// See `updateKey`.
+    pub(super) expected_revision: Option<u64>,
 }
 
 /// A new secret for a key.
@@ -114,6 +134,8 @@ pub(crate) struct RotateKeyInput {
     /// out.
     #[graphql(default)]
     pub(super) overlap_seconds: i64,
+    /// See `updateKey`.
+    pub(super) expected_revision: Option<u64>,
 }
 
 /// The end of a key.
@@ -124,6 +146,8 @@ pub(crate) struct RevokeKeyInput {
     pub(super) reason: RevocationReason,
     /// For the trail; at most 500 characters; required with the reason OTHER.
     pub(super) comment: Option<String>,
+    /// See `updateKey`.
+    pub(super) expected_revision: Option<u64>,
 }
 
 /// A new key like another one.
@@ -137,9 +161,62 @@ pub(crate) struct CloneKeyInput {
     pub(super) idempotency_key: Option<String>,
 }
 
+/// A new organization below another one.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct CreateOrganizationInput {
+    /// 1 to 128 characters.
+    pub(super) name: String,
+    /// The organization above it; your own when left out.
+    pub(super) parent_id: Option<ID>,
+}
+
+/// The one-time step after which an organization can issue keys.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct BootstrapOrganizationInput {
+    pub(super) id: ID,
+}
+
+/// A new name of an organization. Its keys keep their addresses.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct RenameOrganizationInput {
+    pub(super) id: ID,
+    /// 1 to 128 characters.
+    pub(super) name: String,
+    /// See `updateKey`.
+    pub(super) expected_revision: Option<u64>,
+}
+
+/// Another place for a sub-organization.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct MoveOrganizationInput {
+    pub(super) id: ID,
+    /// The organization that is above it from now on.
+    pub(super) parent_id: ID,
+    /// See `updateKey`.
+    pub(super) expected_revision: Option<u64>,
+}
+
+/// A new name of a workspace.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct RenameWorkspaceInput {
+    pub(super) id: ID,
+    /// 1 to 128 characters.
+    pub(super) name: String,
+}
+
+/// How many keys a workspace may have that are neither revoked nor deleted nor expired.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct SetWorkspaceQuotaInput {
+    pub(super) id: ID,
+    /// 0 to 1000000000; null for any number.
+    pub(super) max_keys: Option<u64>,
+}
+
 /// A new workspace.
 #[derive(InputObject, Clone, Debug)]
 pub(crate) struct CreateWorkspaceInput {
+    /// Your own organization when left out.
+    pub(super) organization_id: Option<ID>,
     /// 1 to 128 characters.
     pub(super) name: String,
 }
@@ -147,6 +224,8 @@ pub(crate) struct CreateWorkspaceInput {
 /// Which keys. Conditions add up.
 #[derive(InputObject, Clone, Debug, Default)]
 pub(crate) struct KeyFilter {
+    /// Of this organization; your own when left out.
+    pub(super) organization_id: Option<ID>,
     /// In this workspace.
     pub(super) workspace_id: Option<ID>,
     /// With one of these statuses; active ones when left out.
@@ -180,6 +259,8 @@ pub(crate) struct KeyOrder {
 /// Which events. Conditions add up.
 #[derive(InputObject, Clone, Debug, Default)]
 pub(crate) struct EventFilter {
+    /// Of this organization; your own when left out.
+    pub(super) organization_id: Option<ID>,
     /// Of this key, and refusals of what was asked of it.
     pub(super) key_id: Option<ID>,
     /// Of one of these types, such as `key.revoked`.
@@ -248,6 +329,16 @@ fn grants(grants: &[GrantInput]) -> Result<Vec<domain::Grant>> {
         .collect()
 }
 
+/// Roles sorted, each once.
+fn roles(ids: &[ID]) -> Result<Vec<domain::RoleId>> {
+    limits::at_most("input.roleIds", "roles", ids.len(), limits::MAX_KEY_ROLES)?;
+    let mut roles: Vec<domain::RoleId> =
+        ids.iter().map(|text| id("input.roleIds", text)).collect::<Result<_>>()?;
+    roles.sort_unstable();
+    roles.dedup();
+    Ok(roles)
+}
+
 /// An idempotency key that may be left out.
 pub(super) fn idempotency_key(text: Option<String>) -> Result<Option<Box<str>>> {
     text.map(|text| {
@@ -278,8 +369,10 @@ impl CreateKeyInput {
             environment: self.environment.into(),
             prefix: prefix.into(),
             scopes: scopes(self.scopes)?,
+            roles: roles(&self.role_ids)?,
             grants: grants(&self.grants)?,
             allowed_cidrs: networks(&self.allowed_cidrs)?,
+            rate_limits: rate_limits(self.rate_limits)?,
             expires_at: self.expires_at.map(|at| at.0),
             metadata: self.metadata.map_or_else(|| Ok(Metadata::default()), |json| metadata(json.0))?,
             idempotency_key: idempotency_key(self.idempotency_key)?,
@@ -292,6 +385,9 @@ impl UpdateKeyInput {
         let update = Update {
             name: self.name.map(|name| limits::name("input.name", &name)).transpose()?,
             scopes: self.scopes.map(scopes).transpose()?,
+            roles: self.role_ids.as_deref().map(roles).transpose()?,
+            grants: self.grants.as_deref().map(grants).transpose()?,
+            rate_limits: self.rate_limits.map(rate_limits).transpose()?,
             allowed_cidrs: self.allowed_cidrs.as_deref().map(networks).transpose()?,
             metadata: self.metadata.map(|json| metadata(json.0)).transpose()?,
         };

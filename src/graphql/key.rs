@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Json, Object, SimpleObject};
 use keyledger_projections::key::{KeyState, KeyStatus as DomainStatus};
+use keyledger_projections::permissions;
 use keyledger_projections::usage::KeyUsage;
 use keyledger_schema::{Actor, Scope};
 
 use super::answer::{parties, query_failed, recorded, refusal};
 use super::connection::{self, EventConnection, Slice};
 use super::input::EventFilter;
+use super::policy::RateLimitNode;
+use super::role::RoleNode;
 use super::scalar::{
     ActorKind, DateTime, Environment, GrantRole, KeyStatus, Long, OrderDirection, RevocationReason,
     ScopeAction, VerificationCode,
@@ -71,6 +74,36 @@ impl From<&Scope> for ScopeNode {
             action: scope.action.into(),
             resource: scope.resource.as_str().to_owned(),
             text: scope.to_string(),
+        }
+    }
+}
+
+/// A scope that a key has, by itself or by a role.
+#[derive(SimpleObject, Clone, Debug)]
+pub(crate) struct EffectiveScope {
+    /// Which actions.
+    action: ScopeAction,
+    /// On which resources; `*` is everything.
+    resource: String,
+    /// Both as one text: `read:customers/42/**`.
+    text: String,
+    /// How the organization calls it.
+    display_name: Option<String>,
+    /// Whether the key has it by itself.
+    own: bool,
+    /// The names of the roles that give it.
+    by_roles: Vec<String>,
+}
+
+impl From<&permissions::Effective> for EffectiveScope {
+    fn from(found: &permissions::Effective) -> Self {
+        Self {
+            action: found.scope.action.into(),
+            resource: found.scope.resource.as_str().to_owned(),
+            text: found.scope.to_string(),
+            display_name: found.display_name.as_deref().map(str::to_owned),
+            own: found.own,
+            by_roles: found.by_roles.iter().map(ToString::to_string).collect(),
         }
     }
 }
@@ -164,14 +197,12 @@ impl KeyNode {
 
     /// Where it lives.
     async fn workspace(&self, context: &Context<'_>) -> async_graphql::Result<Option<WorkspaceNode>> {
-        let (service, caller) = parties(context)?;
-        Ok(service.tenants().workspace(caller.organization, self.state.workspace).map(WorkspaceNode::new))
+        Ok(parties(context)?.0.tenants().workspace(self.state.workspace).map(WorkspaceNode::new))
     }
 
     /// Its tenant.
     async fn organization(&self, context: &Context<'_>) -> async_graphql::Result<Option<OrganizationNode>> {
-        let (service, caller) = parties(context)?;
-        Ok(service.tenants().organization(caller.organization).map(OrganizationNode))
+        Ok(parties(context)?.0.tenants().tenant(self.state.organization).map(OrganizationNode))
     }
 
     /// What its holder may do in your API, by its own scopes.
@@ -179,9 +210,49 @@ impl KeyNode {
         self.state.scopes.iter().map(ScopeNode::from).collect()
     }
 
-    /// All that its holder may do in your API.
-    async fn effective_scopes(&self) -> Vec<ScopeNode> {
-        self.state.scopes.iter().map(ScopeNode::from).collect()
+    /// The roles that it holds, by name.
+    async fn roles(&self, context: &Context<'_>) -> async_graphql::Result<Vec<RoleNode>> {
+        let tenant = parties(context)?.0.tenants().tenant(self.state.organization);
+        let mut roles: Vec<RoleNode> = self
+            .state
+            .roles
+            .iter()
+            .filter_map(|id| tenant.as_ref()?.state.roles.get(id))
+            .map(|state| RoleNode { organization: self.state.organization, state: state.clone() })
+            .collect();
+        roles.sort_by_cached_key(|role| role.state.definition.name.to_lowercase());
+        Ok(roles)
+    }
+
+    /// All that its holder may do in your API: its own scopes and those of its roles, each once.
+    async fn effective_scopes(&self, context: &Context<'_>) -> async_graphql::Result<Vec<EffectiveScope>> {
+        let tenant = parties(context)?.0.tenants().tenant(self.state.organization);
+        let roles = tenant.as_ref().map(|tenant| &tenant.state.roles);
+        let found = permissions::effective(&self.state, roles);
+        Ok(found.iter().map(EffectiveScope::from).collect())
+    }
+
+    /// What its holder may do, in the words that the organization has for it: the display names of roles and
+    /// scopes where there are such, and scopes as text where there are none.
+    async fn permission_summary(&self, context: &Context<'_>) -> async_graphql::Result<Vec<String>> {
+        let tenant = parties(context)?.0.tenants().tenant(self.state.organization);
+        let roles = tenant.as_ref().map(|tenant| &tenant.state.roles);
+        Ok(permissions::summary(&self.state, roles))
+    }
+
+    /// How often it may be used.
+    async fn rate_limits(&self) -> Vec<RateLimitNode> {
+        self.state.rate_limits.iter().map(RateLimitNode::from).collect()
+    }
+
+    /// Whether its present secret was brought from elsewhere.
+    async fn imported(&self) -> bool {
+        self.state.imported.is_some()
+    }
+
+    /// When somebody last reported that its secret was found.
+    async fn leak_reported_at(&self) -> Option<DateTime> {
+        self.state.leak_reported_at.map(DateTime)
     }
 
     /// What it may do in Keyledger itself.

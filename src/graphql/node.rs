@@ -4,6 +4,7 @@ use async_graphql::{ID, Interface};
 
 use super::event::EventNode;
 use super::key::KeyNode;
+use super::role::RoleNode;
 use super::tenant::{OrganizationNode, WorkspaceNode};
 
 /// Anything with an id.
@@ -15,6 +16,8 @@ pub(crate) enum Node {
     Key(KeyNode),
     /// An event.
     Event(EventNode),
+    /// A role.
+    Role(RoleNode),
     /// A workspace.
     Workspace(WorkspaceNode),
     /// An organization.

@@ -4,15 +4,18 @@ use async_graphql::{Context, ID, Object};
 use keyledger_projections::KeyStatus;
 use keyledger_projections::key::KeyState;
 use keyledger_schema::grant::{Place, Right};
-use keyledger_schema::{EventId, KeyId, NodeId, OrganizationId, WorkspaceId};
+use keyledger_schema::{EventId, KeyId, NodeId, OrganizationId, RoleId, WorkspaceId};
 
 use super::QUERY_COST;
 use super::answer::{has_code, page_failed, parties, query_failed, recorded};
-use super::connection::{self, EventConnection, KeyConnection, Slice, WorkspaceConnection};
+use super::connection::{
+    self, EventConnection, KeyConnection, OrganizationConnection, Slice, WorkspaceConnection,
+};
 use super::event::EventNode;
 use super::input::{self, EventFilter, KeyFilter, KeyOrder};
 use super::key::KeyNode;
 use super::node::Node;
+use super::role::RoleNode;
 use super::scalar::{KeyOrderField, OrderDirection};
 use super::tenant::{OrganizationNode, Viewer, WorkspaceNode};
 use crate::caller::Caller;
@@ -32,7 +35,7 @@ async fn key(context: &Context<'_>, text: &str) -> Result<KeyNode> {
     let (service, caller) = asked(context)?;
     let id: KeyId = input::id("id", text)?;
     let row = service.read_model().key(id).await.map_err(|error| query_failed(&error))?;
-    row.filter(|row| caller.may(Right::ReadKeys, place_of(&row.state)))
+    row.filter(|row| service.may(caller, Right::ReadKeys, place_of(&row.state)))
         .map(KeyNode::from)
         .ok_or_else(|| Error::not_found("id", "key"))
 }
@@ -46,23 +49,21 @@ pub(super) async fn own_key(context: &Context<'_>) -> async_graphql::Result<Opti
 fn workspace(context: &Context<'_>, text: &str) -> Result<WorkspaceNode> {
     let (service, caller) = asked(context)?;
     let id: WorkspaceId = input::id("id", text)?;
-    let place = Place { organization: caller.organization, workspace: Some(id) };
     service
         .tenants()
-        .workspace(caller.organization, id)
-        .filter(|_| caller.may(Right::ReadKeys, place))
+        .workspace(id)
+        .filter(|workspace| {
+            let place = Place { organization: workspace.organization, workspace: Some(id) };
+            service.may(caller, Right::ReadKeys, place)
+        })
         .map(WorkspaceNode::new)
         .ok_or_else(|| Error::not_found("id", "workspace"))
 }
 
 fn organization(context: &Context<'_>, id: Option<OrganizationId>) -> Result<OrganizationNode> {
     let (service, caller) = asked(context)?;
-    service
-        .tenants()
-        .organization(id.unwrap_or(caller.organization))
-        .filter(|organization| organization.id == caller.organization)
-        .map(OrganizationNode)
-        .ok_or_else(|| Error::not_found("id", "organization"))
+    let id = service.organization_in_sight(caller, id, "id")?;
+    service.tenants().tenant(id).map(OrganizationNode).ok_or_else(|| Error::not_found("id", "organization"))
 }
 
 async fn event(context: &Context<'_>, text: &str) -> Result<EventNode> {
@@ -71,7 +72,7 @@ async fn event(context: &Context<'_>, text: &str) -> Result<EventNode> {
     let entry = service.read_model().entry(id).await.map_err(|error| query_failed(&error))?;
     let seen = entry.filter(|entry| {
         entry.organization.is_some_and(|organization| {
-            caller.may(Right::ReadTrail, Place { organization, workspace: entry.workspace })
+            service.may(caller, Right::ReadTrail, Place { organization, workspace: entry.workspace })
         })
     });
     let entry = seen.ok_or_else(|| Error::not_found("id", "event"))?;
@@ -79,11 +80,47 @@ async fn event(context: &Context<'_>, text: &str) -> Result<EventNode> {
     events.pop().ok_or_else(Error::internal)
 }
 
-/// The workspaces that the caller may see, in the order of their creation.
-pub(super) async fn workspaces(context: &Context<'_>, slice: Slice) -> Result<WorkspaceConnection> {
+/// The organizations that the caller may see: its own and those below it, in the order of their creation.
+fn organizations(context: &Context<'_>, slice: Slice) -> Result<OrganizationConnection> {
     let (service, caller) = asked(context)?;
-    let sight = service.sight(caller, Right::ReadKeys)?;
-    let all = service.tenants().workspaces(caller.organization);
+    let family = service.tenants().family(caller.organization).into_iter();
+    let seen =
+        family.filter(|tenant| service.organization_in_sight(caller, Some(tenant.state.id), "id").is_ok());
+    let items = seen.map(|tenant| Item { cursor: tenant.state.id.to_string(), node: tenant }).collect();
+    Ok(OrganizationConnection::new(connection::cut(items, &slice.window()?)?, OrganizationNode))
+}
+
+/// The roles of an organization, by name, for those who may read keys anywhere in it.
+pub(super) fn roles(context: &Context<'_>, organization: OrganizationId) -> Result<Vec<RoleNode>> {
+    let (service, caller) = asked(context)?;
+    service.sight(caller, Right::ReadKeys, organization)?;
+    let state = service.tenants().organization(organization).ok_or_else(Error::internal)?;
+    let mut roles: Vec<RoleNode> =
+        state.roles.values().map(|role| RoleNode { organization, state: role.clone() }).collect();
+    roles.sort_by_cached_key(|role| role.state.definition.name.to_lowercase());
+    Ok(roles)
+}
+
+fn role(context: &Context<'_>, text: &str) -> Result<RoleNode> {
+    let (service, caller) = asked(context)?;
+    let id: RoleId = input::id("id", text)?;
+    let family = service.tenants().family(caller.organization);
+    let found = family.iter().find_map(|tenant| Some((tenant.state.id, tenant.state.roles.get(&id)?)));
+    found
+        .filter(|(organization, _)| service.sight(caller, Right::ReadKeys, *organization).is_ok())
+        .map(|(organization, state)| RoleNode { organization, state: state.clone() })
+        .ok_or_else(|| Error::not_found("id", "role"))
+}
+
+/// The workspaces of an organization that the caller may see, in the order of their creation.
+pub(super) async fn workspaces(
+    context: &Context<'_>,
+    organization: OrganizationId,
+    slice: Slice,
+) -> Result<WorkspaceConnection> {
+    let (service, caller) = asked(context)?;
+    let sight = service.sight(caller, Right::ReadKeys, organization)?;
+    let all = service.tenants().workspaces(organization);
     let seen =
         all.into_iter().filter(|workspace| sight.as_ref().is_none_or(|ids| ids.contains(&workspace.id)));
     let items = seen.map(|workspace| Item { cursor: workspace.id.to_string(), node: workspace }).collect();
@@ -120,9 +157,10 @@ async fn keys(
             sequence: sequence(order.direction),
         },
     );
+    let organization = organization_id(context, filter.organization_id.as_ref(), "filter.organizationId")?;
     let query = KeyQuery {
-        organization: caller.organization,
-        workspaces: service.sight(caller, Right::ReadKeys)?,
+        organization,
+        workspaces: service.sight(caller, Right::ReadKeys, organization)?,
         workspace: filter.workspace_id.map(|id| input::id("filter.workspaceId", &id)).transpose()?,
         statuses,
         environment: filter.environment.map(Into::into),
@@ -142,15 +180,23 @@ async fn keys(
     Ok(KeyConnection::new(page, KeyNode::from))
 }
 
+/// An organization that the caller may know of; its own when none is named.
+fn organization_id(context: &Context<'_>, id: Option<&ID>, field: &'static str) -> Result<OrganizationId> {
+    let (service, caller) = asked(context)?;
+    let id = id.map(|id| input::id(field, id)).transpose()?;
+    service.organization_in_sight(caller, id, field)
+}
+
 async fn events_of(
     context: &Context<'_>,
+    organization: OrganizationId,
     sight: Option<Vec<WorkspaceId>>,
     key: Option<KeyId>,
     filter: EventFilter,
     direction: OrderDirection,
     slice: Slice,
 ) -> Result<EventConnection> {
-    let (service, caller) = asked(context)?;
+    let (service, _) = asked(context)?;
     let types = filter.types.unwrap_or_default();
     limits::at_most("filter.types", "types", types.len(), keyledger_schema::Event::TYPES.len())?;
     if let Some(unknown) =
@@ -162,7 +208,7 @@ async fn events_of(
         return Err(Error::invalid("filter.types", message));
     }
     let query = EntryQuery {
-        organization: caller.organization,
+        organization,
         workspaces: sight,
         key,
         types,
@@ -212,7 +258,7 @@ pub(super) async fn trail(
         return Err(Error::invalid("filter.keyId", "this is the trail of another key; leave keyId out"));
     }
     // Refusals stand in the organization's stream; who may read this key's trail may read those too.
-    events_of(context, None, Some(state.id), filter, direction, slice).await
+    events_of(context, state.organization, None, Some(state.id), filter, direction, slice).await
 }
 
 async fn events(
@@ -222,9 +268,10 @@ async fn events(
     slice: Slice,
 ) -> Result<EventConnection> {
     let (service, caller) = asked(context)?;
-    let sight = service.sight(caller, Right::ReadTrail)?;
+    let organization = organization_id(context, filter.organization_id.as_ref(), "filter.organizationId")?;
+    let sight = service.sight(caller, Right::ReadTrail, organization)?;
     let key = filter.key_id.as_ref().map(|id| input::id::<KeyId>("filter.keyId", id)).transpose()?;
-    events_of(context, sight, key, filter, direction, slice).await
+    events_of(context, organization, sight, key, filter, direction, slice).await
 }
 
 async fn node(context: &Context<'_>, id: &str) -> Result<Node> {
@@ -233,9 +280,10 @@ async fn node(context: &Context<'_>, id: &str) -> Result<Node> {
         "key" => key(context, id).await.map(Node::Key),
         "evt" => event(context, id).await.map(Node::Event),
         "ws" => workspace(context, id).map(Node::Workspace),
+        "role" => role(context, id).map(Node::Role),
         "org" => input::id("id", id).and_then(|id| organization(context, Some(id))).map(Node::Organization),
         _ => {
-            let message = "an id starts with what it names: key_, evt_, ws_ or org_";
+            let message = "an id starts with what it names: key_, evt_, role_, ws_ or org_";
             Err(Error::invalid("id", message))
         }
     }
@@ -251,29 +299,75 @@ impl Query {
         Viewer
     }
 
-    /// The caller's organization.
+    /// An organization that the caller may see; its own when none is named.
     #[graphql(complexity = "QUERY_COST + child_complexity")]
-    async fn organization(&self, context: &Context<'_>) -> async_graphql::Result<OrganizationNode> {
-        recorded(context, None, async { organization(context, None) }).await
+    async fn organization(
+        &self,
+        context: &Context<'_>,
+        id: Option<ID>,
+    ) -> async_graphql::Result<OrganizationNode> {
+        let run = async {
+            let id = id.as_deref().map(|id| input::id("id", id)).transpose()?;
+            organization(context, id)
+        };
+        recorded(context, id.as_deref().map(String::as_str), run).await
     }
 
-    /// A workspace of the caller's organization.
-    #[graphql(complexity = "QUERY_COST + child_complexity")]
-    async fn workspace(&self, context: &Context<'_>, id: ID) -> async_graphql::Result<WorkspaceNode> {
-        recorded(context, Some(&id), async { workspace(context, &id) }).await
-    }
-
-    /// The workspaces that the caller may see.
+    /// The caller's organization and those below it.
     #[graphql(complexity = "QUERY_COST + connection::cost(first, last, child_complexity)")]
-    async fn workspaces(
+    async fn organizations(
         &self,
         context: &Context<'_>,
         first: Option<i32>,
         after: Option<String>,
         last: Option<i32>,
         before: Option<String>,
+    ) -> async_graphql::Result<OrganizationConnection> {
+        recorded(context, None, async { organizations(context, Slice { first, after, last, before }) }).await
+    }
+
+    /// A role.
+    #[graphql(complexity = "QUERY_COST + child_complexity")]
+    async fn role(&self, context: &Context<'_>, id: ID) -> async_graphql::Result<RoleNode> {
+        recorded(context, Some(&id), async { role(context, &id) }).await
+    }
+
+    /// The roles of an organization, by name: of the caller's own when none is named.
+    #[graphql(complexity = "QUERY_COST + 50 * child_complexity")]
+    async fn roles(
+        &self,
+        context: &Context<'_>,
+        organization_id: Option<ID>,
+    ) -> async_graphql::Result<Vec<RoleNode>> {
+        let run = async {
+            let id = self::organization_id(context, organization_id.as_ref(), "organizationId")?;
+            roles(context, id)
+        };
+        recorded(context, organization_id.as_deref().map(String::as_str), run).await
+    }
+
+    /// A workspace that the caller may see.
+    #[graphql(complexity = "QUERY_COST + child_complexity")]
+    async fn workspace(&self, context: &Context<'_>, id: ID) -> async_graphql::Result<WorkspaceNode> {
+        recorded(context, Some(&id), async { workspace(context, &id) }).await
+    }
+
+    /// The workspaces of an organization that the caller may see: of its own when none is named.
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, last, child_complexity)")]
+    async fn workspaces(
+        &self,
+        context: &Context<'_>,
+        organization_id: Option<ID>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
     ) -> async_graphql::Result<WorkspaceConnection> {
-        recorded(context, None, workspaces(context, Slice { first, after, last, before })).await
+        let run = async {
+            let id = self::organization_id(context, organization_id.as_ref(), "organizationId")?;
+            workspaces(context, id, Slice { first, after, last, before }).await
+        };
+        recorded(context, organization_id.as_deref().map(String::as_str), run).await
     }
 
     /// A key.

@@ -166,6 +166,10 @@ pub(crate) enum VerificationCode {
     IpNotAllowed,
     /// None of its scopes covers the action and resource.
     InsufficientScope,
+    /// Its organization has switched all its keys off.
+    KeysDisabled,
+    /// Used more often than one of its limits allows.
+    RateLimited,
 }
 
 /// What kind of actor.

@@ -6,47 +6,93 @@ use async_graphql::{Context, ID, Object, SimpleObject};
 use keyledger_projections::{OrganizationState, WorkspaceState};
 use keyledger_schema::{Grant, GrantTarget};
 
-use super::answer::{parties, recorded};
+use super::answer::{parties, recorded, refusal};
 use super::connection::{self, Slice, WorkspaceConnection};
 use super::key::KeyNode;
-use super::scalar::{DateTime, GrantRole};
+use super::policy::PolicyNode;
+use super::role::RoleNode;
+use super::scalar::{DateTime, GrantRole, Long};
 use super::{QUERY_COST, query};
+use crate::service::Service;
+use crate::tenants::Tenant;
 
 /// The tenant.
 #[derive(Clone)]
-pub(crate) struct OrganizationNode(pub(super) Arc<OrganizationState>);
+pub(crate) struct OrganizationNode(pub(super) Arc<Tenant>);
+
+impl OrganizationNode {
+    /// An organization that was just written, and what is known to hold in it.
+    pub(super) fn of(service: &Service, state: OrganizationState) -> Self {
+        let known = service.tenants().tenant(state.id);
+        let tenant = known.filter(|known| known.state.revision >= state.revision);
+        Self(tenant.unwrap_or_else(|| Arc::new(Tenant::alone(state))))
+    }
+}
 
 /// The tenant: holds workspaces and a signing key.
 #[Object(name = "Organization")]
 impl OrganizationNode {
     /// Its id.
     pub(super) async fn id(&self) -> ID {
-        self.0.id.to_string().into()
+        self.0.state.id.to_string().into()
     }
 
     /// Its name.
     async fn name(&self) -> &str {
-        &self.0.name
+        &self.0.state.name
     }
 
     /// The part of its keys' addresses that names it.
     async fn slug(&self) -> &str {
-        &self.0.slug
+        &self.0.state.slug
     }
 
     /// When it was created.
     async fn created_at(&self) -> DateTime {
-        DateTime(self.0.created_at)
+        DateTime(self.0.state.created_at)
+    }
+
+    /// Revision of its last event.
+    async fn revision(&self) -> u64 {
+        self.0.state.revision
+    }
+
+    /// The organization above it; null for a tenant of its own, and for whoever may not know of it.
+    async fn parent(&self, context: &Context<'_>) -> async_graphql::Result<Option<Self>> {
+        let (service, caller) = parties(context)?;
+        let Some(parent) = self.0.state.parent else { return Ok(None) };
+        let seen = service.organization_in_sight(caller, Some(parent), "id").ok();
+        Ok(seen.and_then(|id| service.tenants().tenant(id)).map(Self))
+    }
+
+    /// Its own rules.
+    async fn policy(&self) -> PolicyNode {
+        PolicyNode::from(&self.0.state.policy)
+    }
+
+    /// The rules that hold in it: its own and those of the organizations above it, the strictest of each.
+    async fn effective_policy(&self) -> PolicyNode {
+        PolicyNode::from(&*self.0.policy)
+    }
+
+    /// Whether its keys work: neither it nor an organization above it has switched them off.
+    async fn api_keys_enabled(&self) -> bool {
+        self.0.policy.keys_enabled()
+    }
+
+    /// Its roles, by name.
+    async fn roles(&self, context: &Context<'_>) -> async_graphql::Result<Vec<RoleNode>> {
+        recorded(context, None, async { query::roles(context, self.0.state.id) }).await
     }
 
     /// Whether it can issue keys.
     async fn bootstrapped(&self) -> bool {
-        self.0.signing_key.is_some()
+        self.0.state.signing_key.is_some()
     }
 
     /// Its Ed25519 public key in hexadecimal; null before the bootstrap.
     async fn signing_public_key(&self) -> Option<String> {
-        let key = self.0.signing_key.as_ref()?;
+        let key = self.0.state.signing_key.as_ref()?;
         Some(blake3::Hash::from_bytes(key.public_key.0).to_hex().to_string())
     }
 
@@ -60,7 +106,8 @@ impl OrganizationNode {
         last: Option<i32>,
         before: Option<String>,
     ) -> async_graphql::Result<WorkspaceConnection> {
-        recorded(context, None, query::workspaces(context, Slice { first, after, last, before })).await
+        let id = self.0.state.id;
+        recorded(context, None, query::workspaces(context, id, Slice { first, after, last, before })).await
     }
 }
 
@@ -92,10 +139,27 @@ impl WorkspaceNode {
         DateTime(self.0.created_at)
     }
 
+    /// Revision of its last event, reservations of places included.
+    async fn revision(&self) -> u64 {
+        self.0.revision
+    }
+
+    /// How many keys it may have that are neither revoked nor deleted nor expired; null for any number.
+    async fn quota(&self) -> Option<Long> {
+        self.0.max_keys.map(Long)
+    }
+
+    /// How many it has, places that are kept for keys to come included.
+    async fn key_count(&self, context: &Context<'_>) -> async_graphql::Result<Long> {
+        let (service, _) = parties(context)?;
+        let taken = service.quota_taken(self.0.id).await.map_err(|error| refusal(&error))?;
+        Ok(Long(taken))
+    }
+
     /// Where it belongs.
     async fn organization(&self, context: &Context<'_>) -> async_graphql::Result<Option<OrganizationNode>> {
         let (service, _) = parties(context)?;
-        Ok(service.tenants().organization(self.0.organization).map(OrganizationNode))
+        Ok(service.tenants().tenant(self.0.organization).map(OrganizationNode))
     }
 }
 
@@ -150,6 +214,6 @@ impl Viewer {
     /// The caller's organization.
     async fn organization(&self, context: &Context<'_>) -> async_graphql::Result<Option<OrganizationNode>> {
         let (service, caller) = parties(context)?;
-        Ok(service.tenants().organization(caller.organization).map(OrganizationNode))
+        Ok(service.tenants().tenant(caller.organization).map(OrganizationNode))
     }
 }

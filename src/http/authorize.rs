@@ -140,7 +140,7 @@ fn respond(answer: &Answer) -> HttpResponse {
     if let Some(entry) = &answer.entry {
         header(&mut response, "keyledger-key-id", &entry.key);
         if answer.code == VerificationCode::Valid {
-            header(&mut response, "keyledger-organization-id", &entry.organization);
+            header(&mut response, "keyledger-organization-id", &entry.organization());
             header(&mut response, "keyledger-workspace-id", &entry.workspace);
             header(&mut response, "keyledger-environment", &entry.environment);
             header(&mut response, "keyledger-secret-version", &entry.secret_version);
@@ -161,7 +161,8 @@ const fn meaning(code: VerificationCode) -> (StatusCode, Option<&'static str>) {
         | VerificationCode::Disabled
         | VerificationCode::WrongEnvironment => (StatusCode::UNAUTHORIZED, INVALID_TOKEN),
         // Another key of the same holder would be refused as well: nothing to ask for.
-        VerificationCode::IpNotAllowed => (StatusCode::FORBIDDEN, None),
+        VerificationCode::IpNotAllowed | VerificationCode::KeysDisabled => (StatusCode::FORBIDDEN, None),
+        VerificationCode::RateLimited => (StatusCode::TOO_MANY_REQUESTS, None),
         VerificationCode::InsufficientScope => {
             (StatusCode::FORBIDDEN, Some(r#"Bearer realm="keyledger", error="insufficient_scope""#))
         }

@@ -29,10 +29,14 @@ pub(super) const GATEWAY_CHALLENGE: (HeaderName, HeaderValue) =
 pub const fn status(code: Code) -> StatusCode {
     match code {
         Code::Unauthenticated => StatusCode::UNAUTHORIZED,
-        Code::Forbidden => StatusCode::FORBIDDEN,
+        Code::Forbidden | Code::KeysDisabled => StatusCode::FORBIDDEN,
         Code::NotFound => StatusCode::NOT_FOUND,
         Code::InvalidInput => StatusCode::BAD_REQUEST,
-        Code::Conflict | Code::IllegalTransition | Code::NotBootstrapped => StatusCode::CONFLICT,
+        Code::Conflict
+        | Code::IllegalTransition
+        | Code::NotBootstrapped
+        | Code::QuotaExceeded
+        | Code::PolicyViolation => StatusCode::CONFLICT,
         Code::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
         Code::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         Code::Internal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -50,11 +54,18 @@ struct Inner<'a> {
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     field: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    details: Option<&'a serde_json::Map<String, serde_json::Value>>,
 }
 
 /// Finishes an answer with an error as its body.
 pub(super) fn finish(answer: &mut HttpResponseBuilder, error: &Error) -> HttpResponse {
-    let inner = Inner { code: error.code.as_str(), message: &error.message, field: error.field.as_deref() };
+    let inner = Inner {
+        code: error.code.as_str(),
+        message: &error.message,
+        field: error.field.as_deref(),
+        details: error.details.as_deref(),
+    };
     let body = serde_json::to_vec(&Body { error: inner }).unwrap_or_default();
     answer.insert_header(JSON).insert_header(NO_STORE).body(body)
 }
@@ -127,7 +138,7 @@ mod tests {
 
     #[test]
     fn every_code_has_its_documented_status() {
-        let expected = [401, 403, 404, 400, 409, 409, 409, 429, 503, 500];
+        let expected = [401, 403, 404, 400, 409, 409, 409, 409, 409, 403, 429, 503, 500];
         for (code, expected) in Code::ALL.into_iter().zip(expected) {
             assert_eq!(status(code).as_u16(), expected, "{code:?}");
         }

@@ -52,7 +52,7 @@ impl From<&Answer> for Body {
             valid,
             code: answer.code,
             key_id: entry.map(|entry| entry.key),
-            organization_id: granted.map(|entry| entry.organization),
+            organization_id: granted.map(Entry::organization),
             workspace_id: granted.map(|entry| entry.workspace),
             environment: granted.map(|entry| entry.environment),
             expires_at: granted.and_then(Entry::expires_at),

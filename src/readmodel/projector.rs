@@ -15,7 +15,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, Tran
 
 use super::cache::{Cache, Known};
 use super::fact::{Fact, Subject, Unreadable};
-use super::{Observer, Standing, rows, snapshot};
+use super::{Observer, Standing, places, rows, snapshot};
 
 /// Why a batch was not applied.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub(super) enum Failure {
 /// A state that an observer is to be told of.
 pub(super) enum News {
     Key(Option<Arc<KeyState>>, Arc<KeyState>),
-    Organization(OrganizationState),
+    Organization(Box<OrganizationState>),
     Workspace(WorkspaceState),
 }
 
@@ -51,11 +51,13 @@ pub(super) fn tell(observer: &dyn Observer, news: &[News]) {
 pub(super) struct Projector {
     pub(super) standing: Standing,
     cache: Cache,
+    /// Whether places may be reserved for keys that are not issued; unknown before the first batch.
+    reservations: Option<bool>,
 }
 
 impl Projector {
     pub(super) fn new(standing: Standing) -> Self {
-        Self { standing, cache: Cache::default() }
+        Self { standing, ..Self::default() }
     }
 
     /// Applies events in log order as one transaction and returns what changed.
@@ -81,6 +83,8 @@ struct Batch<'a> {
     transaction: &'a Transaction<'a>,
     standing: &'a mut Standing,
     cache: &'a mut Cache,
+    reservations: &'a mut Option<bool>,
+    places: places::Changes,
     changes: HashMap<KeyId, Change>,
     order: Vec<KeyId>,
     news: Vec<News>,
@@ -94,6 +98,8 @@ impl<'a> Batch<'a> {
             transaction,
             standing: &mut projector.standing,
             cache: &mut projector.cache,
+            reservations: &mut projector.reservations,
+            places: places::Changes::default(),
             changes: HashMap::new(),
             order: Vec::new(),
             news: Vec::new(),
@@ -128,6 +134,7 @@ impl<'a> Batch<'a> {
                     None
                 }
                 Subject::Workspace(envelope) => {
+                    self.places.workspace(envelope);
                     self.workspace(fact.stream, envelope)?;
                     None
                 }
@@ -140,6 +147,12 @@ impl<'a> Batch<'a> {
             self.standing.entries += 1;
             self.standing.position = Some(fact.position);
         }
+        let mut pending = match *self.reservations {
+            Some(pending) => pending,
+            None => places::any_pending(self.transaction)?,
+        };
+        std::mem::take(&mut self.places).write(self.transaction, &mut pending)?;
+        *self.reservations = Some(pending);
         self.write_keys()?;
         self.transaction
             .prepare_cached("UPDATE meta SET position = ?1, entries = ?2, keys = ?3, usage_events = ?4")?
@@ -171,6 +184,7 @@ impl<'a> Batch<'a> {
     }
 
     fn changed(&mut self, id: KeyId, before: Option<Known>, after: Arc<KeyState>, issued: bool) {
+        self.places.key(before.as_ref().map(|known| &*known.state), &after);
         self.news.push(News::Key(before.as_ref().map(|known| Arc::clone(&known.state)), Arc::clone(&after)));
         match self.changes.entry(id) {
             Slot::Occupied(mut slot) => slot.get_mut().known.state = after,
@@ -266,7 +280,7 @@ impl<'a> Batch<'a> {
         let Some(state) = OrganizationState::fold(before.clone(), envelope) else { return Ok(()) };
         if before.as_ref() != Some(&state) {
             self.write_organization(id, &state)?;
-            self.news.push(News::Organization(state));
+            self.news.push(News::Organization(Box::new(state)));
         }
         Ok(())
     }

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, Result};
 use uuid::Uuid;
 
 /// In `PRAGMA user_version`.
-pub(super) const VERSION: i32 = 2;
+pub(super) const VERSION: i32 = 3;
 /// In `PRAGMA application_id`: "KLRM".
 pub(super) const APPLICATION: i32 = 0x4b4c_524d;
 
@@ -73,6 +73,21 @@ CREATE INDEX keys_workspace ON keys (workspace);
 CREATE INDEX keys_name ON keys (org, name);
 CREATE INDEX keys_expiry ON keys (org, expires_at);
 CREATE INDEX keys_due ON keys (due_at) WHERE due_at IS NOT NULL;
+
+-- Keys of each workspace that take a place of its quota.
+CREATE TABLE places (
+    workspace BLOB PRIMARY KEY,
+    keys INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Places that are kept for keys that are not issued yet.
+CREATE TABLE reservations (
+    key BLOB PRIMARY KEY,
+    workspace BLOB NOT NULL,
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX reservations_workspace ON reservations (workspace, at);
+CREATE INDEX reservations_at ON reservations (at);
 
 CREATE TABLE entries (
     log_index INTEGER PRIMARY KEY,

@@ -1,28 +1,16 @@
 //! Organizations and workspaces come into being, with their first key.
 
-use keyledger_schema::codec::Outcome;
-use keyledger_schema::event::{
-    Event, Hex32, OrganizationBootstrapped, OrganizationCreated, WorkspaceCreated,
-};
-use keyledger_schema::grant::{GrantTarget, Place, Right};
-use keyledger_schema::{
-    Actor, Environment, Grant, GrantRole, KeyId, Metadata, OrganizationId, Stream, WorkspaceId,
-};
+use keyledger_projections::{KeyStatus, OrganizationState};
+use keyledger_schema::grant::{GrantTarget, Place};
+use keyledger_schema::{Actor, Environment, Grant, GrantRole, KeyId, Metadata, OrganizationId, WorkspaceId};
 
-use keyledger_projections::{KeyStatus, OrganizationState, WorkspaceState};
-
-use super::writer::Failure;
-use super::{Context, NewKey, Service, Written};
-use crate::caller::Caller;
+use super::{Context, NewKey, Service};
 use crate::decisions::key::Command;
 use crate::decisions::slug;
 use crate::error::{Code, Error, Result};
 use crate::readmodel::{KeyQuery, Window};
 use crate::secret::{DEFAULT_PREFIX, Secret};
-use crate::stream_head::StreamHead;
 
-/// The first signing key of an organization.
-const FIRST_GENERATION: u32 = 1;
 /// The workspace that a new organization has.
 const FIRST_WORKSPACE: &str = "default";
 
@@ -87,8 +75,7 @@ impl Service {
         let workspace = if let Some(workspace) = self.tenants.workspaces(organization).first() {
             workspace.id
         } else {
-            let id = WorkspaceId::from_uuid(self.edge.uuid());
-            self.open_workspace(&context, place(id), FIRST_WORKSPACE.into()).await?.state.id
+            self.open_workspace(&context, organization, FIRST_WORKSPACE.into()).await?.state.id
         };
         if let Some(root) = unclaimed {
             let root_key = self.replace_secret(&context, root).await?;
@@ -100,11 +87,13 @@ impl Service {
             environment: Environment::Production,
             prefix: DEFAULT_PREFIX.into(),
             scopes: Vec::new(),
+            roles: Vec::new(),
             grants: vec![Grant {
                 role: GrantRole::OrganizationAdministrator,
                 on: GrantTarget::Organization(organization),
             }],
             allowed_cidrs: Vec::new(),
+            rate_limits: Vec::new(),
             expires_at: None,
             metadata: Metadata::default(),
             idempotency_key: None,
@@ -118,8 +107,8 @@ impl Service {
     /// again shows a new one.
     pub async fn root_key_shown(&self, founded: &Founded) -> Result<()> {
         let context = Context { actor: Actor::operator(), ..self.own_context() };
-        let root = self.load(founded.root).await?.ok_or_else(Error::internal)?;
-        let written = self.decide_and_append(&context, root, Command::Acknowledge).await?;
+        let root = self.load_key(founded.root).await?.ok_or_else(Error::internal)?;
+        let written = self.command_key(&context, root, Command::Acknowledge, None).await?;
         self.applied(&written.events).await
     }
 
@@ -131,7 +120,9 @@ impl Service {
     ) -> Result<(OrganizationId, Option<KeyId>)> {
         let slug = slug::of(&name);
         let same = |known: &OrganizationState| known.name == name || Some(&*known.slug) == slug.as_deref();
-        if let Some(known) = self.tenants.organizations().iter().find(|known| same(known)) {
+        if let Some(known) =
+            self.tenants.organizations().iter().find(|known| known.parent.is_none() && same(known))
+        {
             let unclaimed = match self.standing(known.id).await? {
                 Standing::Keyless if known.name == name => Some(None),
                 Standing::Unclaimed(root) if known.name == name => Some(Some(root)),
@@ -140,64 +131,15 @@ impl Service {
             let Some(root) = unclaimed else {
                 let message =
                     format!("there is an organization called {} already; choose another name", known.slug);
-                let field = Some("organization".into());
-                return Err(Error { code: Code::Conflict, message: message.into(), field });
+                return Err(Error::new(Code::Conflict, message).about("organization"));
             };
+            if known.signing_key.is_none() {
+                self.bootstrap(context, known.id).await?;
+            }
             return Ok((known.id, root));
         }
-        let organization = OrganizationId::from_uuid(self.edge.uuid());
-        // A name of other letters than ASCII's leaves nothing: then the end of the id stands for it.
-        let slug = slug.unwrap_or_else(|| organization.to_string().split_off(20));
-        let public_key = self.master.signing_key(organization, FIRST_GENERATION).verifying_key();
-        let events = vec![
-            Event::OrganizationCreated(OrganizationCreated { name, slug: slug.into() }),
-            Event::OrganizationBootstrapped(OrganizationBootstrapped {
-                signing_key_generation: FIRST_GENERATION,
-                signing_public_key: Hex32(public_key.to_bytes()),
-            }),
-        ];
-        let stream = Stream::Organization(organization);
-        let place = Some(Place { organization, workspace: None });
-        let written = self
-            .append(context, stream, StreamHead::default(), place, events, Outcome::Success)
-            .await
-            .map_err(unexpected)?;
-        self.applied(&written).await?;
+        let organization = self.establish(context, name, None).await?.state.id;
+        self.bootstrap(context, organization).await?;
         Ok((organization, None))
-    }
-
-    /// Adds a workspace to the caller's organization.
-    pub async fn create_workspace(&self, caller: &Caller, name: Box<str>) -> Result<Written<WorkspaceState>> {
-        let organization = caller.organization;
-        self.require(caller, Right::ManageOrganization, Place { organization, workspace: None })?;
-        let workspace = WorkspaceId::from_uuid(self.edge.uuid());
-        self.open_workspace(&self.context(caller), Place { organization, workspace: Some(workspace) }, name)
-            .await
-    }
-
-    async fn open_workspace(
-        &self,
-        context: &Context,
-        place: Place,
-        name: Box<str>,
-    ) -> Result<Written<WorkspaceState>> {
-        let id = place.workspace.ok_or_else(Error::internal)?;
-        let event = Event::WorkspaceCreated(WorkspaceCreated { organization: place.organization, name });
-        let stream = Stream::Workspace(id);
-        let events = self
-            .append(context, stream, StreamHead::default(), Some(place), vec![event], Outcome::Success)
-            .await
-            .map_err(unexpected)?;
-        self.applied(&events).await?;
-        let state = events.iter().fold(None, |state, event| WorkspaceState::fold(state, &event.envelope));
-        Ok(Written { state: state.ok_or_else(Error::internal)?, events, warnings: Vec::new() })
-    }
-}
-
-/// A new stream cannot be taken: its id was made a moment ago.
-fn unexpected(failure: Failure) -> Error {
-    match failure {
-        Failure::Conflict => Error::internal(),
-        Failure::Other(error) => error,
     }
 }

@@ -1,33 +1,32 @@
 //! Commands about keys.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::IpNet;
 use keyledger_projections::KeyState;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::Hex32;
-use keyledger_schema::grant::{self, GrantTarget, Place, Right};
+use keyledger_schema::grant::{GrantTarget, Place, Right};
 use keyledger_schema::{
-    Envelope, Environment, Grant, KeyId, Metadata, Scope, SecretRecord, Stream, Timestamp, WorkspaceId,
+    Envelope, Environment, Event, Grant, KeyId, Metadata, OrganizationId, RateLimit, RoleId, Scope,
+    SecretRecord, Stream, Timestamp, WorkspaceId,
 };
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::writer::{Failure, read_failed};
+use super::aggregate::{Clashes, Loaded, Seen};
+use super::writer::Failure;
 use super::{Context, Service, Written};
 use crate::caller::Caller;
-use crate::decisions::key::{self as decisions, Command, Issue};
-use crate::decisions::{slug, warning};
+use crate::decisions::key::{self as decisions, Command, Ground, Issue};
+use crate::decisions::{clash, slug, warning};
 use crate::error::{Code, Error, Result};
 use crate::secret::Secret;
-use crate::store::{Direction, Position};
 use crate::stream_head::StreamHead;
+use crate::tenants::Tenant;
 
-/// How often a decision is made anew when others write to the same key.
-const ATTEMPTS: usize = 16;
 /// How many queues the keys share.
 const QUEUES: usize = 1_024;
-/// How many events of a stream are read at once.
-const PAGE: usize = 500;
 
 /// What a new key is to be, as it was asked for.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -42,10 +41,14 @@ pub struct NewKey {
     pub prefix: Box<str>,
     /// What its holder may do.
     pub scopes: Vec<Scope>,
+    /// Roles that it holds.
+    pub roles: Vec<RoleId>,
     /// What it may do in Keyledger itself.
     pub grants: Vec<Grant>,
     /// Addresses it may be used from.
     pub allowed_cidrs: Vec<IpNet>,
+    /// How often it may be used.
+    pub rate_limits: Vec<RateLimit>,
     /// Fixed for good.
     pub expires_at: Option<Timestamp>,
     /// The user's own.
@@ -63,14 +66,6 @@ pub type NewSecret = (KeyWritten, Option<Secret>);
 pub(super) fn query_failed(error: &crate::readmodel::QueryError) -> Error {
     tracing::error!(%error, "the read model cannot be read");
     Error::unavailable("keys cannot be read now; try again, and tell the operator if it lasts")
-}
-
-/// A key and where its stream ends.
-pub(super) struct Loaded {
-    pub(super) state: KeyState,
-    pub(super) head: StreamHead,
-    /// Where the last event stands in the log.
-    position: Position,
 }
 
 /// Commands about one key queue up here instead of racing in the log, where each would be decided anew
@@ -96,10 +91,9 @@ impl Queues {
 impl Service {
     /// Makes a key.
     pub async fn create_key(&self, caller: &Caller, new: NewKey) -> Result<NewSecret> {
-        let workspace = self.workspace_of(caller, new.workspace)?;
-        let place = Place { organization: caller.organization, workspace: Some(workspace) };
+        let place = self.workspace_of(caller, new.workspace)?;
         self.require(caller, Right::ManageKeys, place)?;
-        self.may_give(caller, &new.grants, "input.grants")?;
+        self.may_give(caller, &new.grants, place.organization, "input.grants")?;
         self.issue(&self.context(caller), place, new, None).await
     }
 
@@ -121,8 +115,10 @@ impl Service {
             environment: original.environment,
             prefix: original.prefix,
             scopes: original.scopes,
+            roles: original.roles,
             grants: original.grants,
             allowed_cidrs: original.allowed_cidrs.0,
+            rate_limits: original.rate_limits,
             expires_at: original.expires_at,
             metadata: original.metadata.0,
             idempotency_key,
@@ -139,16 +135,7 @@ impl Service {
         cloned_from: Option<KeyId>,
     ) -> Result<NewSecret> {
         let workspace = place.workspace.ok_or_else(Error::internal)?;
-        let organization = self
-            .tenants
-            .organization(place.organization)
-            .ok_or_else(|| Error::not_found("input.workspaceId", "workspace"))?;
-        if organization.signing_key.is_none() {
-            return Err(Error::new(
-                Code::NotBootstrapped,
-                "the organization has no signing key yet and issues no keys; bootstrap it first",
-            ));
-        }
+        let tenant = self.bootstrapped(place.organization, "input.workspaceId")?;
         let (id, request_fingerprint) = match &new.idempotency_key {
             Some(text) => {
                 let request = fingerprint(context, workspace, &new, cloned_from);
@@ -160,26 +147,35 @@ impl Service {
             None => (KeyId::from_uuid(self.edge.uuid()), None),
         };
         if let Some(fingerprint) = request_fingerprint
-            && let Some(loaded) = self.load(id).await?
+            && let Some(loaded) = self.load_key(id).await?
         {
             return self.repeated(loaded, fingerprint).await;
         }
+        // Held until the key is applied: a role that is being deleted must see who holds it.
+        let _roles = if new.roles.is_empty() { None } else { Some(self.role_gate.read().await) };
+        known_roles(&tenant, &new.roles)?;
         let (secret, record) = self.mint(&new.prefix, new.environment);
         let issue = Issue {
-            email: slug::key_email(&new.name, id, &organization.slug).into(),
+            email: slug::key_email(&new.name, id, &tenant.state.slug).into(),
             name: new.name,
             environment: new.environment,
             prefix: new.prefix,
             secret: record,
             scopes: new.scopes,
+            roles: new.roles,
             grants: new.grants,
             allowed_cidrs: new.allowed_cidrs,
+            rate_limits: new.rate_limits,
             expires_at: new.expires_at,
             metadata: new.metadata,
             cloned_from,
             request_fingerprint,
+            imported: None,
         };
-        let decision = decisions::decide(None, Command::Issue(Box::new(issue)), context.at)?;
+        let ground = ground(&tenant, context.at);
+        let decision = decisions::decide(None, Command::Issue(Box::new(issue)), ground)?;
+        let reserved = self.reserve_place(workspace, id).await?;
+        self.still_reserved(reserved)?;
         let stream = Stream::Key(id);
         let head = StreamHead::default();
         match self.append(context, stream, head, Some(place), decision.events, Outcome::Success).await {
@@ -191,7 +187,7 @@ impl Service {
             }
             Err(Failure::Conflict) => match request_fingerprint {
                 Some(fingerprint) => {
-                    let loaded = self.load(id).await?.ok_or_else(Error::internal)?;
+                    let loaded = self.load_key(id).await?.ok_or_else(Error::internal)?;
                     self.repeated(loaded, fingerprint).await
                 }
                 None => Err(Error::internal()),
@@ -201,14 +197,10 @@ impl Service {
     }
 
     /// The answer to a request whose idempotency key was used before.
-    async fn repeated(&self, loaded: Loaded, fingerprint: Hex32) -> Result<NewSecret> {
+    async fn repeated(&self, loaded: Loaded<KeyState>, fingerprint: Hex32) -> Result<NewSecret> {
         if loaded.state.request_fingerprint != Some(fingerprint) {
-            return Err(Error {
-                code: Code::Conflict,
-                message: "this idempotency key stands for another request; use a new one for a new key"
-                    .into(),
-                field: Some("input.idempotencyKey".into()),
-            });
+            let message = "this idempotency key stands for another request; use a new one for a new key";
+            return Err(Error::new(Code::Conflict, message).about("input.idempotencyKey"));
         }
         self.applied_to(loaded.position).await?;
         let warnings = warning::open_networks(&loaded.state.allowed_cidrs);
@@ -228,12 +220,14 @@ impl Service {
         caller: &Caller,
         id: KeyId,
         overlap: Duration,
+        seen: Option<Seen>,
     ) -> Result<(KeyWritten, Secret)> {
         let turn = self.queues.turn(id).await;
         let loaded = self.managed(caller, id).await?;
         let (secret, record) = self.mint(&loaded.state.prefix, loaded.state.environment);
         let command = Command::Rotate { secret: record, overlap };
-        let written = self.decide_and_append(&self.context(caller), loaded, command).await?;
+        let context = self.context(caller);
+        let written = Box::pin(self.command_key(&context, loaded, command, seen)).await?;
         drop(turn);
         self.applied(&written.events).await?;
         Ok((written, secret))
@@ -241,147 +235,192 @@ impl Service {
 
     /// Gives a key a new secret without asking who may.
     pub(super) async fn replace_secret(&self, context: &Context, id: KeyId) -> Result<Secret> {
-        let loaded = self.load(id).await?.ok_or_else(Error::internal)?;
+        let loaded = self.load_key(id).await?.ok_or_else(Error::internal)?;
         let (secret, record) = self.mint(&loaded.state.prefix, loaded.state.environment);
         let command = Command::Rotate { secret: record, overlap: Duration::ZERO };
-        let written = self.decide_and_append(context, loaded, command).await?;
+        let written = self.command_key(context, loaded, command, None).await?;
         self.applied(&written.events).await?;
         Ok(secret)
     }
 
     /// Every other command about a key.
-    pub async fn change_key(&self, caller: &Caller, id: KeyId, command: Command) -> Result<KeyWritten> {
+    pub async fn change_key(
+        &self,
+        caller: &Caller,
+        id: KeyId,
+        command: Command,
+        seen: Option<Seen>,
+    ) -> Result<KeyWritten> {
         let turn = self.queues.turn(id).await;
         let loaded = self.managed(caller, id).await?;
-        let written = self.decide_and_append(&self.context(caller), loaded, command).await?;
+        let _roles = match &command {
+            Command::Update(update) => self.may_become(caller, &loaded.state, update).await?,
+            _ => None,
+        };
+        let context = self.context(caller);
+        let written = Box::pin(self.command_key(&context, loaded, command, seen)).await?;
         drop(turn);
         self.applied(&written.events).await?;
         Ok(written)
     }
 
-    /// Decides on what is known, and anew on what the log says when somebody else was faster.
-    pub(super) async fn decide_and_append(
+    /// Refuses an update into more than the caller holds, or to roles that do not exist. While the guard
+    /// is held no role is deleted.
+    async fn may_become(
         &self,
-        context: &Context,
-        mut loaded: Loaded,
-        command: Command,
-    ) -> Result<KeyWritten> {
-        for _ in 0..ATTEMPTS {
-            let decision = decisions::decide(Some(&loaded.state), command.clone(), context.at)?;
-            if decision.events.is_empty() {
-                // Somebody else made it true, maybe a moment ago: this node must know it before it is said.
-                self.applied_to(loaded.position).await?;
-                return Ok(Written { state: loaded.state, events: Vec::new(), warnings: decision.warnings });
-            }
-            let stream = Stream::Key(loaded.state.id);
-            let place = Some(place_of(&loaded.state));
-            let appended =
-                self.append(context, stream, loaded.head, place, decision.events, Outcome::Success).await;
-            match appended {
-                Ok(events) => {
-                    let state = fold(Some(loaded.state), events.iter().map(|event| &event.envelope));
-                    let state = state.ok_or_else(Error::internal)?;
-                    return Ok(Written { state, events, warnings: decision.warnings });
-                }
-                Err(Failure::Conflict) => {
-                    loaded = self.load(loaded.state.id).await?.ok_or_else(Error::internal)?;
-                }
-                Err(Failure::Other(error)) => return Err(error),
-            }
+        caller: &Caller,
+        state: &KeyState,
+        update: &decisions::Update,
+    ) -> Result<Option<tokio::sync::RwLockReadGuard<'_, ()>>> {
+        if let Some(grants) = &update.grants {
+            self.may_give(caller, grants, state.organization, "input.grants")?;
         }
-        Err(Error::new(Code::Conflict, "many others are changing this key; look at it again and repeat"))
+        let Some(roles) = update.roles.as_ref().filter(|roles| !roles.is_empty()) else { return Ok(None) };
+        let gate = self.role_gate.read().await;
+        let tenant = self.tenants.tenant(state.organization).ok_or_else(Error::internal)?;
+        known_roles(&tenant, roles)?;
+        Ok(Some(gate))
     }
 
-    /// Loads a key: the folded state that the read model keeps, and whatever the log has after it. The
-    /// expected revision of the append decides whether that was all.
-    pub(super) async fn load(&self, id: KeyId) -> Result<Option<Loaded>> {
-        let row = self.read_model.key(id).await.map_err(|error| query_failed(&error))?;
-        let mut state = row.map(|row| row.state);
-        let mut head = StreamHead::default();
-        let mut position = None;
-        let stream = Stream::Key(id).to_string();
-        // The last folded event is read again for its hash.
-        let mut from = state.as_ref().map_or(0, |state| state.revision);
-        loop {
-            let events = self
-                .store
-                .read_stream(&stream, Some(from), Direction::Forward, PAGE)
-                .await
-                .map_err(|error| read_failed(&error))?;
-            for event in &events {
-                head = StreamHead::at(event.revision, &event.bytes);
-                position = Some(event.position);
-                if state.as_ref().is_some_and(|state| state.revision >= event.revision) {
-                    continue;
+    /// Decides and appends a command about a key. When that takes away an administrator, it waits until it
+    /// is applied, and nobody else takes one away meanwhile: one has to be left.
+    pub(super) async fn command_key(
+        &self,
+        context: &Context,
+        loaded: Loaded<KeyState>,
+        command: Command,
+        seen: Option<Seen>,
+    ) -> Result<KeyWritten> {
+        let tenant = self.tenants.tenant(loaded.state.organization).ok_or_else(Error::internal)?;
+        let administers = decisions::administers(&loaded.state, context.at).next().is_some();
+        let turn = if administers && decisions::can_end_administration(&command) {
+            Some(self.administrators.lock().await)
+        } else {
+            None
+        };
+        let clashes = |event: &Event| clash::with_key(&command, event);
+        let seen = seen.map(|seen| (seen, &clashes as &Clashes<'_>));
+        let written = self
+            .decide_and_append(context, loaded, seen, |state| {
+                let decision = decisions::decide(Some(state), command.clone(), ground(&tenant, context.at))?;
+                for organization in decisions::administration_ended(state, &decision.events, context.at) {
+                    self.leave_an_administrator(organization, state.id, context.at)?;
                 }
-                let envelope = Envelope::open(&event.bytes).map_err(|error| {
-                    tracing::error!(%error, position = %event.position, "an event cannot be read");
-                    Error::internal()
-                })?;
-                state = KeyState::fold(state, &envelope);
-            }
-            match events.last() {
-                Some(last) if events.len() == PAGE => from = last.revision + 1,
-                _ => break,
-            }
+                Ok(decision)
+            })
+            .await?;
+        if turn.is_some() {
+            self.applied(&written.events).await?;
         }
-        Ok(state.zip(position).map(|(state, position)| Loaded { state, head, position }))
+        Ok(written)
+    }
+
+    fn leave_an_administrator(
+        &self,
+        organization: OrganizationId,
+        leaving: KeyId,
+        now: Timestamp,
+    ) -> Result<()> {
+        if self.tenants.has_administrator_besides(organization, leaving, now) {
+            return Ok(());
+        }
+        Err(Error::new(
+            Code::IllegalTransition,
+            "this key is the last active administrator of its organization, which nobody could manage without it; make another one first",
+        )
+        .about("input.id"))
+    }
+
+    /// An organization that can issue keys, and what holds in it.
+    pub(super) fn bootstrapped(&self, id: OrganizationId, field: &'static str) -> Result<Arc<Tenant>> {
+        let tenant = self.tenants.tenant(id).ok_or_else(|| Error::not_found(field, "workspace"))?;
+        if tenant.state.signing_key.is_none() {
+            return Err(Error::new(
+                Code::NotBootstrapped,
+                "the organization has no signing key yet and issues no keys; bootstrap it first",
+            ));
+        }
+        Ok(tenant)
     }
 
     /// Loads a key that the caller may manage. One that the caller may not see does not exist; one that
     /// holds more than the caller does is out of reach, since a new secret of it would be a promotion.
-    async fn managed(&self, caller: &Caller, id: KeyId) -> Result<Loaded> {
-        let loaded = self.load(id).await?.ok_or_else(|| Error::not_found("input.id", "key"))?;
+    pub(super) async fn managed(&self, caller: &Caller, id: KeyId) -> Result<Loaded<KeyState>> {
+        let loaded = self.load_key(id).await?.ok_or_else(|| Error::not_found("input.id", "key"))?;
         let place = place_of(&loaded.state);
-        if !Right::ALL.iter().any(|&right| right != Right::Verify && caller.may(right, place)) {
+        if !self.sees(caller, place) {
             return Err(Error::not_found("input.id", "key"));
         }
         self.require(caller, Right::ManageKeys, place)?;
-        self.may_give(caller, &loaded.state.grants, "input.id")?;
+        self.may_give(caller, &loaded.state.grants, place.organization, "input.id")?;
         Ok(loaded)
     }
 
-    /// Nobody can give a grant that exceeds their own.
-    fn may_give(&self, caller: &Caller, grants: &[Grant], field: &'static str) -> Result<()> {
+    /// Nobody can give a grant that exceeds their own, and no key gets one beyond its own organization and
+    /// those below it.
+    fn may_give(
+        &self,
+        caller: &Caller,
+        grants: &[Grant],
+        organization: OrganizationId,
+        field: &'static str,
+    ) -> Result<()> {
         for wanted in grants {
-            let known = match wanted.on {
-                GrantTarget::Organization(id) => id == caller.organization,
-                GrantTarget::Workspace(id) => self.tenants.workspace(caller.organization, id).is_some(),
+            let tenant = match wanted.on {
+                GrantTarget::Organization(id) => self.tenants.tenant(id),
+                GrantTarget::Workspace(id) => {
+                    let workspace = self.tenants.workspace(id);
+                    workspace.and_then(|workspace| self.tenants.tenant(workspace.organization))
+                }
             };
-            if !known {
+            let within = |tenant: &&Arc<Tenant>| {
+                tenant.state.id == organization || tenant.above.contains(&organization)
+            };
+            let Some(tenant) = tenant.as_ref().filter(within) else {
                 return Err(Error::not_found(field, "organization or workspace"));
-            }
-            if !grant::covers(&caller.grants, wanted, caller.organization) {
-                return Err(Error {
-                    code: Code::Forbidden,
-                    message: format!(
-                        "the grant {} exceeds your own; ask somebody who holds it on the same organization or workspace",
-                        wanted.role
-                    )
-                    .into(),
-                    field: Some(field.into()),
-                });
+            };
+            let place = wanted.place(tenant.state.id);
+            if !caller.holder().covers(wanted.role, place, &tenant.above) {
+                let message = format!(
+                    "the grant {} exceeds your own; ask somebody who holds it on the same organization or workspace",
+                    wanted.role
+                );
+                return Err(Error::new(Code::Forbidden, message).about(field));
             }
         }
         Ok(())
     }
 
-    fn workspace_of(&self, caller: &Caller, wanted: Option<WorkspaceId>) -> Result<WorkspaceId> {
+    /// The workspace that a new key is for.
+    pub(super) fn workspace_of(&self, caller: &Caller, wanted: Option<WorkspaceId>) -> Result<Place> {
         const FIELD: &str = "input.workspaceId";
         if let Some(id) = wanted {
-            let place = Place { organization: caller.organization, workspace: Some(id) };
-            let seen = Right::ALL.iter().any(|&right| right != Right::Verify && caller.may(right, place));
-            let known = self.tenants.workspace(caller.organization, id).filter(|_| seen);
-            return known.map(|workspace| workspace.id).ok_or_else(|| Error::not_found(FIELD, "workspace"));
+            return self
+                .tenants
+                .workspace(id)
+                .map(|workspace| Place { organization: workspace.organization, workspace: Some(id) })
+                .filter(|place| self.sees(caller, *place))
+                .ok_or_else(|| Error::not_found(FIELD, "workspace"));
         }
         match &self.tenants.workspaces(caller.organization)[..] {
-            [only] => Ok(only.id),
+            [only] => Ok(Place { organization: caller.organization, workspace: Some(only.id) }),
             all => Err(Error::invalid(
                 FIELD,
                 format!("the organization has {} workspaces; name the one that the key is for", all.len()),
             )),
         }
     }
+}
+
+/// What decisions about keys of a tenant stand on.
+pub(super) fn ground(tenant: &Tenant, now: Timestamp) -> Ground<'_> {
+    Ground { now, policy: &tenant.policy, acknowledgement: &tenant.acknowledgement }
+}
+
+/// Roles that a key is to hold are of its own organization.
+pub(super) fn known_roles(tenant: &Tenant, roles: &[RoleId]) -> Result<()> {
+    let unknown = roles.iter().any(|role| !tenant.state.roles.contains_key(role));
+    if unknown { Err(Error::not_found("input.roleIds", "role")) } else { Ok(()) }
 }
 
 /// Where a key is.
@@ -407,8 +446,10 @@ fn fingerprint(
         new.environment,
         new.prefix,
         new.scopes,
+        new.roles,
         new.grants,
         new.allowed_cidrs,
+        new.rate_limits,
         new.expires_at,
         new.metadata.as_str(),
         cloned_from,

@@ -113,7 +113,10 @@ const fn is_refusal(code: Code) -> bool {
         | Code::InvalidInput
         | Code::Conflict
         | Code::IllegalTransition
-        | Code::NotBootstrapped => true,
+        | Code::QuotaExceeded
+        | Code::PolicyViolation
+        | Code::NotBootstrapped
+        | Code::KeysDisabled => true,
         Code::Unauthenticated | Code::TooManyRequests | Code::Unavailable | Code::Internal => false,
     }
 }

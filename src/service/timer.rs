@@ -51,8 +51,8 @@ impl Service {
     }
 
     async fn record_passed_time_of(&self, id: KeyId) -> Result<Vec<WrittenEvent>> {
-        let Some(loaded) = self.load(id).await? else { return Ok(Vec::new()) };
+        let Some(loaded) = self.load_key(id).await? else { return Ok(Vec::new()) };
         let context = self.own_context();
-        Ok(self.decide_and_append(&context, loaded, Command::RecordPassedTime).await?.events)
+        Ok(self.command_key(&context, loaded, Command::RecordPassedTime, None).await?.events)
     }
 }

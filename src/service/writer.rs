@@ -7,7 +7,9 @@ use keyledger_schema::codec::{self, Outcome};
 use keyledger_schema::grant::Place;
 use keyledger_schema::{Envelope, Event, EventId, Stream};
 
-use super::{Context, Service, WrittenEvent};
+use super::aggregate::Aggregate;
+use super::{Context, Service, Written, WrittenEvent};
+use crate::decisions::Decision;
 use crate::error::{Code, Error};
 use crate::store::{AppendError, Direction, NewEvent, Position, ReadError};
 use crate::stream_head::StreamHead;
@@ -147,6 +149,27 @@ impl Service {
             last.position = Some(appended.position);
         }
         Ok(written)
+    }
+
+    /// Writes the first events of a new stream, whose id was made a moment ago, and waits until they are
+    /// applied.
+    pub(super) async fn begin<A: Aggregate>(
+        &self,
+        context: &Context,
+        stream: Stream,
+        place: Place,
+        decision: Decision,
+    ) -> Result<Written<A>, Error> {
+        let appended = self
+            .append(context, stream, StreamHead::default(), Some(place), decision.events, Outcome::Success)
+            .await;
+        let events = appended.map_err(|failure| match failure {
+            Failure::Conflict => Error::internal(),
+            Failure::Other(error) => error,
+        })?;
+        self.applied(&events).await?;
+        let state = events.iter().fold(None, |state, event| A::fold(state, &event.envelope));
+        Ok(Written { state: state.ok_or_else(Error::internal)?, events, warnings: decision.warnings })
     }
 
     /// Waits until this node applied what was written.

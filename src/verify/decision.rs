@@ -6,7 +6,11 @@
 //! 2. `REVOKED`, then `EXPIRED`, then `DISABLED`, the order of `KeyState::status`
 //! 3. `WRONG_ENVIRONMENT`
 //! 4. `IP_NOT_ALLOWED`
-//! 5. `INSUFFICIENT_SCOPE`
+//! 5. `KEYS_DISABLED`, the switch of its organization and of those above
+//! 6. `INSUFFICIENT_SCOPE`
+//!
+//! The first four are about the key itself, and a key that manages Keyledger passes them too. The switch
+//! is not one of them: whoever switched an organization's keys off must be able to switch them on again.
 //!
 //! Architecture invariant: no clock, no I/O, no state. Grants never count here: they are about
 //! Keyledger, scopes are about the user's own API.
@@ -66,6 +70,19 @@ impl<'a> Request<'a> {
 
 /// What is answered.
 pub fn decide(entry: &Entry, request: &Request<'_>, now: Timestamp) -> VerificationCode {
+    let code = identity(entry, request, now);
+    if code != VerificationCode::Valid {
+        return code;
+    }
+    if !entry.realm().keys_enabled() {
+        return VerificationCode::KeysDisabled;
+    }
+    let covered = request.access.is_none_or(|(action, resource)| entry.covers(action, resource));
+    if covered { VerificationCode::Valid } else { VerificationCode::InsufficientScope }
+}
+
+/// Whether the key is good here and now, whatever its holder wants to do with it.
+pub fn identity(entry: &Entry, request: &Request<'_>, now: Timestamp) -> VerificationCode {
     if entry.secret_ended(now) {
         return VerificationCode::NotFound;
     }
@@ -84,10 +101,7 @@ pub fn decide(entry: &Entry, request: &Request<'_>, now: Timestamp) -> Verificat
     if !address_allowed(entry.networks(), request.address) {
         return VerificationCode::IpNotAllowed;
     }
-    let covered = request
-        .access
-        .is_none_or(|(action, resource)| entry.scopes.iter().any(|scope| scope.covers(action, resource)));
-    if covered { VerificationCode::Valid } else { VerificationCode::InsufficientScope }
+    VerificationCode::Valid
 }
 
 /// What to do about a refusal, for the person who reads the answer.
@@ -105,6 +119,10 @@ pub const fn remedy(code: VerificationCode) -> &'static str {
             "the key is past its expiry date; create a new key with a later expiry date"
         }
         VerificationCode::Disabled => "the key is switched off; its owner can enable it again",
+        VerificationCode::KeysDisabled => {
+            "all keys of this organization are switched off by its policy; its administrators can switch them on again"
+        }
+        VerificationCode::RateLimited => "the key is used more often than its limits allow; try again later",
         VerificationCode::WrongEnvironment => {
             "the key belongs to another environment; use the key that was created for this one"
         }

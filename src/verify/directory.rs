@@ -19,12 +19,14 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 use ipnet::IpNet;
-use keyledger_projections::KeyState;
-use keyledger_schema::{Scope, SecretHash};
+use keyledger_projections::{KeyState, OrganizationState};
+use keyledger_schema::{OrganizationId, Scope, SecretHash};
 use subtle::ConstantTimeEq;
 
+use super::entry::Shared;
 pub use super::entry::{Entry, Management};
 use super::intern::{ARC_BYTES, Interned};
+use super::realm::{Realms, RoleScopes};
 
 /// A power of two. Enough that two cores rarely meet and that growing one shard takes well below a
 /// millisecond with a million keys.
@@ -39,6 +41,8 @@ pub struct Directory {
     shards: Box<[Shard]>,
     scopes: Interned<Scope>,
     networks: Interned<IpNet>,
+    roles: Interned<Arc<RoleScopes>>,
+    realms: Realms,
     management_bytes: AtomicUsize,
     out_of_date: AtomicBool,
 }
@@ -84,6 +88,8 @@ impl Directory {
             shards: (0..SHARDS).map(|_| RwLock::new(HashTable::with_capacity(share))).collect(),
             scopes: Interned::default(),
             networks: Interned::default(),
+            roles: Interned::default(),
+            realms: Realms::default(),
             management_bytes: AtomicUsize::new(0),
             out_of_date: AtomicBool::new(false),
         }
@@ -105,11 +111,7 @@ impl Directory {
     /// When it returns, every verification that begins sees the new state.
     pub fn apply(&self, before: Option<&KeyState>, after: &KeyState) {
         if after.deleted_at.is_none() {
-            let scopes = self.scopes.share(&after.scopes);
-            let networks =
-                (!after.allowed_cidrs.is_empty()).then(|| self.networks.share(&after.allowed_cidrs));
-            let management = Management::of(after).map(Arc::new);
-            for entry in Entry::all_of(after, &scopes, networks.as_ref(), management.as_ref()) {
+            for entry in Entry::all_of(after, &self.shared(after)) {
                 self.put(entry);
             }
         } else {
@@ -120,6 +122,32 @@ impl Directory {
                 self.remove(gone, after);
             }
         }
+    }
+
+    fn shared(&self, state: &KeyState) -> Shared {
+        let realm = self.realms.of(state.organization);
+        let roles = (!state.roles.is_empty()).then(|| {
+            let roles: Vec<_> = state.roles.iter().map(|&id| realm.role(id)).collect();
+            self.roles.share(&roles)
+        });
+        Shared {
+            scopes: self.scopes.share(&state.scopes),
+            roles,
+            networks: (!state.allowed_cidrs.is_empty()).then(|| self.networks.share(&state.allowed_cidrs)),
+            management: Management::of(state).map(Arc::new),
+            realm,
+        }
+    }
+
+    /// Takes over what an organization is now, on all its keys at once. `keys_enabled` tells whether
+    /// neither it nor an organization above it has switched keys off.
+    pub fn organization_changed(
+        &self,
+        state: &OrganizationState,
+        above: &[OrganizationId],
+        keys_enabled: bool,
+    ) {
+        self.realms.of(state.id).set(state, above, keys_enabled);
     }
 
     fn put(&self, entry: Entry) {
@@ -184,7 +212,12 @@ impl Directory {
             self.shards.iter().map(|shard| size_of::<Shard>() + read(shard).allocation_size()).sum();
         let entries = self.len() * (size_of::<Entry>() + ARC_BYTES + ALLOCATION_BYTES);
         let scopes = self.scopes.bytes(|scope| scope.resource.as_str().len() + ALLOCATION_BYTES);
-        tables + entries + scopes + self.networks.bytes(|_| 0) + self.management_bytes.load(Ordering::Relaxed)
+        tables
+            + entries
+            + scopes
+            + self.networks.bytes(|_| 0)
+            + self.roles.bytes(|_| 0)
+            + self.management_bytes.load(Ordering::Relaxed)
     }
 }
 

@@ -5,11 +5,14 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use keyledger_projections::KeyState;
-use keyledger_schema::grant::{self, Place, Right};
+use keyledger_schema::grant::{Holder, Place, Right};
+use keyledger_schema::resource::Resource;
 use keyledger_schema::{
-    Environment, Grant, GrantRole, KeyId, OrganizationId, Scope, SecretHash, SecretRecord, Timestamp,
+    Action, Environment, Grant, KeyId, OrganizationId, Scope, SecretHash, SecretRecord, Timestamp,
     WorkspaceId,
 };
+
+use super::realm::{Realm, RoleScopes};
 
 /// Stands for "never". Later than any moment that can be written.
 const NEVER: i64 = i64::MAX;
@@ -30,19 +33,29 @@ impl Management {
     }
 }
 
+/// What the entries of a key share with each other and with other keys.
+pub(super) struct Shared {
+    pub(super) realm: Arc<Realm>,
+    pub(super) scopes: Arc<[Scope]>,
+    pub(super) roles: Option<Arc<[Arc<RoleScopes>]>>,
+    pub(super) networks: Option<Arc<[IpNet]>>,
+    pub(super) management: Option<Arc<Management>>,
+}
+
 /// One secret of a key: immutable, replaced whole when the key changes.
 pub struct Entry {
     pub(super) hash: SecretHash,
     /// The key.
     pub key: KeyId,
-    /// Its tenant.
-    pub organization: OrganizationId,
+    /// Its tenant, shared with all keys of it.
+    pub(super) realm: Arc<Realm>,
     /// Where it lives.
     pub workspace: WorkspaceId,
     /// Revision of the key's stream that this state is of.
     pub revision: u64,
     /// Shared with other keys.
     pub scopes: Arc<[Scope]>,
+    roles: Option<Arc<[Arc<RoleScopes>]>>,
     networks: Option<Arc<[IpNet]>>,
     management: Option<Arc<Management>>,
     expires_micros: i64,
@@ -76,21 +89,17 @@ fn moment(micros: i64) -> Option<Timestamp> {
 
 impl Entry {
     /// The entries of a key: its current secret, and the one before while a rotation overlaps.
-    pub(super) fn all_of(
-        state: &KeyState,
-        scopes: &Arc<[Scope]>,
-        networks: Option<&Arc<[IpNet]>>,
-        management: Option<&Arc<Management>>,
-    ) -> impl Iterator<Item = Self> {
+    pub(super) fn all_of(state: &KeyState, shared: &Shared) -> impl Iterator<Item = Self> {
         let entry = |record: &SecretRecord, valid_until: Option<Timestamp>| Self {
             hash: record.hash,
             key: state.id,
-            organization: state.organization,
+            realm: Arc::clone(&shared.realm),
             workspace: state.workspace,
             revision: state.revision,
-            scopes: Arc::clone(scopes),
-            networks: networks.cloned(),
-            management: management.cloned(),
+            scopes: Arc::clone(&shared.scopes),
+            roles: shared.roles.clone(),
+            networks: shared.networks.clone(),
+            management: shared.management.clone(),
             expires_micros: state.expires_at.map_or(NEVER, Timestamp::micros),
             valid_until_micros: valid_until.map_or(NEVER, Timestamp::micros),
             secret_version: record.version,
@@ -105,6 +114,22 @@ impl Entry {
             .as_ref()
             .map(|previous| entry(&previous.record, Some(previous.valid_until)));
         std::iter::once(current).chain(previous)
+    }
+
+    /// Its tenant.
+    pub fn organization(&self) -> OrganizationId {
+        self.realm.organization
+    }
+
+    /// What all keys of its tenant share.
+    pub fn realm(&self) -> &Realm {
+        &self.realm
+    }
+
+    /// Whether one of its scopes, or of those that its roles have now, covers this.
+    pub fn covers(&self, action: Action, resource: Resource<'_>) -> bool {
+        self.scopes.iter().any(|scope| scope.covers(action, resource))
+            || self.roles.iter().flat_map(|roles| roles.iter()).any(|role| role.covers(action, resource))
     }
 
     /// From this moment on the key is expired.
@@ -142,24 +167,23 @@ impl Entry {
         self.management.as_ref().map_or(&[], |management| &management.grants)
     }
 
-    /// Whether it has a right at a place of its own organization. A key sees no other organization.
-    pub fn may(&self, right: Right, place: Place) -> bool {
-        place.organization == self.organization && grant::any_gives(self.grants(), right, place)
+    /// As somebody who holds grants.
+    pub fn holder(&self) -> Holder<'_> {
+        Holder { organization: self.organization(), grants: self.grants() }
     }
 
-    /// Whether it has a right anywhere.
-    pub fn may_somewhere(&self, right: Right) -> bool {
-        self.grants().iter().any(|grant| grant.role.rights().contains(&right))
-    }
-
-    /// The widest role held.
-    pub fn widest_role(&self) -> Option<GrantRole> {
-        self.grants().iter().map(|grant| grant.role).min()
+    /// Whether it has a right on another key.
+    pub fn may(&self, right: Right, other: &Self) -> bool {
+        let holder = self.holder();
+        let place = other.place();
+        // Nearly always both are of one organization, and nobody above it matters.
+        holder.may(right, place, &[])
+            || self.organization() != other.organization() && holder.may(right, place, &other.realm.above())
     }
 
     /// Where the key lives.
     pub fn place(&self) -> Place {
-        Place { organization: self.organization, workspace: Some(self.workspace) }
+        Place { organization: self.organization(), workspace: Some(self.workspace) }
     }
 
     /// Memory of the part that only management keys have, in bytes.

@@ -2,9 +2,9 @@
 
 use keyledger_projections::KeyState;
 use keyledger_projections::key::{PreviousSecret, SecretState};
+use keyledger_schema::event::KeyIssued;
 use keyledger_schema::{
-    Actor, Environment, EventId, KeyId, OrganizationId, Personal, SecretHash, SecretRecord, Timestamp,
-    WorkspaceId,
+    Environment, KeyId, OrganizationId, SecretHash, SecretRecord, Timestamp, WorkspaceId,
 };
 use uuid::Uuid;
 
@@ -31,33 +31,12 @@ pub(super) fn record(n: u128, version: u32) -> SecretRecord {
 
 /// An active key without restrictions that may read everything.
 pub(super) fn state(n: u128) -> KeyState {
-    KeyState {
-        id: key(n),
-        organization: organization(1),
-        workspace: WorkspaceId::from_uuid(Uuid::from_u128(1)),
-        revision: 0,
-        name: Personal("billing".into()),
-        email: Personal("billing.1@keys.example".into()),
-        environment: Environment::Production,
-        prefix: "kl".into(),
+    let issued = KeyIssued {
         scopes: vec!["read:*".parse().unwrap()],
-        grants: Vec::new(),
-        allowed_cidrs: Personal::default(),
-        metadata: Personal::default(),
-        expires_at: None,
-        cloned_from: None,
-        request_fingerprint: None,
-        created_at: NOW,
-        created_by: Actor::operator(),
-        created_event: EventId::from_uuid(Uuid::from_u128(1)),
-        updated_at: NOW,
-        secret: SecretState { record: record(n, 1), issued_at: NOW, acknowledged_at: None },
-        previous_secret: None,
-        disabled: false,
-        expiry_recorded: false,
-        revoked: None,
-        deleted_at: None,
-    }
+        ..KeyIssued::bare("billing", Environment::Production, record(n, 1))
+    };
+    let workspace = WorkspaceId::from_uuid(Uuid::from_u128(1));
+    KeyState::of_issued(key(n), organization(1), workspace, NOW, &issued)
 }
 
 /// The key after a rotation; its old secret stays valid until `overlap`, if at all.

@@ -15,9 +15,10 @@ use keyledger::store::{EventStore, Expected, NewEvent, Position};
 use keyledger_projections::{KeyState, KeyStatus, OrganizationState, WorkspaceState};
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{
-    CommandRefused, Hex32, KeyDeleted, KeyExpired, KeyIssued, KeyRevoked, KeySecretAcknowledged,
-    KeySecretOverlapEnded, KeySecretRotated, KeySwitched, KeyUpdated, NodeStarted, OrganizationBootstrapped,
-    OrganizationCreated, PreviousStop, RevocationReason, UsageMode, WorkspaceCreated,
+    CommandRefused, Hex32, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyRevoked,
+    KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeyUpdated, NodeStarted,
+    OrganizationBootstrapped, OrganizationCreated, PreviousStop, RevocationReason, UsageMode,
+    WorkspaceCreated,
 };
 use keyledger_schema::usage::{UsageGroup, UsageRecord, UsageRecorded};
 use keyledger_schema::{
@@ -144,7 +145,7 @@ impl World {
         for n in 0..2 {
             let id = organization(n);
             let slug: Box<str> = format!("o{n}").into();
-            let created = OrganizationCreated { name: slug.clone(), slug };
+            let created = OrganizationCreated { name: slug.clone(), slug, parent: None };
             world.append(Stream::Organization(id), Some((n, None)), Event::OrganizationCreated(created));
             let bootstrapped =
                 OrganizationBootstrapped { signing_key_generation: 1, signing_public_key: Hex32([n; 32]) };
@@ -242,6 +243,9 @@ impl World {
             metadata: Personal(Metadata::from_value(serde_json::json!({ "n": n })).unwrap()),
             cloned_from: None,
             request_fingerprint: None,
+            roles: Vec::new(),
+            rate_limits: Vec::new(),
+            imported: None,
         };
         let actor = wish.created_by.map_or_else(Actor::operator, |id| Actor::key(id, "a@b", None));
         let place = (wish.organization, Some(wish.workspace));
@@ -280,8 +284,8 @@ impl World {
             Step::EndOverlap(n) => self.on_key(n, |_| {
                 Event::KeySecretOverlapEnded(KeySecretOverlapEnded { secret_version: 1, ended_at: moment })
             }),
-            Step::Disable(n) => self.on_key(n, |_| Event::KeyDisabled(KeySwitched::default())),
-            Step::Enable(n) => self.on_key(n, |_| Event::KeyEnabled(KeySwitched::default())),
+            Step::Disable(n) => self.on_key(n, |_| Event::KeyDisabled(KeyDisabled::default())),
+            Step::Enable(n) => self.on_key(n, |_| Event::KeyEnabled(KeyEnabled::default())),
             Step::Expire(n) => self.on_key(n, |_| Event::KeyExpired(KeyExpired { expired_at: moment })),
             Step::Revoke(n) => self.on_key(n, |_| {
                 let reason = RevocationReason::Compromised;

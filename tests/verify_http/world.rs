@@ -16,12 +16,11 @@ use keyledger::verify::Verifier;
 use keyledger::verify::directory::Directory;
 use keyledger::verify::recorder::Recorder;
 use keyledger_projections::KeyState;
-use keyledger_projections::key::SecretState;
-use keyledger_schema::event::UsageMode;
+use keyledger_schema::event::{KeyIssued, UsageMode};
 use keyledger_schema::usage::UsageRecord;
 use keyledger_schema::{
-    Actor, Envelope, Environment, Event, EventId, Grant, GrantRole, GrantTarget, KeyId, NodeId,
-    OrganizationId, Personal, SecretRecord, Stream, Timestamp, WorkspaceId,
+    Envelope, Environment, Event, Grant, GrantRole, GrantTarget, KeyId, NodeId, OrganizationId, SecretRecord,
+    Stream, Timestamp, WorkspaceId,
 };
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -55,33 +54,12 @@ pub(crate) fn record(n: u8, version: u32) -> SecretRecord {
 /// An active key of organization and workspace 1, whose secret is of the same number.
 pub(crate) fn key(n: u8) -> KeyState {
     let at = Timestamp::from_micros(1_800_000_000_000_000);
-    KeyState {
-        id: KeyId::from_uuid(Uuid::from_u128(n.into())),
-        organization: organization(1),
-        workspace: workspace(1),
-        revision: 0,
-        name: Personal("billing".into()),
-        email: Personal("billing@keys.example".into()),
-        environment: Environment::Production,
-        prefix: "kl".into(),
+    let issued = KeyIssued {
         scopes: vec!["read:customers/**".parse().unwrap()],
-        grants: Vec::new(),
-        allowed_cidrs: Personal::default(),
-        metadata: Personal::default(),
-        expires_at: None,
-        cloned_from: None,
-        request_fingerprint: None,
-        created_at: at,
-        created_by: Actor::operator(),
-        created_event: EventId::from_uuid(Uuid::from_u128(1)),
-        updated_at: at,
-        secret: SecretState { record: record(n, 1), issued_at: at, acknowledged_at: None },
-        previous_secret: None,
-        disabled: false,
-        expiry_recorded: false,
-        revoked: None,
-        deleted_at: None,
-    }
+        ..KeyIssued::bare("billing", Environment::Production, record(n, 1))
+    };
+    let id = KeyId::from_uuid(Uuid::from_u128(n.into()));
+    KeyState::of_issued(id, organization(1), workspace(1), at, &issued)
 }
 
 /// An answer of the node.

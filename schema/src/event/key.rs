@@ -60,6 +60,29 @@ pub struct KeyIssued {
     pub imported: Option<SecretScheme>,
 }
 
+impl KeyIssued {
+    /// A key that may do nothing, from everywhere and for ever: what others are described by.
+    pub fn bare(name: &str, environment: Environment, secret: SecretRecord) -> Self {
+        Self {
+            name: Personal(name.into()),
+            email: Personal(format!("{name}@keys.example").into()),
+            environment,
+            prefix: "kl".into(),
+            secret,
+            scopes: Vec::new(),
+            grants: Vec::new(),
+            allowed_cidrs: Personal::default(),
+            expires_at: None,
+            metadata: Personal::default(),
+            cloned_from: None,
+            request_fingerprint: None,
+            roles: Vec::new(),
+            rate_limits: Vec::new(),
+            imported: None,
+        }
+    }
+}
+
 fn no_networks(networks: &Personal<Vec<IpNet>>) -> bool {
     networks.is_empty()
 }

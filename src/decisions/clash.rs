@@ -1,0 +1,66 @@
+//! Whether an edit clashes with what others did since its author looked.
+//!
+//! An edit that names the revision that it was made on is refused only if something that it changes was
+//! changed since: two people who edit different things of one key, one role or one policy both succeed.
+
+use keyledger_schema::Event;
+
+use super::{key, organization};
+
+/// Whether an event that came later takes the ground from under a command about a key.
+pub fn with_key(command: &key::Command, event: &Event) -> bool {
+    match (command, event) {
+        (key::Command::Update(update), Event::KeyUpdated(updated)) => {
+            (update.name.is_some() && updated.name.is_some())
+                || (update.scopes.is_some() && updated.scopes.is_some())
+                || (update.roles.is_some() && updated.roles.is_some())
+                || (update.grants.is_some() && updated.grants.is_some())
+                || (update.rate_limits.is_some() && updated.rate_limits.is_some())
+                || (update.allowed_cidrs.is_some() && updated.allowed_cidrs.is_some())
+                || (update.metadata.is_some() && updated.metadata.is_some())
+        }
+        (key::Command::Rotate { .. } | key::Command::Acknowledge, Event::KeySecretRotated(_))
+        | (
+            key::Command::Disable(_) | key::Command::Enable(_),
+            Event::KeyDisabled(_) | Event::KeyEnabled(_),
+        ) => true,
+        // Out of use is out of use, whatever else was done.
+        _ => false,
+    }
+}
+
+/// Whether an event that came later takes the ground from under a command about an organization.
+pub fn with_organization(command: &organization::Command, event: &Event) -> bool {
+    use organization::Command;
+    match (command, event) {
+        (Command::Rename(_), Event::OrganizationRenamed(_))
+        | (Command::Move { .. }, Event::OrganizationMoved(_))
+        | (Command::SetPolicy { .. }, Event::OrganizationPolicySet(_)) => true,
+        (Command::UpdateRole(id, _) | Command::DeleteRole { role: id, .. }, Event::RoleUpdated(updated)) => {
+            updated.role == *id
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use keyledger_schema::Personal;
+    use keyledger_schema::event::{KeyDisabled, KeyUpdated};
+
+    #[test]
+    fn edits_clash_only_where_they_meet() {
+        let name =
+            Event::KeyUpdated(KeyUpdated { name: Some(Personal("a".into())), ..KeyUpdated::default() });
+        let rename = key::Update { name: Some("b".into()), ..key::Update::default() };
+        let scopes = key::Update { scopes: Some(Vec::new()), ..key::Update::default() };
+        assert!(with_key(&key::Command::Update(rename), &name));
+        assert!(!with_key(&key::Command::Update(scopes), &name));
+        assert!(!with_key(&key::Command::Disable(None), &name));
+        let disabled = Event::KeyDisabled(KeyDisabled::default());
+        assert!(with_key(&key::Command::Enable(None), &disabled));
+        let revoke = key::Command::Revoke(keyledger_schema::event::RevocationReason::Unused, None);
+        assert!(!with_key(&revoke, &disabled));
+    }
+}
