@@ -21,7 +21,8 @@ use keyledger::store::{EventStore, Expected, NewEvent, Position};
 use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{
-    KeyDisabled, KeyIssued, KeyRevoked, KeySecretAcknowledged, KeySecretRotated, KeyUpdated, RevocationReason,
+    KeyDisabled, KeyEnabled, KeyIssued, KeyRevoked, KeySecretAcknowledged, KeySecretRotated, KeyUpdated,
+    RevocationReason,
 };
 use keyledger_schema::{
     Actor, ChainHash, Envelope, Environment, Event, EventId, GrantRole, KeyId, Metadata, OrganizationId,
@@ -163,7 +164,7 @@ impl Scribe {
         }
         if n.is_multiple_of(5) {
             events.push(Event::KeyDisabled(KeyDisabled::default()));
-            events.push(Event::KeyEnabled(KeyDisabled::default()));
+            events.push(Event::KeyEnabled(KeyEnabled::default()));
         }
         if n.is_multiple_of(7) {
             let comment = Some(Personal("no longer needed".into()));
