@@ -6,9 +6,9 @@
 //! events that the log does not have is the witness that the log lost them: opening is refused.
 //!
 //! One thread ([`feed`]) follows the log. It takes what the subscription delivers as one transaction:
-//! fold, write rows and the position, commit; then the [`Observer`] is told of each new state, and only
-//! then the position counts as applied. Whoever waits with [`ReadModel::wait_applied`] therefore finds
-//! both the tables and the observer up to date. Usage is folded by a second thread ([`usage`]) that
+//! fold, write rows and the position, commit; then the [`catalog`], which lists of keys are answered from,
+//! and the [`Observer`] are told of each new state, and only then the position counts as applied. Whoever
+//! waits with [`ReadModel::wait_applied`] therefore finds tables, catalog and observer up to date. Usage is folded by a second thread ([`usage`]) that
 //! takes a small share of the machine and may lag. Readers have connections and threads of their own
 //! ([`pool`]); nothing here blocks an async worker.
 //!
@@ -20,6 +20,7 @@
 //! It must not: append to the log, decide anything, read a clock, or be backed up.
 
 mod cache;
+mod catalog;
 mod checkpoint;
 mod cursor;
 mod entries;
@@ -49,6 +50,7 @@ use keyledger_schema::{EventId, KeyId, OrganizationId, Timestamp, WorkspaceId};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use self::catalog::Catalog;
 use self::pool::Pool;
 use crate::store::{EventStore, Position, ReadError};
 
@@ -187,6 +189,8 @@ struct Shared {
     path: PathBuf,
     store: Arc<dyn EventStore>,
     observer: Arc<dyn Observer>,
+    /// What lists of keys are answered from.
+    catalog: Arc<Catalog>,
     /// The one connection that writes. Held for one transaction at a time.
     writer: Mutex<Connection>,
     standing: watch::Sender<Standing>,
@@ -347,7 +351,31 @@ impl ReadModel {
 
     /// A page of an organization's keys.
     pub async fn keys(&self, query: KeyQuery) -> Result<Page<KeyRow>, QueryError> {
-        self.lists.read(move |connection| keys::page(connection, &query)).await
+        let searched = self.searched(&query).await?;
+        let catalog = Arc::clone(&self.shared.catalog);
+        self.lists.read(move |connection| keys::page(connection, &catalog, &query, searched)).await
+    }
+
+    /// The keys that match a query, in its order, without regard to its window: at most `max`, and one
+    /// more to tell that there are more.
+    pub async fn matching(&self, query: KeyQuery, max: usize) -> Result<Vec<KeyId>, QueryError> {
+        let searched = self.searched(&query).await?;
+        let catalog = Arc::clone(&self.shared.catalog);
+        let wanted = max.saturating_add(1);
+        self.lists.read(move |connection| keys::ids(connection, &catalog, &query, searched, wanted)).await
+    }
+
+    /// The number of the key whose id a query searches for, whosever it is.
+    async fn searched(&self, query: &KeyQuery) -> Result<Option<i64>, QueryError> {
+        match query.searched_id() {
+            Some(id) => self.quick.read(move |connection| lookups::seq(connection, id)).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Memory held for lists of keys, in bytes.
+    pub fn catalog_bytes(&self) -> usize {
+        self.shared.catalog.bytes()
     }
 
     /// A page of an organization's audit entries.

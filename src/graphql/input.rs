@@ -159,9 +159,13 @@ pub(crate) struct KeyFilter {
     pub(super) name_contains: Option<String>,
     /// Created by this key.
     pub(super) created_by: Option<ID>,
+    /// Created before this moment.
+    pub(super) created_before: Option<DateTime>,
+    /// Created at this moment or later.
+    pub(super) created_after: Option<DateTime>,
     /// Expiring before this moment.
     pub(super) expires_before: Option<DateTime>,
-    /// Not used since this moment, or never.
+    /// Last used before this moment; or never used, and created before it.
     pub(super) unused_since: Option<DateTime>,
     /// Whether the current secret was acknowledged.
     pub(super) secret_acknowledged: Option<bool>,
