@@ -30,11 +30,11 @@ use self::block::{Block, Shared};
 use self::filter::Filter;
 use self::selection::Selection;
 use self::shared::Known;
+use super::cursor::Cursor;
 use super::keys::{KeyQuery, KeySort};
 use super::page::Sequence;
 
 pub(super) use self::block::Facts;
-pub(super) use self::selection::Place;
 
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
     lock.read().unwrap_or_else(PoisonError::into_inner)
@@ -99,7 +99,7 @@ impl Keys {
         let by_creation = query.order.by == KeySort::CreatedAt;
         let order = match &want.after {
             _ if !by_creation => spread(stretches.len()),
-            Some(after) if !want.count => beyond(&stretches, after.seq, want.scan),
+            Some(after) if !want.count => beyond(&stretches, after.number, want.scan),
             _ => in_order(0..stretches.len(), want.scan),
         };
         let mut selection = Selection::new(want.scan, want.after, want.wanted);
@@ -146,7 +146,7 @@ pub(super) struct Want {
     /// In which direction rows follow each other.
     pub(super) scan: Sequence,
     /// Only rows beyond this place.
-    pub(super) after: Option<Place>,
+    pub(super) after: Option<Cursor>,
     /// At most so many.
     pub(super) wanted: usize,
     /// Whether the number of all keys that match is asked for.
@@ -158,7 +158,7 @@ pub(super) struct Want {
 /// What was found.
 pub(super) struct Found {
     /// In the direction that was wanted.
-    pub(super) places: Vec<Place>,
+    pub(super) places: Vec<Cursor>,
     /// How many keys match, if that was asked for.
     pub(super) total: u64,
 }

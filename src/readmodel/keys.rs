@@ -9,8 +9,8 @@ use keyledger_projections::{KeyState, KeyStatus, KeyUsage};
 use keyledger_schema::{Environment, KeyId, OrganizationId, Timestamp, WorkspaceId};
 use rusqlite::{Connection, Row};
 
-use super::catalog::{Catalog, Place, Want};
-use super::cursor::{Cursor, List, Value};
+use super::catalog::{Catalog, Want};
+use super::cursor::List;
 use super::page::{Item, Page, Sequence, Window};
 use super::pool::Failure;
 use super::{rows, snapshot};
@@ -149,24 +149,6 @@ const fn list(by: KeySort) -> List {
     }
 }
 
-fn place(cursor: Cursor) -> Place {
-    let (number, text) = match cursor.value {
-        Value::Nothing => (0, String::new()),
-        Value::Number(number) => (number, String::new()),
-        Value::Text(text) => (0, text),
-    };
-    Place { number, text: text.into_bytes().into(), seq: cursor.number }
-}
-
-fn cursor(place: &Place, by: KeySort) -> Cursor {
-    let value = match by {
-        KeySort::CreatedAt => Value::Nothing,
-        KeySort::Name => Value::Text(String::from_utf8_lossy(&place.text).into_owned()),
-        KeySort::ExpiresAt | KeySort::LastUsedAt => Value::Number(place.number),
-    };
-    Cursor { value, number: place.seq }
-}
-
 /// A page of keys. `searched` is the number of the key whose id is searched for.
 ///
 /// The catalog is asked first: what it names is in the tables, but not always in what a statement saw of
@@ -182,7 +164,7 @@ pub(super) fn page(
         query,
         Want {
             scan: query.window.scan(query.order.sequence),
-            after: query.window.place(list)?.map(place),
+            after: query.window.place(list)?,
             wanted: query.window.count() + 1,
             count: query.count,
             searched,
@@ -194,8 +176,8 @@ pub(super) fn page(
     )?;
     let organization = query.organization.uuid().into_bytes();
     let items = found.places.into_iter().map(|place| {
-        let node = statement.query_row((place.seq, organization), KeyRow::of)?;
-        Ok(Item { cursor: cursor(&place, query.order.by).write(list), node })
+        let node = statement.query_row((place.number, organization), KeyRow::of)?;
+        Ok(Item { cursor: place.write(list), node })
     });
     let items = items.collect::<rusqlite::Result<_>>()?;
     Ok(Page::of(items, &query.window, query.count.then_some(found.total)))
@@ -214,7 +196,7 @@ pub(super) fn ids(
     let mut statement = connection.prepare_cached("SELECT id FROM keys WHERE seq = ?1 AND org = ?2")?;
     let organization = query.organization.uuid().into_bytes();
     let ids = found.places.iter().map(|place| {
-        statement.query_row((place.seq, organization), |row| rows::id(row, 0)).map(KeyId::from_uuid)
+        statement.query_row((place.number, organization), |row| rows::id(row, 0)).map(KeyId::from_uuid)
     });
     Ok(ids.collect::<rusqlite::Result<_>>()?)
 }

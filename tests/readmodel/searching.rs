@@ -1,10 +1,14 @@
 //! What finds which keys.
 
+use std::time::Duration;
+
 use keyledger::readmodel::{EntryQuery, KeyQuery, ReadModel};
 use keyledger_projections::KeyStatus;
 use keyledger_schema::{Environment, Stream};
 
 use crate::world::{self, NODE, Step, Wish, World, at, organization, workspace};
+
+const MICROSECOND: Duration = Duration::from_micros(1);
 
 async fn names(model: &ReadModel, query: KeyQuery) -> Vec<String> {
     let page = model.keys(KeyQuery { count: true, ..query }).await.unwrap();
@@ -127,6 +131,15 @@ async fn conditions_hold_together() {
     check(&[], KeyQuery { expires_before: Some(at(70_000)), ..all() }).await;
     check(&["made"], KeyQuery { unused_since: Some(used), ..all() }).await;
     check(&["ending", "made"], KeyQuery { unused_since: Some(at(5_000)), ..all() }).await;
+    let made = at(1_000);
+    check(
+        &["made"],
+        KeyQuery { created_after: Some(made), created_before: Some(made.plus(MICROSECOND)), ..all() },
+    )
+    .await;
+    // Nobody could have used it before there was one.
+    check(&[], KeyQuery { unused_since: Some(made), ..all() }).await;
+    check(&["made"], KeyQuery { unused_since: Some(made.plus(MICROSECOND)), ..all() }).await;
     check(
         &["made"],
         KeyQuery { unused_since: Some(used), environment: Some(staging), search: Some("a".into()), ..all() },

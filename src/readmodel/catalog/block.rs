@@ -5,7 +5,7 @@ use keyledger_schema::{Environment, KeyId, OrganizationId, Timestamp, WorkspaceI
 
 use super::filter::Filter;
 use super::marks::Marks;
-use super::selection::Rank;
+use super::selection::{Rank, Value};
 use super::texts::{MARK, Texts};
 use crate::readmodel::keys::KeySort;
 
@@ -205,13 +205,13 @@ impl Block {
             if !filter.lets_through(found) {
                 continue;
             }
-            let (number, text) = match by {
-                KeySort::CreatedAt => (0, &[][..]),
-                KeySort::Name => (0, self.names.first_part(row)),
-                KeySort::ExpiresAt => (found.expires_at, &[][..]),
-                KeySort::LastUsedAt => (found.last_used, &[][..]),
+            let value = match by {
+                KeySort::CreatedAt => Value::Nothing,
+                KeySort::Name => Value::Text(self.names.first_part(row)),
+                KeySort::ExpiresAt => Value::Number(found.expires_at),
+                KeySort::LastUsedAt => Value::Number(found.last_used),
             };
-            hand_over(Rank { number, text, seq: found.seq });
+            hand_over(Rank { value, seq: found.seq });
         }
     }
 
