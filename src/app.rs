@@ -162,6 +162,7 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
         %url,
         keys = directory.len(),
         directory_bytes = directory.bytes(),
+        catalog_bytes = node.service.read_model().catalog_bytes(),
         usage = ?config.usage,
         "serving"
     );

@@ -22,8 +22,13 @@ fn runtime() -> Runtime {
 #[derive(Clone, Debug)]
 enum Text {
     Plain(&'static str),
+    /// Whole.
     Id(usize),
+    /// From a character of it on, so many.
+    Address(usize, usize, usize),
+    /// Up to a character of it.
     Hint(usize, usize),
+    /// Of the secret before.
     Previous(usize),
 }
 
@@ -76,33 +81,35 @@ fn text() -> impl Strategy<Value = Text> {
     ];
     let key = 0usize..20;
     prop_oneof![
-        4 => prop::sample::select(plain.to_vec()).prop_map(Text::Plain),
+        3 => prop::sample::select(plain.to_vec()).prop_map(Text::Plain),
         1 => key.clone().prop_map(Text::Id),
-        1 => (key.clone(), 0usize..14).prop_map(|(key, cut)| Text::Hint(key, cut)),
+        3 => (key.clone(), 0usize..12, 1usize..16)
+            .prop_map(|(key, from, length)| Text::Address(key, from, length)),
+        2 => (key.clone(), 9usize..14).prop_map(|(key, cut)| Text::Hint(key, cut)),
         1 => key.prop_map(Text::Previous),
     ]
 }
 
 fn question() -> impl Strategy<Value = Question> {
-    use prop::option::{of, weighted};
+    use prop::option::weighted;
     let moment = 0i64..8_000;
     let conditions = (
-        weighted(0.4, text()),
-        weighted(0.2, prop::sample::select(vec!["a", "B", "_5", "key", ""])),
-        weighted(0.2, 0usize..20),
-        (weighted(0.2, moment.clone()), weighted(0.2, moment.clone())),
-        weighted(0.2, 0i64..70_000),
-        weighted(0.3, moment),
-        weighted(0.2, any::<bool>()),
+        weighted(0.6, text()),
+        weighted(0.1, prop::sample::select(vec!["a", "B", "_5", "key", ""])),
+        weighted(0.1, 0usize..20),
+        (weighted(0.1, moment.clone()), weighted(0.1, moment.clone())),
+        weighted(0.1, 0i64..70_000),
+        weighted(0.2, moment),
+        weighted(0.1, any::<bool>()),
     );
     let place = (
         0u8..2,
-        (weighted(0.3, prop::collection::vec(0u8..2, 0..3)), weighted(0.2, 0u8..2)),
+        (weighted(0.15, prop::collection::vec(0u8..2, 0..3)), weighted(0.1, 0u8..2)),
         prop_oneof![
-            Just(world::STATUSES.to_vec()),
-            prop::sample::subsequence(world::STATUSES.to_vec(), 0..=5)
+            3 => Just(world::STATUSES.to_vec()),
+            1 => prop::sample::subsequence(world::STATUSES.to_vec(), 0..=5)
         ],
-        of(prop::sample::select(&Environment::ALL[..])),
+        weighted(0.15, prop::sample::select(&Environment::ALL[..])),
     );
     let shape = (prop::sample::select(world::orders()), 1usize..9, 0i64..70_000);
     (conditions, place, shape).prop_map(|(conditions, place, (order, size, now))| Question {
@@ -129,6 +136,7 @@ impl Question {
         let search = self.search.as_ref().filter(|_| !all.is_empty()).map(|text| match text {
             Text::Plain(text) => (*text).to_owned(),
             Text::Id(n) => row(*n).id.to_string(),
+            Text::Address(n, from, length) => row(*n).email.chars().skip(*from).take(*length).collect(),
             Text::Hint(n, cut) => row(*n).secret.record.hint.chars().take(*cut).collect(),
             Text::Previous(n) => {
                 row(*n).previous_secret.as_ref().map_or_else(|| "?".into(), |it| it.record.hint.to_string())
@@ -263,7 +271,7 @@ proptest! {
     fn a_list_is_what_filtering_and_sorting_by_hand_gives(
         steps in prop::collection::vec((world::step(), prop::option::of(0usize..20)), 1..70),
         restarts in prop::collection::vec((0usize..70, any::<bool>()), 0..4),
-        questions in prop::collection::vec(question(), 1..16),
+        questions in prop::collection::vec(question(), 8..24),
     ) {
         runtime().block_on(async {
             let directory = tempfile::tempdir().unwrap();
