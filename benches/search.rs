@@ -3,7 +3,8 @@
 //!     cargo bench --bench search -- --keys 1000000 --queries 300
 //!
 //! Builds a read model from a log in memory, without HTTP, and shows how long each kind of question takes.
-//! Without `--bench`, as `cargo test --benches` starts it, it does so with 1,000 keys and proves that it works.
+//! Without `--bench`, as `cargo test --benches` starts it, it does so with 1,000 keys and proves that it
+//! works.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may stop")]
 

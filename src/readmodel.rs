@@ -5,12 +5,12 @@
 //! is opened again. A file of another layout or with damage in it is discarded likewise. One that knows of
 //! events that the log does not have is the witness that the log lost them: opening is refused.
 //!
-//! One thread ([`feed`]) follows the log. It takes what the subscription delivers as one transaction:
-//! fold, write rows and the position, commit; then the [`catalog`], which lists of keys are answered from,
-//! and the [`Observer`] are told of each new state, and only then the position counts as applied. Whoever
-//! waits with [`ReadModel::wait_applied`] therefore finds tables, catalog and observer up to date. Usage is folded by a second thread ([`usage`]) that
-//! takes a small share of the machine and may lag. Readers have connections and threads of their own
-//! ([`pool`]); nothing here blocks an async worker.
+//! One thread ([`feed`]) follows the log. It takes what the subscription delivers as one transaction: fold,
+//! write rows and the position, commit; then the [`catalog`], which lists of keys are answered from, and
+//! the [`Observer`] are told of each new state, and only then the position counts as applied. Whoever waits
+//! with [`ReadModel::wait_applied`] therefore finds tables, catalog and observer up to date. Usage is
+//! folded by a second thread ([`usage`]) that takes a small share of the machine and may lag. Readers have
+//! connections and threads of their own ([`pool`]); nothing here blocks an async worker.
 //!
 //! Invariants: rows and position are committed together, so an event is folded exactly once however
 //! often the process is killed. An event that cannot be read or written stops the projection for good;

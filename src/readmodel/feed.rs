@@ -1,9 +1,8 @@
 //! The thread that opens the read model and then follows the log.
 //!
-//! Invariants: catalog and observer are told after the commit and before the position is published; the thread
-//! never sleeps and never polls while an answer waits for it; recorded verifications, for which none does, are
-//! applied in batches. Whatever goes wrong while
-//! it follows is recorded and final.
+//! Invariants: catalog and observer are told after the commit and before the position is published; the
+//! thread never sleeps and never polls while an answer waits for it; recorded verifications, for which none
+//! does, are applied in batches. Whatever goes wrong while it follows is recorded and final.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
