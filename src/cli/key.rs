@@ -248,6 +248,7 @@ fn list_variables(args: &ListArgs, edge: &Edge) -> Value {
         SortArgument::Created => ("CREATED_AT", true),
         SortArgument::Name => ("NAME", false),
         SortArgument::Expires => ("EXPIRES_AT", false),
+        SortArgument::Used => ("LAST_USED_AT", false),
     };
     let direction = if descending == args.reverse { "ASC" } else { "DESC" };
     json!({ "filter": filter, "orderBy": { "field": field, "direction": direction } })

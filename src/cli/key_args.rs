@@ -140,6 +140,7 @@ pub enum SortArgument {
     Created,
     Name,
     Expires,
+    Used,
 }
 
 /// Arguments of `key list`.
@@ -172,13 +173,13 @@ pub struct ListArgs {
     /// Only keys that expire before: 14d from now, or a moment (RFC 3339)
     #[arg(long, value_name = "WHEN")]
     pub expires_before: Option<Moment>,
-    /// Only keys not used since: 90d ago, or a moment (RFC 3339)
+    /// Only keys not used since, and created before: 90d ago, or a moment (RFC 3339)
     #[arg(long, value_name = "WHEN")]
     pub unused_since: Option<Moment>,
     /// Only keys whose secret nobody has acknowledged
     #[arg(long)]
     pub unacknowledged: bool,
-    /// Order of the list: newest first, by name, or what expires first
+    /// Order of the list: newest first, by name, what expires first, or what was used least recently
     #[arg(long, value_name = "FIELD", default_value = "created")]
     pub sort: SortArgument,
     /// The other way round
