@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::ask::{attempt, create_workspace, data, eventually, manager, text, world};
 use crate::support::{Client, Server};
 
-fn revoke(client: &Client, filter: Value, dry_run: bool) -> Value {
+fn revoke(client: &Client, filter: &Value, dry_run: bool) -> Value {
     let query = "mutation($input: RevokeKeysInput!) { revokeKeys(input: $input) {
         dryRun matched revoked skipped keys { id } skippedKeys { key { id } code } events { id type } } }";
     let input = json!({ "filter": filter, "reason": "COMPROMISED", "comment": "leak", "dryRun": dry_run });
@@ -23,14 +23,14 @@ fn first_it_tells_and_then_it_does_and_each_key_names_the_cause() {
     let spared = root.create_key("spared").with("workspaceId", world.workspace.as_str()).run();
     let foreign = world.other.create_key("leaky foreign").run();
     let filter = json!({ "nameContains": "LEAKY" });
-    let rehearsed = revoke(root, filter.clone(), true);
+    let rehearsed = revoke(root, &filter, true);
     assert_eq!(
         (&rehearsed["dryRun"], &rehearsed["matched"], &rehearsed["revoked"]),
         (&json!(true), &json!(30), &json!(0))
     );
     assert_eq!(rehearsed["events"], json!([]));
     assert!(root.verify(&keys[0].secret()).unwrap().valid);
-    let done = revoke(root, filter.clone(), false);
+    let done = revoke(root, &filter, false);
     assert_eq!((&done["matched"], &done["revoked"], &done["skipped"]), (&json!(30), &json!(30), &json!(0)));
     for key in &keys {
         assert_eq!(root.verify(&key.secret()).unwrap().code, "REVOKED");
@@ -43,7 +43,7 @@ fn first_it_tells_and_then_it_does_and_each_key_names_the_cause() {
         root.key(&keys[7].id(), "events { nodes { type cause } } revocation { reason comment }").unwrap();
     assert_eq!(trail["events"]["nodes"][1]["cause"], done["events"][0]["id"]);
     assert_eq!(trail["revocation"], json!({ "reason": "COMPROMISED", "comment": "leak" }));
-    let again = revoke(root, filter, false);
+    let again = revoke(root, &filter, false);
     assert_eq!((&again["matched"], &again["events"]), (&json!(0), &json!([])));
 }
 
@@ -56,7 +56,7 @@ fn it_reaches_what_the_caller_may_manage_and_no_more() {
     let managing = manager(&world.root, "WORKSPACE_MANAGER", &world.workspace);
     let owner = manager(&world.root, "WORKSPACE_OWNER", &world.workspace);
     let client = world.server.client(&managing.secret());
-    let done = revoke(&client, json!({ "createdBefore": "2999-01-01T00:00:00Z" }), false);
+    let done = revoke(&client, &json!({ "createdBefore": "2999-01-01T00:00:00Z" }), false);
     let skipped: Vec<_> =
         done["skippedKeys"].as_array().unwrap().iter().map(|it| text(&it["key"]["id"])).collect();
     assert!(skipped.contains(&owner.id()), "{done}");
@@ -64,7 +64,7 @@ fn it_reaches_what_the_caller_may_manage_and_no_more() {
     assert_eq!(world.root.verify(&inside.secret()).unwrap().code, "REVOKED");
     assert!(world.root.verify(&outside.secret()).unwrap().valid);
     // The last administrator is left as it is.
-    let done = revoke(&world.root, json!({}), false);
+    let done = revoke(&world.root, &json!({}), false);
     assert!(
         done["skippedKeys"].as_array().unwrap().iter().any(|it| it["code"] == "ILLEGAL_TRANSITION"),
         "{done}"

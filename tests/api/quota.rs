@@ -2,7 +2,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Duration;
 
+use keyledger::edge::Stopwatch;
 use serde_json::{Value, json};
 
 use crate::ask::{attempt, create_workspace, data, eventually, in_millis};
@@ -75,6 +77,40 @@ fn it_is_exact_under_concurrent_creates_and_what_ends_makes_room() {
     assert_eq!(lower["warnings"], json!([{ "code": "OVER_QUOTA" }]));
     set(&root, &workspace, Value::Null);
     assert_eq!(attempt(&root, "createKey", &input).code(), "");
+}
+
+#[test]
+fn a_kill_in_the_middle_leaks_no_place_for_longer_than_a_minute() {
+    const QUOTA: u64 = 400;
+    let server = Server::fresh();
+    let root = server.root();
+    let workspace = create_workspace(&root, "few");
+    set(&root, &workspace, QUOTA);
+    let create = |client: &Client| client.create_key("a").with("workspaceId", workspace.as_str()).try_run();
+    thread::scope(|scope| {
+        for _ in 0..32 {
+            // Until the server is gone, or the workspace is full.
+            scope.spawn(|| while create(&root).is_ok() {});
+        }
+        eventually("some keys are made", || count(&root, &workspace).as_u64() > Some(QUOTA / 8));
+        server.kill();
+    });
+    let server = Server::start(server.home(), &[]);
+    let root = server.root();
+    let made = || {
+        let query = "query($id: ID!) { keys(filter: { workspaceId: $id }) { totalCount } }";
+        data(&root, query, &json!({ "id": workspace }))["keys"]["totalCount"].as_u64().unwrap()
+    };
+    let waiting = Stopwatch::start();
+    while made() < QUOTA {
+        // Each refusal is right only as long as a place may be on its way to a key.
+        if create(&root).is_err() {
+            assert!(waiting.elapsed() < Duration::from_secs(62), "{} keys after a minute", made());
+            thread::sleep(Duration::from_millis(250));
+        }
+    }
+    assert_eq!(create(&root).unwrap_err().code(), Some("QUOTA_EXCEEDED"));
+    assert_eq!(made(), QUOTA);
 }
 
 #[test]
