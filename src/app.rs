@@ -108,6 +108,22 @@ pub fn init(
     result
 }
 
+/// Gives an organization a new administrator's key, in a data directory that no server uses. `show` shows it.
+pub fn recover(
+    config: &Config,
+    organization: &str,
+    show: impl FnOnce(&Founded) -> std::io::Result<()>,
+) -> Result<(), Error> {
+    let node = Node::open(config, Edge::default())?;
+    let result = System::new().block_on(async {
+        let recovered = node.service.recover(organization).await?;
+        show(&recovered).map_err(system("cannot print the key; run this again for another one"))?;
+        Ok(node.service.root_key_shown(&recovered).await?)
+    });
+    node.close();
+    result
+}
+
 /// Serves until it is told to stop by SIGTERM or SIGINT.
 pub fn serve(config: &Config) -> Result<(), Error> {
     let node = Node::open(config, Edge::default())?;

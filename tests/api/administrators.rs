@@ -45,6 +45,30 @@ fn the_last_administrator_cannot_be_taken_away_in_any_way() {
 }
 
 #[test]
+fn whoever_has_the_machine_brings_back_an_organization_that_is_locked() {
+    let server = Server::fresh();
+    let root = server.root();
+    let lock = json!({ "apiKeysEnabled": false, "maxTtl": 60 });
+    assert_eq!(attempt(&root, "setOrganizationPolicy", &lock).code(), "");
+    let home = server.stop();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_keyledger"))
+        .args(["recover", "--json", "--organization", "acme", "--data-dir"])
+        .arg(home.data_dir())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let server = Server::start(&home, &[]);
+    let recovered = server.client(&text(&shown["rootKey"]));
+    assert_eq!(attempt(&recovered, "setOrganizationPolicy", &json!({ "apiKeysEnabled": true })).code(), "");
+    let query =
+        "{ keys(filter: { search: \"recovery\" }) { nodes { createdBy { kind } secretAcknowledgedAt } } }";
+    let made = data(&recovered, query, &json!({}))["keys"]["nodes"][0].clone();
+    assert_eq!(made["createdBy"]["kind"], "OPERATOR");
+    assert!(made["secretAcknowledgedAt"].is_string());
+}
+
+#[test]
 fn administrators_who_revoke_each_other_at_once_leave_one() {
     let server = Server::fresh();
     let root = server.root();
