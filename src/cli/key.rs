@@ -207,4 +207,4 @@ fn show_secret(key: &Value, secret: &Value, out: &mut Output<'_>) -> Result<(), 
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
