@@ -108,6 +108,22 @@ pub fn init(
     result
 }
 
+/// Gives an organization a new administrator's key, in a data directory that no server uses. `show` shows it.
+pub fn recover(
+    config: &Config,
+    organization: &str,
+    show: impl FnOnce(&Founded) -> std::io::Result<()>,
+) -> Result<(), Error> {
+    let node = Node::open(config, Edge::default())?;
+    let result = System::new().block_on(async {
+        let recovered = node.service.recover(organization).await?;
+        show(&recovered).map_err(system("cannot print the key; run this again for another one"))?;
+        Ok(node.service.root_key_shown(&recovered).await?)
+    });
+    node.close();
+    result
+}
+
 /// Serves until it is told to stop by SIGTERM or SIGINT.
 pub fn serve(config: &Config) -> Result<(), Error> {
     let node = Node::open(config, Edge::default())?;
@@ -162,6 +178,7 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
         %url,
         keys = directory.len(),
         directory_bytes = directory.bytes(),
+        catalog_bytes = node.service.read_model().catalog_bytes(),
         usage = ?config.usage,
         "serving"
     );
@@ -180,16 +197,23 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
     Ok(())
 }
 
-/// Records expiries and ends of overlaps as they come.
+/// Does what time asks for as it comes: expiries, ends of overlaps, secrets that nobody acknowledged, and bulk
+/// revocations that an earlier run left half done.
 async fn tick(service: Arc<Service>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
-        match service.record_passed_time().await {
-            Ok(0) => {}
-            Ok(events) => tracing::debug!(events, "recorded what time did"),
-            Err(error) => tracing::error!(%error, "what time did cannot be recorded; trying again"),
-        }
+        done("what time did", service.record_passed_time().await);
+        done("secrets that nobody acknowledged", service.switch_off_unacknowledged().await);
+        done("bulk revocations", service.resume_revocations().await);
+    }
+}
+
+fn done(what: &'static str, result: error::Result<usize>) {
+    match result {
+        Ok(0) => {}
+        Ok(count) => tracing::debug!(count, what, "done"),
+        Err(error) => tracing::error!(%error, what, "this cannot be done now; trying again"),
     }
 }

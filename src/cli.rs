@@ -73,6 +73,8 @@ pub struct Cli {
 pub enum Command {
     /// Make an organization in a data directory and show its root key once
     Init(InitArgs),
+    /// Make a new administrator's key for an organization that nobody can manage any more
+    Recover(RecoverArgs),
     /// Run the server
     Serve(ServeArgs),
     /// Create, show, change and revoke keys, and read their trails
@@ -104,6 +106,26 @@ pub struct InitArgs {
     /// Name of the organization [default: default]
     #[arg(long, value_name = "NAME", value_parser = value::name)]
     pub organization: Option<String>,
+    /// Print one JSON object: organizationId, workspaceId, rootKey
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub settings: CommonFlags,
+}
+
+/// Arguments of `recover`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  keyledger recover --data-dir ./keyledger-data --organization default
+
+The server must not be running on the data directory. The new key is an organization administrator, whatever
+the organization's policy and quotas say; the trail tells that the operator made it.")]
+pub struct RecoverArgs {
+    /// Id, slug or name of the organization
+    #[arg(long, value_name = "ORGANIZATION")]
+    pub organization: String,
     /// Print one JSON object: organizationId, workspaceId, rootKey
     #[arg(long)]
     pub json: bool,

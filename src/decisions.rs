@@ -15,6 +15,8 @@ pub mod workspace;
 
 #[cfg(test)]
 mod key_tests;
+#[cfg(test)]
+mod tenant_tests;
 
 use keyledger_schema::Event;
 

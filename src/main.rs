@@ -22,6 +22,7 @@ fn run(command: &Command) -> Exit {
     let mut out = io::stdout();
     match command {
         Command::Init(args) => told(init(args), args.json),
+        Command::Recover(args) => told(recover(args), args.json),
         Command::Serve(args) => told(serve(args), false),
         Command::Key(args) if args.command.needs_no_key() => {
             cli::run_without_key(&args.connection, &mut out, |client, out| {
@@ -60,6 +61,12 @@ fn init(args: &cli::InitArgs) -> Result<(), Failure> {
     log(config.log_format, config.log_level)?;
     let organization = args.organization.as_deref().unwrap_or(app::DEFAULT_ORGANIZATION);
     app::init(&config, organization, |founded| show(founded, args.json)).map_err(failed)
+}
+
+fn recover(args: &cli::RecoverArgs) -> Result<(), Failure> {
+    let config = Config::for_directory(&args.settings, std::env::vars_os()).map_err(wrong_settings)?;
+    log(config.log_format, config.log_level)?;
+    app::recover(&config, &args.organization, |recovered| show(recovered, args.json)).map_err(failed)
 }
 
 fn show(founded: &app::Founded, as_json: bool) -> io::Result<()> {

@@ -5,12 +5,12 @@
 //! is opened again. A file of another layout or with damage in it is discarded likewise. One that knows of
 //! events that the log does not have is the witness that the log lost them: opening is refused.
 //!
-//! One thread ([`feed`]) follows the log. It takes what the subscription delivers as one transaction:
-//! fold, write rows and the position, commit; then the [`Observer`] is told of each new state, and only
-//! then the position counts as applied. Whoever waits with [`ReadModel::wait_applied`] therefore finds
-//! both the tables and the observer up to date. Usage is folded by a second thread ([`usage`]) that
-//! takes a small share of the machine and may lag. Readers have connections and threads of their own
-//! ([`pool`]); nothing here blocks an async worker.
+//! One thread ([`feed`]) follows the log. It takes what the subscription delivers as one transaction: fold,
+//! write rows and the position, commit; then the [`catalog`], which lists of keys are answered from, and
+//! the [`Observer`] are told of each new state, and only then the position counts as applied. Whoever waits
+//! with [`ReadModel::wait_applied`] therefore finds tables, catalog and observer up to date. Usage is
+//! folded by a second thread ([`usage`]) that takes a small share of the machine and may lag. Readers have
+//! connections and threads of their own ([`pool`]); nothing here blocks an async worker.
 //!
 //! Invariants: rows and position are committed together, so an event is folded exactly once however
 //! often the process is killed. An event that cannot be read or written stops the projection for good;
@@ -20,6 +20,7 @@
 //! It must not: append to the log, decide anything, read a clock, or be backed up.
 
 mod cache;
+mod catalog;
 mod checkpoint;
 mod cursor;
 mod entries;
@@ -50,6 +51,7 @@ use keyledger_schema::{EventId, KeyId, OrganizationId, Timestamp, WorkspaceId};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use self::catalog::Catalog;
 use self::pool::Pool;
 use crate::store::{EventStore, Position, ReadError};
 
@@ -188,6 +190,8 @@ struct Shared {
     path: PathBuf,
     store: Arc<dyn EventStore>,
     observer: Arc<dyn Observer>,
+    /// What lists of keys are answered from.
+    catalog: Arc<Catalog>,
     /// The one connection that writes. Held for one transaction at a time.
     writer: Mutex<Connection>,
     standing: watch::Sender<Standing>,
@@ -348,7 +352,31 @@ impl ReadModel {
 
     /// A page of an organization's keys.
     pub async fn keys(&self, query: KeyQuery) -> Result<Page<KeyRow>, QueryError> {
-        self.lists.read(move |connection| keys::page(connection, &query)).await
+        let searched = self.searched(&query).await?;
+        let catalog = Arc::clone(&self.shared.catalog);
+        self.lists.read(move |connection| keys::page(connection, &catalog, &query, searched)).await
+    }
+
+    /// The keys that match a query, in its order, without regard to its window: at most `max`, and one
+    /// more to tell that there are more.
+    pub async fn matching(&self, query: KeyQuery, max: usize) -> Result<Vec<KeyId>, QueryError> {
+        let searched = self.searched(&query).await?;
+        let catalog = Arc::clone(&self.shared.catalog);
+        let wanted = max.saturating_add(1);
+        self.lists.read(move |connection| keys::ids(connection, &catalog, &query, searched, wanted)).await
+    }
+
+    /// The number of the key whose id a query searches for, whosever it is.
+    async fn searched(&self, query: &KeyQuery) -> Result<Option<i64>, QueryError> {
+        match query.searched_id() {
+            Some(id) => self.quick.read(move |connection| lookups::seq(connection, id)).await,
+            None => Ok(None),
+        }
+    }
+
+    /// Memory held for lists of keys, in bytes.
+    pub fn catalog_bytes(&self) -> usize {
+        self.shared.catalog.bytes()
     }
 
     /// A page of an organization's audit entries.
@@ -359,6 +387,18 @@ impl ReadModel {
     /// Where an event stands, of whatever organization or none: the caller compares it with its own.
     pub async fn entry(&self, id: EventId) -> Result<Option<Entry>, QueryError> {
         self.quick.read(move |connection| entries::one(connection, id)).await
+    }
+
+    /// The states of an organization's keys in the order of their creation, at most `max` of them after a
+    /// key's number, each with its own number. For whoever has to look at all of them.
+    pub async fn states(
+        &self,
+        organization: OrganizationId,
+        after: Option<u64>,
+        max: usize,
+    ) -> Result<Vec<(u64, KeyState)>, QueryError> {
+        let catalog = Arc::clone(&self.shared.catalog);
+        self.lists.read(move |connection| keys::states(connection, &catalog, organization, after, max)).await
     }
 
     /// Places of a workspace's quota that are given away: keys that are neither revoked nor deleted nor

@@ -6,19 +6,21 @@
 //! an event too; when that event cannot be written, the caller is told that instead.
 
 mod aggregate;
+pub mod compliance;
 pub mod founding;
 pub mod keys;
 pub mod node;
 pub mod organizations;
 mod places;
 mod refusals;
+pub mod revocations;
 mod timer;
 mod workspaces;
 mod writer;
 
 use std::sync::Arc;
 
-use keyledger_schema::grant::{Place, Right};
+use keyledger_schema::grant::{Holder, Place, Right};
 use keyledger_schema::{
     Actor, Envelope, EventId, NodeId, OrganizationId, RequestId, Source, Stream, Timestamp, WorkspaceId,
 };
@@ -36,6 +38,7 @@ use crate::tenants::Tenants;
 pub use aggregate::Seen;
 pub use keys::{KeyWritten, NewKey, NewSecret};
 pub use organizations::OrganizationWritten;
+pub use revocations::Revocation;
 
 /// Everything a command needs.
 pub struct Service {
@@ -50,6 +53,7 @@ pub struct Service {
     refusals: refusals::Heads,
     queues: keys::Queues,
     places: places::Queues,
+    running: revocations::Running,
     /// Whoever takes away an administrator holds this until that is applied.
     administrators: Mutex<()>,
     /// Whoever gives a role holds this shared, and whoever deletes one alone.
@@ -83,6 +87,9 @@ pub struct WrittenEvent {
     /// Where it stands in the log; only known for the last event of an append.
     pub position: Option<Position>,
 }
+
+/// Keys as an answer shows them.
+pub type WrittenKeys = Vec<keyledger_projections::KeyState>;
 
 /// The answer to a command.
 #[derive(Clone, Debug)]
@@ -118,6 +125,7 @@ impl Service {
             refusals: refusals::Heads::default(),
             queues: keys::Queues::default(),
             places: places::Queues::default(),
+            running: revocations::Running::default(),
             administrators: Mutex::default(),
             role_gate: RwLock::default(),
             organization_turn: Mutex::default(),
@@ -171,27 +179,13 @@ impl Service {
 
     /// Whether a caller may know that a place exists: it has any right there but to verify.
     pub fn sees(&self, caller: &Caller, place: Place) -> bool {
-        Right::ALL.iter().any(|&right| right != Right::Verify && self.may(caller, right, place))
+        self.tenants.sees(caller.holder(), place)
     }
 
     /// Refuses a caller who lacks a right. Somebody who may not even see the place is told that it does
     /// not exist.
     pub fn require(&self, caller: &Caller, right: Right, place: Place) -> Result<()> {
-        if self.may(caller, right, place) {
-            return Ok(());
-        }
-        Err(Error::new(
-            Code::Forbidden,
-            match right {
-                Right::ManageOrganization => "this needs a grant as organization administrator",
-                Right::ManageKeys => {
-                    "this needs a grant as organization administrator, workspace owner or workspace manager"
-                }
-                Right::ReadKeys => "this needs a grant that allows reading keys, such as viewer",
-                Right::ReadTrail => "this needs a grant that allows reading trails, such as auditor",
-                Right::Verify => "this needs a grant as verifier",
-            },
-        ))
+        if self.may(caller, right, place) { Ok(()) } else { Err(lacking(right)) }
     }
 
     /// The workspaces of an organization that a caller has a right on: none for all of them.
@@ -201,8 +195,17 @@ impl Service {
         right: Right,
         organization: OrganizationId,
     ) -> Result<Option<Vec<WorkspaceId>>> {
+        self.sight_of(caller.holder(), right, organization)
+    }
+
+    fn sight_of(
+        &self,
+        holder: Holder<'_>,
+        right: Right,
+        organization: OrganizationId,
+    ) -> Result<Option<Vec<WorkspaceId>>> {
         let whole = Place { organization, workspace: None };
-        if self.may(caller, right, whole) {
+        if self.tenants.may(holder, right, whole) {
             return Ok(None);
         }
         let seen: Vec<WorkspaceId> = self
@@ -210,10 +213,10 @@ impl Service {
             .workspaces(organization)
             .iter()
             .map(|workspace| workspace.id)
-            .filter(|&id| self.may(caller, right, Place { workspace: Some(id), ..whole }))
+            .filter(|&id| self.tenants.may(holder, right, Place { workspace: Some(id), ..whole }))
             .collect();
         if seen.is_empty() {
-            self.require(caller, right, whole)?;
+            return Err(lacking(right));
         }
         Ok(Some(seen))
     }
@@ -240,4 +243,20 @@ impl Service {
 /// The name of a stream that a place's refusals go to.
 fn audit_stream(caller: &Caller) -> Stream {
     Stream::Audit(caller.organization)
+}
+
+/// What whoever lacks a right is told.
+fn lacking(right: Right) -> Error {
+    Error::new(
+        Code::Forbidden,
+        match right {
+            Right::ManageOrganization => "this needs a grant as organization administrator",
+            Right::ManageKeys => {
+                "this needs a grant as organization administrator, workspace owner or workspace manager"
+            }
+            Right::ReadKeys => "this needs a grant that allows reading keys, such as viewer",
+            Right::ReadTrail => "this needs a grant that allows reading trails, such as auditor",
+            Right::Verify => "this needs a grant as verifier",
+        },
+    )
 }

@@ -185,6 +185,11 @@ impl Tenants {
         self.read().tenants.get(&id).map(|tenant| Arc::clone(&tenant.state))
     }
 
+    /// Every tenant.
+    pub fn all(&self) -> Vec<Arc<Tenant>> {
+        self.read().tenants.values().cloned().collect()
+    }
+
     /// Every organization, in the order of their ids.
     pub fn organizations(&self) -> Vec<Arc<OrganizationState>> {
         let mut all: Vec<_> = self.read().tenants.values().map(|tenant| Arc::clone(&tenant.state)).collect();
@@ -222,6 +227,14 @@ impl Tenants {
     /// Whether a holder of grants has a right at a place. Nobody has one where there is no organization.
     pub fn may(&self, holder: Holder<'_>, right: Right, place: Place) -> bool {
         self.tenant(place.organization).is_some_and(|tenant| holder.may(right, place, &tenant.above))
+    }
+}
+
+impl Tenants {
+    /// Whether a holder of grants may know that a place exists: it has any right there but to verify.
+    pub fn sees(&self, holder: Holder<'_>, place: Place) -> bool {
+        let Some(tenant) = self.tenant(place.organization) else { return false };
+        Right::ALL.iter().any(|&right| right != Right::Verify && holder.may(right, place, &tenant.above))
     }
 }
 

@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "api/administrators.rs"]
+mod administrators;
 #[path = "api/ask.rs"]
 mod ask;
 #[path = "api/bad_directories.rs"]
@@ -12,6 +14,8 @@ mod bad_directories;
 mod bad_documents;
 #[path = "api/bad_input.rs"]
 mod bad_input;
+#[path = "api/bulk.rs"]
+mod bulk;
 #[path = "api/concurrency.rs"]
 mod concurrency;
 #[path = "api/disposable.rs"]
@@ -26,8 +30,16 @@ mod in_between;
 mod isolation;
 #[path = "api/keys.rs"]
 mod keys;
+#[path = "api/organizations.rs"]
+mod organizations;
 #[path = "api/pages.rs"]
 mod pages;
+#[path = "api/policy.rs"]
+mod policy;
+#[path = "api/quota.rs"]
+mod quota;
+#[path = "api/roles.rs"]
+mod roles;
 #[path = "api/secrets.rs"]
 mod secrets;
 #[path = "api/time.rs"]

@@ -7,6 +7,8 @@ mod world;
 
 #[path = "readmodel/isolation.rs"]
 mod isolation;
+#[path = "readmodel/lists.rs"]
+mod lists;
 #[path = "readmodel/pages.rs"]
 mod pages;
 #[path = "readmodel/rebuilding.rs"]

@@ -6,8 +6,10 @@
 mod arbitrary;
 
 use keyledger_projections::key::KeyState;
-use keyledger_projections::{KeyStatus, KeyUsage, NodeState, OrganizationState, WorkspaceState, changes};
-use keyledger_schema::event::Event;
+use keyledger_projections::{
+    KeyStatus, KeyUsage, NodeState, OrganizationState, WorkspaceState, changes, permissions,
+};
+use keyledger_schema::event::{Event, OrganizationCreated};
 use keyledger_schema::usage::UsageGapDeclared;
 use keyledger_schema::{Envelope, KeyId, Stream, Timestamp};
 use proptest::collection::vec;
@@ -171,6 +173,64 @@ proptest! {
             let again = events.iter().fold(workspaces.clone(), WorkspaceState::fold);
             prop_assert_eq!(again, workspaces);
         }
+    }
+
+    #[test]
+    fn an_organization_in_two_parts_is_that_of_the_whole(
+        events in vec((arbitrary::envelope(), arbitrary::organization_event()), 1..20),
+        at: prop::sample::Index,
+    ) {
+        let id = keyledger_schema::OrganizationId::from_uuid(Uuid::from_u128(1));
+        let mut life: Vec<Envelope> = events
+            .into_iter()
+            .zip(0..)
+            .map(|((envelope, event), revision)| Envelope { stream: Stream::Organization(id), revision, event, ..envelope })
+            .collect();
+        life[0].event = Event::OrganizationCreated(OrganizationCreated { name: "a".into(), slug: "a".into(), parent: None });
+        let fold = |state, events: &[Envelope]| events.iter().fold(state, OrganizationState::fold);
+        let whole = fold(None, &life).unwrap();
+        let (first, second) = life.split_at(at.index(life.len()));
+        prop_assert_eq!(fold(fold(None, first), second), Some(whole.clone()));
+        prop_assert_eq!(fold(Some(whole.clone()), &life), Some(whole.clone()));
+        prop_assert_eq!(whole.revision, life.len() as u64 - 1);
+        for (id, role) in &whole.roles {
+            prop_assert_eq!(*id, role.id);
+            prop_assert!(role.updated_at == life[usize::try_from(role.revision).unwrap()].at);
+        }
+        // What is told of the differences leads from nothing to the end.
+        let mut state = None;
+        for envelope in &life {
+            let after = OrganizationState::fold(state.clone(), envelope).unwrap();
+            let told = changes::of_organization(state.as_ref(), &after);
+            prop_assert!(told.iter().all(|change| change.before != change.after));
+            state = Some(after);
+        }
+    }
+
+    #[test]
+    fn what_a_key_may_do_is_its_own_and_that_of_its_roles(
+        life in life(),
+        events in vec((arbitrary::envelope(), arbitrary::organization_event()), 1..12),
+    ) {
+        let id = keyledger_schema::OrganizationId::from_uuid(Uuid::from_u128(1));
+        let created = OrganizationCreated { name: "a".into(), slug: "a".into(), parent: None };
+        let mut organization = None;
+        for (revision, (envelope, event)) in (0..).zip(events) {
+            let event = if revision == 0 { Event::OrganizationCreated(created.clone()) } else { event };
+            let envelope = Envelope { stream: Stream::Organization(id), revision, event, ..envelope };
+            organization = OrganizationState::fold(organization, &envelope);
+        }
+        let organization = organization.unwrap();
+        let mut state = fold(None, &life).unwrap();
+        state.roles = organization.roles.keys().copied().collect();
+        let found = permissions::effective(&state, Some(&organization.roles));
+        let mut expected: Vec<_> = state.scopes.clone();
+        expected.extend(organization.roles.values().flat_map(|role| role.definition.scopes.iter().map(|it| it.scope.clone())));
+        expected.sort();
+        expected.dedup();
+        prop_assert_eq!(found.iter().map(|it| it.scope.clone()).collect::<Vec<_>>(), expected);
+        prop_assert!(found.iter().all(|it| it.own == state.scopes.contains(&it.scope)));
+        prop_assert!(found.iter().all(|it| it.own || !it.by_roles.is_empty()));
     }
 
     #[test]

@@ -478,13 +478,14 @@ fn every_optional_field_is_in_the_files() {
             ("key.issued", 2) => &["roles", "rate_limits", "imported"],
             ("key.updated", 2) => &["roles", "grants", "rate_limits"],
             ("key.disabled", 2) => &["comment", "rule"],
-            ("key.leak_reported", 1) => &["comment"],
             ("key.issued", 1) => {
                 &["grants", "allowed_cidrs", "expires_at", "metadata", "cloned_from", "request_fingerprint"]
             }
             ("key.updated", 1) => &["name", "scopes", "allowed_cidrs", "metadata", "prev", "cause"],
             ("key.secret_rotated", 1) => &["previous_valid_until"],
-            ("key.disabled" | "key.enabled" | "key.deleted" | "key.revoked", 1) => &["comment"],
+            ("key.disabled" | "key.enabled" | "key.deleted" | "key.revoked" | "key.leak_reported", 1) => {
+                &["comment"]
+            }
             ("command.refused", 1) => &["target", "key"],
             ("usage.recorded", 1) => &["by", "key", "secret", "action", "ip", "merged"],
             ("usage.gap_declared", 1) => &["after_seq"],

@@ -179,14 +179,16 @@ impl Client {
         }
     }
 
-    /// Takes an answer of the REST interface apart.
+    /// Takes an answer of the REST interface apart. Beside what was done an answer may hold an error, about
+    /// what was not: that is for those who know the path.
     fn read_plain(&self, path: &str, status: u16, text: &[u8]) -> Result<Value, Failure> {
         let unexpected = || self.unexpected(path, status);
         let answer: Value = serde_json::from_slice(text).map_err(|_| unexpected())?;
-        if let Some(error) = answer.get("error") {
-            return Err(failure(error, error, "").ok_or_else(unexpected)?);
+        match answer.get("error") {
+            _ if status == 200 && answer.is_object() => Ok(answer),
+            Some(error) => Err(failure(error, error, "").ok_or_else(unexpected)?),
+            None => Err(unexpected()),
         }
-        if status == 200 && answer.is_object() { Ok(answer) } else { Err(unexpected()) }
     }
 
     /// No answer came. Whether the server saw the request decides what can be said about it.
@@ -233,6 +235,11 @@ impl Client {
             format!("{} cannot be reached ({error}); is the server running, and is --url right?", self.base),
         )
     }
+}
+
+/// The error that stands beside what was done, where there is one.
+pub fn error_beside(answer: &Value) -> Option<Failure> {
+    failure(&answer["error"], &answer["error"], "")
 }
 
 /// What a server said: its message, and code, field and details from where they stand. `otherwise` is the

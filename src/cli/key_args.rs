@@ -174,6 +174,7 @@ pub enum SortArgument {
     Created,
     Name,
     Expires,
+    #[value(alias = "used")]
     LastUsed,
 }
 
@@ -210,7 +211,7 @@ pub struct FilterArgs {
     /// Only keys that expire before: 14d from now, or a moment (RFC 3339)
     #[arg(long, value_name = "WHEN")]
     pub expires_before: Option<Moment>,
-    /// Only keys not used since: 90d ago, or a moment (RFC 3339); keys never used are included
+    /// Only keys not used since, and created before: 90d ago, or a moment (RFC 3339)
     #[arg(long, value_name = "WHEN")]
     pub unused_since: Option<Moment>,
 }
@@ -234,7 +235,7 @@ pub struct ListArgs {
     /// Only keys whose secret nobody has acknowledged
     #[arg(long)]
     pub unacknowledged: bool,
-    /// Order of the list: newest first, by name, what expires first, or what was unused for longest first
+    /// Order of the list: newest first, by name, what expires first, or what was used least recently
     #[arg(long, value_name = "FIELD", default_value = "created")]
     pub sort: SortArgument,
     /// The other way round
@@ -447,7 +448,7 @@ pub struct UnusedArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
-  keyledger key revoke-many --unused-since 90d --created-before 90d --reason unused --dry-run
+  keyledger key revoke-many --unused-since 90d --reason unused --dry-run
   keyledger key revoke-many --created-by key_01h455vb4pex5vsknk084sn02q --reason compromised --yes
 
 The keys that match are shown first. Then a confirmation is asked for, and they are revoked. Without any

@@ -2,20 +2,15 @@
 
 use serde_json::{Value, json};
 
-use super::client::Client;
+use super::client::{Client, error_beside};
 use super::key::reason;
-use super::key_args::{IdentifyArgs, ReasonArgument, SelfRevokeArgs};
+use super::key_args::{IdentifyArgs, SelfRevokeArgs};
 use super::output::clean;
-use super::table::{fields, grants, line, moment, named, text, word};
+use super::table::{actor, fields, line, moment, named, text, word};
 use super::value::set;
 use super::{Exit, Failure, Output, confirm, secret_input};
 
 const IRREVERSIBLE: &str = "Revoking cannot be undone";
-
-/// As the REST interface writes it.
-fn reason_over_rest(why: ReasonArgument) -> String {
-    reason(why).to_lowercase()
-}
 
 /// Tells which key a secret belongs to, and revokes it if that is wanted.
 pub fn identify(args: &IdentifyArgs, client: &Client, out: &mut Output<'_>) -> Result<(), Failure> {
@@ -31,10 +26,10 @@ pub fn identify(args: &IdentifyArgs, client: &Client, out: &mut Output<'_>) -> R
             if !is_found(&answer) {
                 return show(&answer, out);
             }
-            let key = named(key(&answer)).concat();
+            let key = named(&answer["key"]).concat();
             confirm::ask(&clean(&format!("{IRREVERSIBLE}: {key}. Go on?")))?;
         }
-        body["revoke"] = json!({ "reason": reason_over_rest(why) });
+        body["revoke"] = json!({ "reason": reason(why) });
         set(&mut body["revoke"], "comment", args.comment.as_ref());
     }
     let answer = client.post("/v1/identify", &body, true)?;
@@ -45,49 +40,38 @@ fn is_found(answer: &Value) -> bool {
     answer["found"] == json!(true)
 }
 
-/// The key of an answer.
-fn key(answer: &Value) -> &Value {
-    &answer["key"]
-}
-
 fn show(answer: &Value, out: &mut Output<'_>) -> Result<(), Failure> {
     if out.is_json() {
         out.json(answer)?;
     } else if is_found(answer) {
         out.line(described(answer))?;
     } else {
-        out.line("no key that you may see has this secret")?;
+        out.line("no key that you may read has this secret")?;
     }
-    if is_found(answer) { Ok(()) } else { Err(Failure::told(Exit::NotFound)) }
+    if !is_found(answer) {
+        return Err(Failure::told(Exit::NotFound));
+    }
+    // It was found and reported, but could not be revoked.
+    error_beside(answer).map_or(Ok(()), Err)
 }
 
 fn described(answer: &Value) -> String {
-    let key = key(answer);
-    // An object where there is one, else the id alone.
-    let place = |name: &str| {
-        let object = named(&key[name]);
-        if object.is_empty() { line(&key[format!("{name}Id")]) } else { object }
-    };
+    let key = &answer["key"];
     let at = |value: &Value| if value.is_null() { vec![] } else { vec![moment(value)] };
-    let worded = |value: &Value| if value.is_null() { vec![] } else { vec![word(value)] };
-    let revoked = match &answer["revoked"] {
-        Value::Null => vec![],
-        Value::Bool(now) => vec![if *now { "yes, now" } else { "no" }.into()],
-        _ => vec!["yes".into()],
-    };
+    let revoked = answer["revoked"].as_bool().map(|now| if now { "yes" } else { "no" }.to_owned());
     fields(&[
         ("key", named(key)),
-        ("status", worded(&key["status"])),
-        ("environment", worded(&key["environment"])),
-        ("workspace", place("workspace")),
-        ("organization", place("organization")),
+        ("status", vec![word(&key["status"])]),
+        ("environment", vec![word(&key["environment"])]),
+        ("workspace", line(&key["workspaceId"])),
+        ("organization", line(&key["organizationId"])),
         ("email", line(&key["email"])),
-        ("grants", grants(&key["grants"])),
         ("secret version", line(&key["secretVersion"])),
         ("created", at(&key["createdAt"])),
+        ("created by", actor(&key["createdBy"]).into_iter().collect()),
         ("expires", at(&key["expiresAt"])),
-        ("last used", at(&key["lastUsedAt"])),
-        ("revoked", revoked),
+        ("reported", line(&answer["event"])),
+        ("revoked", revoked.into_iter().collect()),
     ])
 }
 
@@ -99,14 +83,19 @@ pub fn self_revoke(args: &SelfRevokeArgs, client: &Client, out: &mut Output<'_>)
         confirm::ask(&format!("{IRREVERSIBLE}: the key of this secret. Go on?"))?;
     }
     let mut body = json!({ "key": *secret });
-    set(&mut body, "reason", args.reason.map(reason_over_rest));
+    set(&mut body, "reason", args.reason.map(reason));
     set(&mut body, "comment", args.comment.as_ref());
     let answer = client.post("/v1/self-revoke", &body, true)?;
     if out.is_json() {
         return out.json(&answer);
     }
-    let id = ["/keyId", "/key/id", "/id"].into_iter().find_map(|place| text(answer.pointer(place)?));
-    out.line(clean(&format!("revoked {}", id.unwrap_or_else(|| "the key of this secret".into()))))
+    let id = text(&answer["keyId"]).unwrap_or_default();
+    // No event was written where there was nothing left to do.
+    let line = match answer["event"] {
+        Value::Null => format!("unchanged {id}: nothing was left to do"),
+        _ => format!("revoked {id}"),
+    };
+    out.line(clean(&line))
 }
 
 #[cfg(test)]
@@ -115,17 +104,30 @@ mod tests {
 
     #[test]
     fn a_found_key_is_described_and_its_names_are_cleaned() {
-        let answer = json!({ "found": true, "revoked": true, "key": {
-            "id": "key_1", "name": "a\u{1b}b", "status": "revoked", "environment": "production",
-            "workspaceId": "ws_1", "organization": { "id": "org_1", "name": "Acme" },
+        let answer = json!({ "found": true, "revoked": true, "event": "evt_1", "key": {
+            "id": "key_1", "name": "a\u{1b}b", "status": "REVOKED", "environment": "production",
+            "workspaceId": "ws_1", "organizationId": "org_1",
         } });
         let expected = "\
 key           a\u{fffd}b (key_1)
 status        revoked
 environment   production
 workspace     ws_1
-organization  Acme (org_1)
-revoked       yes, now";
+organization  org_1
+reported      evt_1
+revoked       yes";
         assert_eq!(described(&answer), expected);
+    }
+    #[test]
+    fn an_answer_that_says_no_makes_the_command_fail() {
+        let shown = |answer: Value| {
+            let mut bytes = Vec::new();
+            show(&answer, &mut Output::new(&mut bytes, false)).map_err(|failure| (failure.exit, failure.code))
+        };
+        assert_eq!(shown(json!({ "found": true, "key": {} })), Ok(()));
+        assert_eq!(shown(json!({ "found": false })), Err((Exit::NotFound, String::new())));
+        let refused = json!({ "found": true, "key": {}, "revoked": false,
+            "error": { "code": "FORBIDDEN", "message": "no" } });
+        assert_eq!(shown(refused), Err((Exit::NotAllowed, "FORBIDDEN".into())));
     }
 }

@@ -12,6 +12,8 @@ pub const MAX_COMMENT_CHARS: usize = 500;
 pub const MAX_SCOPES: usize = 64;
 /// The most grants of a key.
 pub const MAX_GRANTS: usize = 16;
+/// The most keys that one command names by their ids.
+pub const MAX_NAMED_KEYS: usize = 1_000;
 /// The most roles of an organization.
 pub const MAX_ROLES: usize = 256;
 /// The most roles of a key.

@@ -7,8 +7,8 @@ use async_graphql::{Context, ID, Json, Object, SimpleObject};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use keyledger_projections::changes::{self, Change};
-use keyledger_projections::key::KeyState;
-use keyledger_schema::{ChainHash, Envelope, KeyId, Stream};
+use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
+use keyledger_schema::{ChainHash, Envelope, Stream};
 use tokio::sync::OnceCell;
 
 use super::answer::{parties, query_failed, refusal};
@@ -60,54 +60,71 @@ impl From<&Change> for ChangeNode {
 /// each key's stream, however many of its events are shown.
 #[derive(Default)]
 struct Differences {
-    wanted: Vec<(KeyId, u64)>,
-    found: OnceCell<HashMap<(KeyId, u64), Vec<Change>>>,
+    wanted: Vec<(Stream, u64)>,
+    found: OnceCell<HashMap<(Stream, u64), Vec<Change>>>,
 }
 
 impl Differences {
     fn of<'a>(envelopes: impl Iterator<Item = &'a Envelope>) -> Arc<Self> {
         let wanted = envelopes.filter_map(|envelope| match envelope.stream {
-            Stream::Key(id) => Some((id, envelope.revision)),
-            _ => None,
+            Stream::Key(_) | Stream::Organization(_) | Stream::Workspace(_) => {
+                Some((envelope.stream, envelope.revision))
+            }
+            Stream::Usage(_) | Stream::Node(_) | Stream::Audit(_) => None,
         });
         Arc::new(Self { wanted: wanted.collect(), found: OnceCell::new() })
     }
 
-    async fn found(&self, service: &Service) -> Result<&HashMap<(KeyId, u64), Vec<Change>>> {
+    async fn found(&self, service: &Service) -> Result<&HashMap<(Stream, u64), Vec<Change>>> {
         self.found
             .get_or_try_init(|| async {
-                let mut last: HashMap<KeyId, u64> = HashMap::new();
-                for &(key, revision) in &self.wanted {
-                    let slot = last.entry(key).or_default();
+                let mut last: HashMap<Stream, u64> = HashMap::new();
+                for &(stream, revision) in &self.wanted {
+                    let slot = last.entry(stream).or_default();
                     *slot = revision.max(*slot);
                 }
                 let mut found = HashMap::new();
-                for (key, last) in last {
-                    self.replay(service, key, last, &mut found).await?;
+                for (stream, last) in last {
+                    match stream {
+                        Stream::Organization(_) => {
+                            let of = changes::of_organization;
+                            self.replay(service, stream, last, OrganizationState::fold, of, &mut found)
+                                .await?;
+                        }
+                        Stream::Workspace(_) => {
+                            let of = changes::of_workspace;
+                            self.replay(service, stream, last, WorkspaceState::fold, of, &mut found).await?;
+                        }
+                        _ => {
+                            let of = changes::of_key;
+                            self.replay(service, stream, last, KeyState::fold, of, &mut found).await?;
+                        }
+                    }
                 }
                 Ok(found)
             })
             .await
     }
 
-    async fn replay(
+    async fn replay<S: Clone>(
         &self,
         service: &Service,
-        key: KeyId,
+        stream: Stream,
         last: u64,
-        found: &mut HashMap<(KeyId, u64), Vec<Change>>,
+        fold: fn(Option<S>, &Envelope) -> Option<S>,
+        differences: fn(Option<&S>, &S) -> Vec<Change>,
+        found: &mut HashMap<(Stream, u64), Vec<Change>>,
     ) -> Result<()> {
-        let mut state: Option<KeyState> = None;
+        let mut state: Option<S> = None;
         let mut from = 0;
         while from <= last {
-            let page = read(service, Stream::Key(key), from, PAGE).await?;
+            let page = read(service, stream, from, PAGE).await?;
             let Some(end) = page.last().map(|(envelope, _)| envelope.revision) else { break };
             for (envelope, _) in page.iter().filter(|(envelope, _)| envelope.revision <= last) {
-                let after = KeyState::fold(state.clone(), envelope);
-                if let Some(after) =
-                    after.as_ref().filter(|_| self.wanted.contains(&(key, envelope.revision)))
-                {
-                    found.insert((key, envelope.revision), changes::of_key(state.as_ref(), after));
+                let place = (stream, envelope.revision);
+                let after = fold(state.clone(), envelope);
+                if let Some(after) = after.as_ref().filter(|_| self.wanted.contains(&place)) {
+                    found.insert(place, differences(state.as_ref(), after));
                 }
                 state = after;
             }
@@ -317,14 +334,14 @@ impl EventNode {
         self.envelope.prev.map(|hash| hash.to_string())
     }
 
-    /// What it changed of its key, field by field. Empty for events of other things.
+    /// What it changed of its key, its organization or its workspace, field by field. Empty for events of other
+    /// things.
     #[graphql(complexity = "BYTES_COST + child_complexity")]
     async fn changes(&self, context: &Context<'_>) -> async_graphql::Result<Vec<ChangeNode>> {
-        let Stream::Key(key) = self.envelope.stream else { return Ok(Vec::new()) };
         let (service, _) = parties(context)?;
         let found = self.differences.found(service).await.map_err(|error| refusal(&error))?;
         Ok(found
-            .get(&(key, self.envelope.revision))
+            .get(&(self.envelope.stream, self.envelope.revision))
             .map(|changes| changes.iter().map(ChangeNode::from).collect())
             .unwrap_or_default())
     }

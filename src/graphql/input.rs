@@ -3,6 +3,7 @@
 use async_graphql::{ID, InputObject, Json};
 use ipnet::IpNet;
 use keyledger_schema as domain;
+use keyledger_schema::event::{KeySelection, RevocationStarted};
 use keyledger_schema::{GrantTarget, KeyId, Metadata, Personal, WorkspaceId};
 
 use super::policy::{RateLimitInput, rate_limits};
@@ -238,12 +239,95 @@ pub(crate) struct KeyFilter {
     pub(super) name_contains: Option<String>,
     /// Created by this key.
     pub(super) created_by: Option<ID>,
+    /// Holding this role.
+    pub(super) role_id: Option<ID>,
+    /// Created before this moment.
+    pub(super) created_before: Option<DateTime>,
+    /// Created at this moment or later.
+    pub(super) created_after: Option<DateTime>,
     /// Expiring before this moment.
     pub(super) expires_before: Option<DateTime>,
-    /// Not used since this moment, or never.
+    /// Last used before this moment; or never used, and created before it.
     pub(super) unused_since: Option<DateTime>,
     /// Whether the current secret was acknowledged.
     pub(super) secret_acknowledged: Option<bool>,
+}
+
+/// Which keys to revoke. Conditions add up; revoked, deleted and expired keys are never meant.
+#[derive(InputObject, Clone, Debug, Default)]
+pub(crate) struct RevocationFilter {
+    /// Of this organization; your own when left out.
+    pub(super) organization_id: Option<ID>,
+    /// These keys only; at most 1000.
+    pub(super) ids: Option<Vec<ID>>,
+    /// In this workspace.
+    workspace_id: Option<ID>,
+    /// Of this environment.
+    environment: Option<Environment>,
+    /// See `KeyFilter`.
+    search: Option<String>,
+    /// A part of the name.
+    name_contains: Option<String>,
+    /// Created by this key.
+    created_by: Option<ID>,
+    /// Holding this role.
+    role_id: Option<ID>,
+    /// Created at this moment or later.
+    created_after: Option<DateTime>,
+    /// Created before this moment.
+    created_before: Option<DateTime>,
+    /// Expiring before this moment.
+    expires_before: Option<DateTime>,
+    /// Not used since this moment.
+    unused_since: Option<DateTime>,
+}
+
+/// The end of many keys.
+#[derive(InputObject, Clone, Debug)]
+pub(crate) struct RevokeKeysInput {
+    /// Which; an empty one means every key that you may manage.
+    pub(super) filter: RevocationFilter,
+    /// Why.
+    pub(super) reason: RevocationReason,
+    /// For the trail; at most 500 characters; required with the reason OTHER.
+    pub(super) comment: Option<String>,
+    /// Only tells which keys would be revoked. Say false to revoke them.
+    #[graphql(default = true)]
+    pub(super) dry_run: bool,
+}
+
+impl RevokeKeysInput {
+    /// The organization that is meant, if it is said, and what is to be done.
+    pub(super) fn check(self) -> Result<(Option<domain::OrganizationId>, RevocationStarted)> {
+        let Self { filter, reason, comment, .. } = self;
+        let comment = self::comment(comment.as_deref())?;
+        let reason = domain::event::RevocationReason::from(reason);
+        if reason == domain::event::RevocationReason::Other && comment.is_none() {
+            return Err(Error::invalid("input.comment", "the reason OTHER needs a comment; say why"));
+        }
+        let ids = filter.ids.unwrap_or_default();
+        limits::at_most("input.filter.ids", "ids", ids.len(), limits::MAX_NAMED_KEYS)?;
+        let text = |field: &'static str, text: Option<String>| {
+            let text = text.filter(|text| !text.trim().is_empty());
+            text.map(|text| limits::name(field, &text).map(Personal)).transpose()
+        };
+        let one = |field: &'static str, text: Option<ID>| text.map(|text| id(field, &text)).transpose();
+        let selection = KeySelection {
+            ids: ids.iter().map(|text| id("input.filter.ids", text)).collect::<Result<_>>()?,
+            workspace: filter.workspace_id.map(|text| id("input.filter.workspaceId", &text)).transpose()?,
+            environment: filter.environment.map(Into::into),
+            search: text("input.filter.search", filter.search)?,
+            name_contains: text("input.filter.nameContains", filter.name_contains)?,
+            created_by: one("input.filter.createdBy", filter.created_by)?,
+            role: filter.role_id.map(|text| id("input.filter.roleId", &text)).transpose()?,
+            created_from: filter.created_after.map(|at| at.0),
+            created_before: filter.created_before.map(|at| at.0),
+            expires_before: filter.expires_before.map(|at| at.0),
+            unused_since: filter.unused_since.map(|at| at.0),
+        };
+        let organization = filter.organization_id.map(|text| id("input.filter.organizationId", &text));
+        Ok((organization.transpose()?, RevocationStarted { selection, reason, comment, matched: 0 }))
+    }
 }
 
 /// In which order.

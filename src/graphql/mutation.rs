@@ -1,23 +1,31 @@
 //! Mutations: each takes one `input` and answers the object, the events written and warnings.
 
+mod bulk;
 mod keys;
 mod organizations;
 mod roles;
 
-use async_graphql::{MergedObject, SimpleObject};
+use async_graphql::{Json, MergedObject, SimpleObject};
 use keyledger_projections::{OrganizationState, RoleState};
 
 use super::event::EventNode;
 use super::key::KeyNode;
 use super::role::RoleNode;
+use super::scalar::Long;
 use super::tenant::{OrganizationNode, WorkspaceNode};
-use crate::decisions;
+use crate::decisions::{self, policy::Violation};
 use crate::secret::Secret;
+use crate::service::compliance::Violators;
 use crate::service::{KeyWritten, OrganizationWritten, Service, Written};
 
 /// Everything that changes something.
 #[derive(MergedObject, Default)]
-pub(crate) struct Mutation(keys::KeyMutation, organizations::OrganizationMutation, roles::RoleMutation);
+pub(crate) struct Mutation(
+    keys::KeyMutation,
+    bulk::BulkMutation,
+    organizations::OrganizationMutation,
+    roles::RoleMutation,
+);
 
 /// What was done, but may not be what was meant.
 #[derive(SimpleObject, Clone, Debug)]
@@ -79,6 +87,63 @@ pub(crate) struct OrganizationPayload {
     events: Vec<EventNode>,
     /// What the caller should know.
     warnings: Vec<Warning>,
+}
+
+/// A rule that a key breaks.
+#[derive(SimpleObject)]
+pub(crate) struct PolicyViolation {
+    /// The rule, as in `Policy`.
+    rule: String,
+    /// What it allows.
+    bound: Json<serde_json::Value>,
+    /// What breaks it.
+    value: Json<serde_json::Value>,
+}
+
+/// A key that breaks rules. It stays as it is.
+#[derive(SimpleObject)]
+pub(crate) struct ViolatingKey {
+    /// The key.
+    key: KeyNode,
+    /// What it breaks.
+    violations: Vec<PolicyViolation>,
+}
+
+/// Existing keys that break rules.
+#[derive(SimpleObject)]
+pub(crate) struct PolicyViolations {
+    /// How many keys.
+    count: Long,
+    /// The first of them in the order of their creation, at most 100.
+    keys: Vec<ViolatingKey>,
+}
+
+/// An organization after a change of its policy.
+#[derive(SimpleObject)]
+pub(crate) struct PolicyPayload {
+    /// As it is now.
+    organization: OrganizationNode,
+    /// The usable keys, in it and below it, that break the rules that hold now, or as a rehearsal would hold.
+    violations: PolicyViolations,
+    /// The events that the mutation wrote; none when what it asked for was true already.
+    events: Vec<EventNode>,
+    /// What the caller should know.
+    warnings: Vec<Warning>,
+}
+
+impl From<Violators> for PolicyViolations {
+    fn from(found: Violators) -> Self {
+        let violation = |violation: &Violation| PolicyViolation {
+            rule: violation.rule.as_str().to_owned(),
+            bound: Json(violation.bound.clone()),
+            value: Json(violation.value.clone()),
+        };
+        let keys = found.keys.into_iter().map(|(state, broken)| ViolatingKey {
+            key: KeyNode::new(state),
+            violations: broken.iter().map(violation).collect(),
+        });
+        Self { keys: keys.collect(), count: Long(found.count) }
+    }
 }
 
 /// A role after a mutation.

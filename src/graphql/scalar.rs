@@ -203,6 +203,8 @@ pub(crate) enum KeyOrderField {
     Name,
     /// When they expire; those that never do come last.
     ExpiresAt,
+    /// When they were last used; those that never were come first.
+    LastUsedAt,
 }
 
 /// Which end comes first.

@@ -28,6 +28,7 @@ pub(super) enum List {
     KeysByCreation,
     KeysByName,
     KeysByExpiry,
+    KeysByLastUse,
     Entries,
 }
 
@@ -37,6 +38,7 @@ impl List {
             Self::KeysByCreation => b'c',
             Self::KeysByName => b'n',
             Self::KeysByExpiry => b'e',
+            Self::KeysByLastUse => b'u',
             Self::Entries => b'l',
         }
     }
@@ -88,7 +90,9 @@ impl Cursor {
         let value = match list {
             List::KeysByCreation | List::Entries if value.is_empty() => Value::Nothing,
             List::KeysByCreation | List::Entries => return Err(Error),
-            List::KeysByExpiry => Value::Number(i64::from_be_bytes(value.try_into().map_err(|_| Error)?)),
+            List::KeysByExpiry | List::KeysByLastUse => {
+                Value::Number(i64::from_be_bytes(value.try_into().map_err(|_| Error)?))
+            }
             List::KeysByName => Value::Text(String::from_utf8(value.to_vec()).map_err(|_| Error)?),
         };
         Ok(Self { value, number: i64::from_be_bytes(*number) })
@@ -100,13 +104,14 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LISTS: [List; 4] = [List::KeysByCreation, List::KeysByName, List::KeysByExpiry, List::Entries];
+    const LISTS: [List; 5] =
+        [List::KeysByCreation, List::KeysByName, List::KeysByExpiry, List::KeysByLastUse, List::Entries];
 
     fn cursor(list: List, text: &str, value: i64, number: i64) -> Cursor {
         let value = match list {
             List::KeysByCreation | List::Entries => Value::Nothing,
             List::KeysByName => Value::Text(text.into()),
-            List::KeysByExpiry => Value::Number(value),
+            List::KeysByExpiry | List::KeysByLastUse => Value::Number(value),
         };
         Cursor { value, number }
     }

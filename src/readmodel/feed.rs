@@ -1,9 +1,8 @@
 //! The thread that opens the read model and then follows the log.
 //!
-//! Invariants: the observer is told after the commit and before the position is published; the thread
-//! never sleeps and never polls while an answer waits for it; recorded verifications, for which none does, are
-//! applied in batches. Whatever goes wrong while
-//! it follows is recorded and final.
+//! Invariants: catalog and observer are told after the commit and before the position is published; the
+//! thread never sleeps and never polls while an answer waits for it; recorded verifications, for which none
+//! does, are applied in batches. Whatever goes wrong while it follows is recorded and final.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -17,7 +16,7 @@ use tokio::sync::watch;
 use tokio::time::Sleep;
 
 use super::projector::{self, Failure, Projector};
-use super::{Observer, OpenError, Progress, Shared, fact, files, load, replay};
+use super::{Catalog, Observer, OpenError, Progress, Shared, fact, files, load, replay};
 use crate::edge::Stopwatch;
 use crate::store::{Delivery, EventStore, Filter, Recorded};
 
@@ -66,11 +65,12 @@ fn open(
     let head = runtime.block_on(store.head())?;
     let mut open = files::open(&path, &*store, runtime)?;
     let mut projector = Projector::new(open.standing.clone());
-    let mut ready = load(&path, &open, &*observer);
+    let mut catalog = Arc::new(Catalog::default());
+    let mut ready = load(&path, &open, &catalog, &*observer);
     loop {
         if let (Ok(()), Some(head)) = (&ready, head) {
-            ready =
-                replay::catch_up(&*store, &*observer, &mut open.connection, &mut projector, head, progress);
+            let watchers = (&*catalog, &*observer);
+            ready = replay::catch_up(&*store, watchers, &mut open.connection, &mut projector, head, progress);
         }
         match ready {
             Ok(()) => break,
@@ -80,6 +80,7 @@ fn open(
                 drop(open);
                 open = files::fresh(&path, &*store, "it is damaged")?;
                 projector = Projector::new(open.standing.clone());
+                catalog = Arc::default();
                 ready = Ok(());
             }
             Err(error) => return Err(open_error(&path, error)),
@@ -89,6 +90,7 @@ fn open(
         path,
         store,
         observer,
+        catalog,
         writer: Mutex::new(open.connection),
         usage_seen: watch::Sender::new(projector.standing.usage_events),
         standing: watch::Sender::new(projector.standing.clone()),
@@ -98,13 +100,18 @@ fn open(
     Ok((Arc::new(shared), projector))
 }
 
-/// Tells the observer of what a kept file holds.
-fn load(path: &Path, open: &files::Open, observer: &dyn Observer) -> Result<(), replay::Error> {
+/// Tells the catalog and the observer of what a kept file holds.
+fn load(
+    path: &Path,
+    open: &files::Open,
+    catalog: &Catalog,
+    observer: &dyn Observer,
+) -> Result<(), replay::Error> {
     if open.fresh.is_some() {
         return Ok(());
     }
     let watch = Stopwatch::start();
-    let keys = load::all(path, observer).map_err(Failure::from)?;
+    let keys = load::all(path, catalog, observer).map_err(Failure::from)?;
     if keys != open.standing.keys {
         return Err(Failure::from(super::snapshot::Error).into());
     }
@@ -191,7 +198,7 @@ fn apply(shared: &Shared, projector: &mut Projector, events: &[Recorded]) -> Res
     let (facts, unreadable) = fact::read_until_unreadable(events);
     if !facts.is_empty() {
         let news = projector.apply(&mut shared.writer(), &facts)?;
-        projector::tell(&*shared.observer, &news);
+        projector::tell(&shared.catalog, &*shared.observer, &news);
         shared.standing.send_modify(|standing| {
             let stopped = standing.stopped.take();
             standing.clone_from(&projector.standing);

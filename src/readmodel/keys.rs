@@ -1,15 +1,17 @@
 //! Lists of keys: filtered, searched, sorted, in pages.
 //!
-//! Invariant: every statement built here begins with the organization. Search text is matched as it is,
-//! by `instr` and not by patterns, so no character in it has a meaning.
+//! Which keys there are and in which order is told by the catalog; what each of them is, by the tables. A
+//! key that changes in between is shown as it is by then.
+//!
+//! Invariant: every statement names the organization, and so does every question to the catalog.
 
 use keyledger_projections::{KeyState, KeyStatus, KeyUsage};
-use keyledger_schema::{Environment, KeyId, OrganizationId, Timestamp, WorkspaceId};
-use rusqlite::types::Value as Param;
-use rusqlite::{Connection, Row, params_from_iter};
+use keyledger_schema::{Environment, KeyId, OrganizationId, RoleId, Timestamp, WorkspaceId};
+use rusqlite::{Connection, Row};
 
+use super::catalog::{Catalog, Want};
 use super::cursor::{Cursor, List, Value};
-use super::page::{Condition, Item, Page, Sequence, Window};
+use super::page::{Item, Page, Sequence, Window};
 use super::pool::Failure;
 use super::{rows, snapshot};
 
@@ -45,6 +47,8 @@ pub enum KeySort {
     Name,
     /// Their expiry date; those that never expire are the latest.
     ExpiresAt,
+    /// Their last use as far as it has been counted; those that were never used are the earliest.
+    LastUsedAt,
 }
 
 /// The order of a list of keys.
@@ -76,12 +80,20 @@ pub struct KeyQuery {
     pub name_contains: Option<String>,
     /// Issued by this key.
     pub created_by: Option<KeyId>,
+    /// Holding this role.
+    pub role: Option<RoleId>,
+    /// Issued before this moment.
+    pub created_before: Option<Timestamp>,
+    /// Issued at this moment or later.
+    pub created_after: Option<Timestamp>,
     /// With an expiry date before this moment.
     pub expires_before: Option<Timestamp>,
-    /// Last used before this moment, or never.
+    /// Last used before this moment, or never although issued before it.
     pub unused_since: Option<Timestamp>,
     /// Whether nobody has said that the present secret was copied.
     pub unacknowledged: Option<bool>,
+    /// With a present secret that was made at the first moment or later, and before the second.
+    pub secret_issued: Option<(Timestamp, Timestamp)>,
     /// In this order.
     pub order: KeyOrder,
     /// This stretch of them.
@@ -104,9 +116,13 @@ impl KeyQuery {
             search: None,
             name_contains: None,
             created_by: None,
+            role: None,
+            created_before: None,
+            created_after: None,
             expires_before: None,
             unused_since: None,
             unacknowledged: None,
+            secret_issued: None,
             order: KeyOrder { by: KeySort::CreatedAt, sequence: Sequence::Descending },
             window: Window::first(50),
             count: false,
@@ -115,7 +131,7 @@ impl KeyQuery {
     }
 
     /// The workspaces whose keys can be in the answer; none means all.
-    fn reach(&self) -> Option<Vec<WorkspaceId>> {
+    pub(super) fn reach(&self) -> Option<Vec<WorkspaceId>> {
         match (self.workspace, &self.workspaces) {
             (None, None) => None,
             (None, Some(seen)) => Some(seen.clone()),
@@ -124,162 +140,94 @@ impl KeyQuery {
         }
     }
 
-    fn condition(&self, reach: Option<&[WorkspaceId]>) -> Condition {
-        let mut condition = Condition::default();
-        let organization = condition.bind(rows::blob(self.organization.uuid()));
-        condition.and(&format!("k.org = {organization}"));
-        if let Some(reach) = reach {
-            let workspaces = condition.bind_all(reach.iter().map(|id| rows::blob(id.uuid())));
-            condition.and(&format!("k.workspace IN ({workspaces})"));
-        }
-
-        let statuses = if self.statuses.is_empty() { &[KeyStatus::Active][..] } else { &self.statuses };
-        // A value that no parameter stands for would be refused.
-        let timeless = |status: &KeyStatus| matches!(status, KeyStatus::Revoked | KeyStatus::Deleted);
-        let now =
-            if statuses.iter().all(timeless) { String::new() } else { condition.bind(self.now.micros()) };
-        let statuses: Vec<_> = statuses.iter().map(|&status| rows::status_condition(status, &now)).collect();
-        condition.and(&format!("({})", statuses.join(" OR ")));
-
-        if let Some(environment) = self.environment {
-            let environment = condition.bind(rows::environment(environment));
-            condition.and(&format!("k.environment = {environment}"));
-        }
-        if let Some(text) = &self.search {
-            search(&mut condition, text);
-        }
-        if let Some(text) = &self.name_contains {
-            let text = condition.bind(rows::folded(text));
-            condition.and(&format!("instr(k.name, {text}) > 0"));
-        }
-        if let Some(id) = self.created_by {
-            let id = condition.bind(rows::blob(id.uuid()));
-            condition.and(&format!("k.created_by = {id}"));
-        }
-        if let Some(moment) = self.expires_before {
-            let moment = condition.bind(moment.micros());
-            condition.and(&format!("k.expires_at < {moment}"));
-        }
-        if let Some(moment) = self.unused_since {
-            let moment = condition.bind(moment.micros());
-            condition.and(&format!("(u.last_at IS NULL OR u.last_at < {moment})"));
-        }
-        if let Some(unacknowledged) = self.unacknowledged {
-            let acknowledged = condition.bind(i64::from(!unacknowledged));
-            condition.and(&format!("k.acknowledged = {acknowledged}"));
-        }
-        condition
+    /// The key that the search may mean by its id.
+    pub(super) fn searched_id(&self) -> Option<KeyId> {
+        self.search.as_ref()?.parse().ok()
     }
 }
 
-fn search(condition: &mut Condition, text: &str) {
-    let folded = condition.bind(rows::folded(text));
-    let exact = condition.bind(text.to_owned());
-    let id = text.parse::<KeyId>().ok().map(|id| condition.bind(rows::blob(id.uuid())));
-    let id = id.map_or_else(String::new, |id| format!(" OR k.id = {id}"));
-    condition.and(&format!(
-        "(instr(k.name, {folded}) > 0 OR instr(k.email, {folded}) > 0 \
-         OR instr(k.hint, {exact}) = 1 OR instr(k.previous_hint, {exact}) = 1{id})"
-    ));
+const fn list(by: KeySort) -> List {
+    match by {
+        KeySort::CreatedAt => List::KeysByCreation,
+        KeySort::Name => List::KeysByName,
+        KeySort::ExpiresAt => List::KeysByExpiry,
+        KeySort::LastUsedAt => List::KeysByLastUse,
+    }
 }
 
-const FROM: &str = "FROM keys k";
-const JOIN: &str = "LEFT JOIN key_usage u ON u.key = k.id";
-
-/// Workspaces with fewer keys than this, all together, are read whole and sorted. Larger ones are picked
-/// from the organization's keys in the order asked for.
-const FEW: i64 = 5_000;
-
-fn few(connection: &Connection, reach: &[WorkspaceId]) -> rusqlite::Result<bool> {
-    let mut condition = Condition::default();
-    let workspaces = condition.bind_all(reach.iter().map(|id| rows::blob(id.uuid())));
-    let sql = format!(
-        "SELECT count(*) FROM (SELECT 1 FROM keys INDEXED BY keys_workspace \
-         WHERE workspace IN ({workspaces}) LIMIT {FEW})"
-    );
-    let count: i64 =
-        connection.prepare_cached(&sql)?.query_row(params_from_iter(condition.params), |row| row.get(0))?;
-    Ok(count < FEW)
-}
-
-/// The index to read from. SQLite has no figures to choose by, as they would age with every event.
-fn index(
+/// A page of keys. `searched` is the number of the key whose id is searched for.
+///
+/// The catalog is asked first: what it names is in the tables, but not always in what a statement saw of
+/// them before.
+pub(super) fn page(
     connection: &Connection,
+    catalog: &Catalog,
     query: &KeyQuery,
-    reach: Option<&[WorkspaceId]>,
-) -> rusqlite::Result<&'static str> {
-    if let Some(reach) = reach {
-        let in_order = reach.len() == 1 && query.order.by == KeySort::CreatedAt;
-        if in_order || few(connection, reach)? {
-            return Ok("keys_workspace");
-        }
-    }
-    Ok(match query.order.by {
-        KeySort::CreatedAt => "keys_org",
-        KeySort::Name => "keys_name",
-        KeySort::ExpiresAt => "keys_expiry",
-    })
+    searched: Option<i64>,
+) -> Result<Page<KeyRow>, Failure> {
+    let list = list(query.order.by);
+    let found = catalog.find(
+        query,
+        Want {
+            scan: query.window.scan(query.order.sequence),
+            after: query.window.place(list)?,
+            wanted: query.window.count() + 1,
+            count: query.count,
+            searched,
+        },
+    );
+    let mut statement = connection.prepare_cached(
+        "SELECT k.seq, k.state, u.usage FROM keys k LEFT JOIN key_usage u ON u.seq = k.seq \
+         WHERE k.seq = ?1 AND k.org = ?2",
+    )?;
+    let organization = query.organization.uuid().into_bytes();
+    let items = found.places.into_iter().map(|place| {
+        let node = statement.query_row((place.number, organization), KeyRow::of)?;
+        Ok(Item { cursor: place.write(list), node })
+    });
+    let items = items.collect::<rusqlite::Result<_>>()?;
+    Ok(Page::of(items, &query.window, query.count.then_some(found.total)))
 }
 
-/// A page of keys.
-pub(super) fn page(connection: &Connection, query: &KeyQuery) -> Result<Page<KeyRow>, Failure> {
-    let (list, column) = match query.order.by {
-        KeySort::CreatedAt => (List::KeysByCreation, None),
-        KeySort::Name => (List::KeysByName, Some("k.name")),
-        KeySort::ExpiresAt => (List::KeysByExpiry, Some("k.expires_at")),
-    };
-    let place = query.window.place(list)?;
-    let reach = query.reach();
-    if reach.as_ref().is_some_and(Vec::is_empty) {
-        return Ok(Page::empty(query.count));
-    }
-    let index = index(connection, query, reach.as_deref())?;
-    let mut condition = query.condition(reach.as_deref());
+/// The keys that match a query in its order, at most so many, without regard to its window.
+pub(super) fn ids(
+    connection: &Connection,
+    catalog: &Catalog,
+    query: &KeyQuery,
+    searched: Option<i64>,
+    wanted: usize,
+) -> Result<Vec<KeyId>, Failure> {
+    let want = Want { scan: query.order.sequence, after: None, wanted, count: false, searched };
+    let found = catalog.find(query, want);
+    let mut statement = connection.prepare_cached("SELECT id FROM keys WHERE seq = ?1 AND org = ?2")?;
+    let organization = query.organization.uuid().into_bytes();
+    let ids = found.places.iter().map(|place| {
+        statement.query_row((place.number, organization), |row| rows::id(row, 0)).map(KeyId::from_uuid)
+    });
+    Ok(ids.collect::<rusqlite::Result<_>>()?)
+}
 
-    let total = if query.count {
-        let join = if query.unused_since.is_some() { JOIN } else { "" };
-        let sql = format!("SELECT count(*) {FROM} INDEXED BY {index} {join} WHERE {}", condition.sql);
-        let mut statement = connection.prepare_cached(&sql)?;
-        let total: i64 = statement.query_row(params_from_iter(&condition.params), |row| row.get(0))?;
-        Some(total.cast_unsigned())
-    } else {
-        None
+/// The states of an organization's keys in the order of their creation, after a key's number.
+pub(super) fn states(
+    connection: &Connection,
+    catalog: &Catalog,
+    organization: OrganizationId,
+    after: Option<u64>,
+    wanted: usize,
+) -> Result<Vec<(u64, KeyState)>, Failure> {
+    let query = KeyQuery {
+        statuses: KeyStatus::ALL.to_vec(),
+        order: KeyOrder { by: KeySort::CreatedAt, sequence: Sequence::Ascending },
+        ..KeyQuery::new(organization, Timestamp::from_micros(0))
     };
-
-    let scan = query.window.scan(query.order.sequence);
-    if let Some(Cursor { value, number }) = place {
-        let value: Option<Param> = match value {
-            Value::Nothing => None,
-            Value::Number(number) => Some(number.into()),
-            Value::Text(text) => Some(text.into()),
-        };
-        let value = value.map(|value| condition.bind(value));
-        let number = condition.bind(number);
-        let beyond = scan.beyond();
-        condition.and(&match (column, value) {
-            (Some(column), Some(value)) => format!("({column}, k.seq) {beyond} ({value}, {number})"),
-            _ => format!("k.seq {beyond} {number}"),
-        });
-    }
-    let way = scan.keyword();
-    let by = column.map_or_else(String::new, |column| format!("{column} {way}, "));
-    let limit = query.window.count() + 1;
-    let sql = format!(
-        "SELECT k.seq, k.state, u.usage, {} {FROM} INDEXED BY {index} {JOIN} WHERE {} \
-         ORDER BY {by}k.seq {way} LIMIT {limit}",
-        column.unwrap_or("NULL"),
-        condition.sql,
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let items = statement.query_map(params_from_iter(condition.params), |row| {
-        let node = KeyRow::of(row)?;
-        let value = match query.order.by {
-            KeySort::CreatedAt => Value::Nothing,
-            KeySort::Name => Value::Text(row.get(3)?),
-            KeySort::ExpiresAt => Value::Number(row.get(3)?),
-        };
-        let number = node.seq.cast_signed();
-        Ok(Item { cursor: Cursor { value, number }.write(list), node })
-    })?;
-    Ok(Page::of(items.collect::<rusqlite::Result<_>>()?, &query.window, total))
+    let after = after.map(|number| Cursor { value: Value::Nothing, number: number.cast_signed() });
+    let want = Want { scan: Sequence::Ascending, after, wanted, count: false, searched: None };
+    let found = catalog.find(&query, want);
+    let mut statement = connection.prepare_cached("SELECT state FROM keys WHERE seq = ?1 AND org = ?2")?;
+    let organization = organization.uuid().into_bytes();
+    let states = found.places.iter().map(|place| {
+        let state = statement.query_row((place.number, organization), |row| snapshot::column(row, 0))?;
+        Ok((place.number.cast_unsigned(), state))
+    });
+    Ok(states.collect::<rusqlite::Result<_>>()?)
 }

@@ -10,9 +10,17 @@ use super::{rows, snapshot};
 pub(super) fn key(connection: &Connection, id: KeyId) -> Result<Option<KeyRow>> {
     connection
         .prepare_cached(
-            "SELECT k.seq, k.state, u.usage FROM keys k LEFT JOIN key_usage u ON u.key = k.id WHERE k.id = ?1",
+            "SELECT k.seq, k.state, u.usage FROM keys k LEFT JOIN key_usage u ON u.seq = k.seq WHERE k.id = ?1",
         )?
         .query_row([id.uuid().into_bytes()], KeyRow::of)
+        .optional()
+}
+
+/// The number of a key.
+pub(super) fn seq(connection: &Connection, id: KeyId) -> Result<Option<i64>> {
+    connection
+        .prepare_cached("SELECT seq FROM keys WHERE id = ?1")?
+        .query_row([id.uuid().into_bytes()], |row| row.get(0))
         .optional()
 }
 

@@ -14,6 +14,7 @@ use keyledger_schema::{KeyId, OrganizationId, Stream, WorkspaceId};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::cache::{Cache, Known};
+use super::catalog::{Catalog, Facts};
 use super::fact::{Fact, Subject, Unreadable};
 use super::{Observer, Standing, places, rows, snapshot};
 
@@ -28,18 +29,21 @@ pub(super) enum Failure {
     Unreadable(#[from] Unreadable),
 }
 
-/// A state that an observer is to be told of.
+/// A state that the catalog and an observer are to be told of.
 pub(super) enum News {
-    Key(Option<Arc<KeyState>>, Arc<KeyState>),
+    Key { seq: i64, before: Option<Arc<KeyState>>, after: Arc<KeyState> },
     Organization(Box<OrganizationState>),
     Workspace(WorkspaceState),
 }
 
-/// Tells an observer in log order.
-pub(super) fn tell(observer: &dyn Observer, news: &[News]) {
+/// Tells the catalog and an observer in log order.
+pub(super) fn tell(catalog: &Catalog, observer: &dyn Observer, news: &[News]) {
     for news in news {
         match news {
-            News::Key(before, after) => observer.key(before.as_deref(), after),
+            News::Key { seq, before, after } => {
+                catalog.keep(&Facts::of(*seq, after, None));
+                observer.key(before.as_deref(), after);
+            }
             News::Organization(state) => observer.organization(state),
             News::Workspace(state) => observer.workspace(state),
         }
@@ -185,11 +189,12 @@ impl<'a> Batch<'a> {
 
     fn changed(&mut self, id: KeyId, before: Option<Known>, after: Arc<KeyState>, issued: bool) {
         self.places.key(before.as_ref().map(|known| &*known.state), &after);
-        self.news.push(News::Key(before.as_ref().map(|known| Arc::clone(&known.state)), Arc::clone(&after)));
+        let seq = before.as_ref().map_or_else(|| self.standing.entries.cast_signed(), |known| known.seq);
+        let before = before.map(|known| known.state);
+        self.news.push(News::Key { seq, before, after: Arc::clone(&after) });
         match self.changes.entry(id) {
             Slot::Occupied(mut slot) => slot.get_mut().known.state = after,
             Slot::Vacant(slot) => {
-                let seq = before.map_or_else(|| self.standing.entries.cast_signed(), |known| known.seq);
                 slot.insert(Change { known: Known { seq, state: after }, issued });
                 self.order.push(id);
                 self.standing.keys += u64::from(issued);
@@ -198,56 +203,21 @@ impl<'a> Batch<'a> {
     }
 
     fn write_keys(&mut self) -> Result<(), Failure> {
-        let mut insert = self.transaction.prepare_cached(
-            "INSERT INTO keys (seq, id, org, workspace, environment, created_by, stage, acknowledged, \
-             expires_at, due_at, name, email, hint, previous_hint, revision, state) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-        )?;
-        // Leaves out what a key keeps from the event that issued it, its expiry date and address among it.
-        let mut update = self.transaction.prepare_cached(
-            "UPDATE keys SET stage = ?2, acknowledged = ?3, due_at = ?4, name = ?5, hint = ?6, \
-             previous_hint = ?7, revision = ?8, state = ?9 WHERE seq = ?1",
-        )?;
+        let mut insert = self
+            .transaction
+            .prepare_cached("INSERT INTO keys (seq, due_at, state, id, org) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        let mut update =
+            self.transaction.prepare_cached("UPDATE keys SET due_at = ?2, state = ?3 WHERE seq = ?1")?;
         for id in self.order.drain(..) {
             let Some(Change { known, issued }) = self.changes.remove(&id) else { continue };
             let state = &*known.state;
             let bytes = snapshot::write(state)?;
-            let reached = rows::stage(state);
-            let acknowledged = state.secret.acknowledged_at.is_some();
             let due_at = state.due_at().map(keyledger_schema::Timestamp::micros);
-            let name = rows::folded(&state.name);
-            let previous = state.previous_secret.as_ref().map(|previous| &*previous.record.hint);
             if issued {
-                insert.execute(params![
-                    known.seq,
-                    id.uuid().into_bytes(),
-                    state.organization.uuid().into_bytes(),
-                    state.workspace.uuid().into_bytes(),
-                    rows::environment(state.environment),
-                    state.created_by.key_id().map(|key| key.uuid().into_bytes()),
-                    reached,
-                    acknowledged,
-                    rows::expires_at(state),
-                    due_at,
-                    name,
-                    rows::folded(&state.email),
-                    &*state.secret.record.hint,
-                    previous,
-                    state.revision.cast_signed(),
-                    bytes,
-                ])?;
+                let organization = state.organization.uuid().into_bytes();
+                insert.execute(params![known.seq, due_at, bytes, id.uuid().into_bytes(), organization])?;
             } else {
-                update.execute(params![
-                    known.seq,
-                    reached,
-                    acknowledged,
-                    due_at,
-                    name,
-                    &*state.secret.record.hint,
-                    previous,
-                    state.revision.cast_signed(),
-                    bytes,
-                ])?;
+                update.execute(params![known.seq, due_at, bytes])?;
             }
             self.cache.keep(id, known);
         }

@@ -9,6 +9,7 @@ use std::thread;
 
 use rusqlite::Connection;
 
+use super::catalog::Catalog;
 use super::fact::{self, Fact};
 use super::progress::{Progress, Report};
 use super::projector::{self, Failure, Projector};
@@ -33,10 +34,10 @@ pub(super) enum Error {
     Runtime(#[from] std::io::Error),
 }
 
-/// Applies everything up to `head` and tells the observer.
+/// Applies everything up to `head` and tells the catalog and the observer.
 pub(super) fn catch_up(
     store: &dyn EventStore,
-    observer: &dyn Observer,
+    watchers: (&Catalog, &dyn Observer),
     connection: &mut Connection,
     projector: &mut Projector,
     head: Position,
@@ -53,7 +54,7 @@ pub(super) fn catch_up(
     thread::scope(|scope| {
         // When this closure fails, `chunks` is gone, and so the reader ends.
         scope.spawn(move || read(store, start, head, &sender));
-        write(connection, projector, observer, chunks, &mut report)
+        write(connection, projector, watchers, chunks, &mut report)
     })?;
     set_cache(connection, 64)?;
     report.done(projector.standing.entries - before);
@@ -93,7 +94,7 @@ fn read(store: &dyn EventStore, start: Option<Position>, head: Position, chunks:
 fn write(
     connection: &mut Connection,
     projector: &mut Projector,
-    observer: &dyn Observer,
+    watchers: (&Catalog, &dyn Observer),
     chunks: Receiver<Chunk>,
     report: &mut Report,
 ) -> Result<(), Error> {
@@ -105,24 +106,24 @@ fn write(
             Err(error) => failure = Some(error),
         }
         if pending.len() >= TRANSACTION_EVENTS {
-            flush(connection, projector, observer, &mut pending, report)?;
+            flush(connection, projector, watchers, &mut pending, report)?;
         }
     }
-    flush(connection, projector, observer, &mut pending, report)?;
+    flush(connection, projector, watchers, &mut pending, report)?;
     failure.map_or(Ok(()), Err)
 }
 
 fn flush(
     connection: &mut Connection,
     projector: &mut Projector,
-    observer: &dyn Observer,
+    (catalog, observer): (&Catalog, &dyn Observer),
     pending: &mut Vec<Fact>,
     report: &mut Report,
 ) -> Result<(), Error> {
     let Some(last) = pending.last() else { return Ok(()) };
     let position = last.position;
     let news = projector.apply(connection, pending)?;
-    projector::tell(observer, &news);
+    projector::tell(catalog, observer, &news);
     report.reached(position);
     pending.clear();
     Ok(())

@@ -1,50 +1,9 @@
 //! How values stand in columns. Numbers given here are part of the layout, see [`super::schema`].
 
-use keyledger_projections::{KeyState, KeyStatus};
 use keyledger_schema::codec::Outcome;
-use keyledger_schema::{Environment, KeyId, NodeId, OrganizationId, Stream, WorkspaceId};
+use keyledger_schema::{KeyId, NodeId, OrganizationId, Stream, WorkspaceId};
 use rusqlite::types::{FromSqlError, Value};
 use uuid::Uuid;
-
-/// What the events alone tell of a key, as a number: with the expiry date it gives the status at any
-/// moment. In the order of precedence of [`KeyState::status`].
-pub(super) fn stage(state: &KeyState) -> i64 {
-    if state.deleted_at.is_some() {
-        3
-    } else if state.revoked.is_some() {
-        2
-    } else {
-        i64::from(state.disabled)
-    }
-}
-
-/// The condition on `stage` and `expires_at` that is a status at the moment bound as `now`, which is a
-/// parameter such as `?3`.
-pub(super) fn status_condition(status: KeyStatus, now: &str) -> String {
-    match status {
-        KeyStatus::Active => format!("(k.stage = 0 AND k.expires_at > {now})"),
-        KeyStatus::Inactive => format!("(k.stage = 1 AND k.expires_at > {now})"),
-        KeyStatus::Expired => format!("(k.stage < 2 AND k.expires_at <= {now})"),
-        KeyStatus::Revoked => "(k.stage = 2)".into(),
-        KeyStatus::Deleted => "(k.stage = 3)".into(),
-    }
-}
-
-/// In `expires_at` of a key that never expires; later than every moment.
-pub(super) const NEVER: i64 = i64::MAX;
-
-/// In `expires_at`.
-pub(super) fn expires_at(state: &KeyState) -> i64 {
-    state.expires_at.map_or(NEVER, keyledger_schema::Timestamp::micros)
-}
-
-pub(super) fn environment(environment: Environment) -> i64 {
-    match environment {
-        Environment::Production => 0,
-        Environment::Staging => 1,
-        Environment::Development => 2,
-    }
-}
 
 pub(super) fn outcome(outcome: Outcome) -> i64 {
     match outcome {
@@ -55,11 +14,6 @@ pub(super) fn outcome(outcome: Outcome) -> i64 {
 
 pub(super) fn outcome_of(number: i64) -> Outcome {
     if number == 0 { Outcome::Success } else { Outcome::Refused }
-}
-
-/// Text as it is searched and sorted: without regard to case.
-pub(super) fn folded(text: &str) -> String {
-    text.to_lowercase()
 }
 
 /// A stream as its category and the 16 bytes of its id.

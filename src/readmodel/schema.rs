@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, Result};
 use uuid::Uuid;
 
 /// In `PRAGMA user_version`.
-pub(super) const VERSION: i32 = 3;
+pub(super) const VERSION: i32 = 4;
 /// In `PRAGMA application_id`: "KLRM".
 pub(super) const APPLICATION: i32 = 0x4b4c_524d;
 
@@ -49,29 +49,14 @@ CREATE TABLE workspaces (
 ) STRICT;
 CREATE INDEX workspaces_org ON workspaces (org);
 
--- seq is the log index of the event that issued the key.
+-- seq is the log index of the event that issued the key. What lists filter and sort by is in the catalog.
 CREATE TABLE keys (
     seq INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,
     org BLOB NOT NULL,
-    workspace BLOB NOT NULL,
-    environment INTEGER NOT NULL,
-    stage INTEGER NOT NULL,
-    acknowledged INTEGER NOT NULL,
-    expires_at INTEGER NOT NULL,
     due_at INTEGER,
-    created_by BLOB,
-    name TEXT NOT NULL,
-    email TEXT NOT NULL,
-    hint TEXT NOT NULL,
-    previous_hint TEXT,
-    revision INTEGER NOT NULL,
     state BLOB NOT NULL
 ) STRICT;
-CREATE INDEX keys_org ON keys (org);
-CREATE INDEX keys_workspace ON keys (workspace);
-CREATE INDEX keys_name ON keys (org, name);
-CREATE INDEX keys_expiry ON keys (org, expires_at);
 CREATE INDEX keys_due ON keys (due_at) WHERE due_at IS NOT NULL;
 
 -- Keys of each workspace that take a place of its quota.
@@ -106,12 +91,12 @@ CREATE TABLE entries (
 CREATE INDEX entries_org ON entries (org) WHERE org IS NOT NULL;
 CREATE INDEX entries_key ON entries (key) WHERE key IS NOT NULL;
 
+-- seq is that of the key.
 CREATE TABLE key_usage (
-    key BLOB PRIMARY KEY,
+    seq INTEGER PRIMARY KEY,
     through INTEGER NOT NULL,
-    last_at INTEGER NOT NULL,
     usage BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 ";
 
 /// Pages of the write-ahead log (4 KiB each) at which a commit moves them to the file itself. A thread

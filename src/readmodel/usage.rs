@@ -10,7 +10,8 @@
 //! moves the position there. When the process ends in between, the next one repeats the round over the
 //! very same events and leaves out the rows that have them already.
 //!
-//! Invariant: so each event is folded into each row exactly once. An event that cannot be read stops
+//! Invariants: so each event is folded into each row exactly once; only events that the tables show are.
+//! The catalog is told of a last use after the transaction that wrote it. An event that cannot be read stops
 //! the read model, as in the feed.
 
 use std::collections::HashMap;
@@ -19,12 +20,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyledger_projections::KeyUsage;
-use keyledger_schema::{Envelope, Event, KeyId};
+use keyledger_schema::{Envelope, Event, KeyId, OrganizationId, Timestamp};
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
 use super::fact::{USAGE, Unreadable};
 use super::projector::Failure;
-use super::{Shared, UsageStanding, feed, snapshot};
+use super::{Shared, UsageStanding, feed, rows, snapshot};
 use crate::edge::Stopwatch;
 use crate::store::{Filter, Position, Recorded};
 
@@ -85,8 +86,11 @@ async fn round(shared: &Shared, standing: UsageStanding) -> Result<Duration, Arc
         let watch = Stopwatch::start();
         let chunk = chunks.next().unwrap_or_default();
         let last = chunks.peek().is_none();
-        write(&mut shared.writer(), chunk, end, last.then_some(standing))
+        let written = write(&mut shared.writer(), chunk, end, last.then_some(standing))
             .map_err(|failure| feed::reason(&failure))?;
+        for Written { organization, seq, last_at } in written {
+            shared.catalog.used(organization, seq, last_at);
+        }
         worked += watch.elapsed();
         if last {
             shared.usage.send_replace(standing);
@@ -119,8 +123,10 @@ async fn gather(shared: &Shared, standing: UsageStanding) -> Result<Gathered, Ar
         if events.is_empty() {
             return Ok(gathered);
         }
+        // What the tables do not show yet may tell of keys that are not in them.
+        let applied = shared.standing.borrow().position;
         for event in &events {
-            if standing.ahead.is_some_and(|ahead| event.position > ahead) {
+            if standing.ahead.is_some_and(|ahead| event.position > ahead) || Some(event.position) > applied {
                 return Ok(gathered);
             }
             gathered.add(event).map_err(|error| error.to_string())?;
@@ -178,29 +184,43 @@ struct Round {
     standing: UsageStanding,
 }
 
+/// A key's last use as the tables have it now.
+struct Written {
+    organization: OrganizationId,
+    seq: i64,
+    last_at: Timestamp,
+}
+
 /// Writes sums of a round that ends at `end`, in one transaction; with a standing, the last of them.
 fn write(
     connection: &mut Connection,
     sums: &[(KeyId, KeyUsage)],
     end: Position,
     finished: Option<UsageStanding>,
-) -> Result<(), Failure> {
+) -> Result<Vec<Written>, Failure> {
     let end = end.raw().cast_signed();
+    let mut written = Vec::with_capacity(sums.len());
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     {
-        let mut find = transaction.prepare_cached("SELECT through, usage FROM key_usage WHERE key = ?1")?;
-        let mut write = transaction.prepare_cached(
-            "INSERT OR REPLACE INTO key_usage (key, through, last_at, usage) VALUES (?1, ?2, ?3, ?4)",
-        )?;
+        let mut find = transaction.prepare_cached("SELECT seq, org FROM keys WHERE id = ?1")?;
+        let mut before = transaction.prepare_cached("SELECT through, usage FROM key_usage WHERE seq = ?1")?;
+        let mut write = transaction
+            .prepare_cached("INSERT OR REPLACE INTO key_usage (seq, through, usage) VALUES (?1, ?2, ?3)")?;
         for (key, usage) in sums {
-            let key = key.uuid().into_bytes();
-            let before = find.query_row([key], |row| Ok((row.get::<_, i64>(0)?, snapshot::column(row, 1)?)));
+            let place = find.query_row([key.uuid().into_bytes()], |row| {
+                Ok((row.get::<_, i64>(0)?, OrganizationId::from_uuid(rows::id(row, 1)?)))
+            });
+            // Nothing would ever show the use of a key that was not issued.
+            let Some((seq, organization)) = place.optional()? else { continue };
+            let before =
+                before.query_row([seq], |row| Ok((row.get::<_, i64>(0)?, snapshot::column(row, 1)?)));
             let usage = match before.optional()? {
                 Some((through, _)) if through == end => continue,
                 Some((_, before)) => KeyUsage::and(before, usage.clone()),
                 None => usage.clone(),
             };
-            write.execute(params![key, end, usage.last_at.micros(), snapshot::write(&usage)?])?;
+            write.execute(params![seq, end, snapshot::write(&usage)?])?;
+            written.push(Written { organization, seq, last_at: usage.last_at });
         }
         match finished {
             Some(standing) => transaction
@@ -210,5 +230,5 @@ fn write(
         };
     }
     transaction.commit()?;
-    Ok(())
+    Ok(written)
 }

@@ -16,6 +16,8 @@ const FIRST_WORKSPACE: &str = "default";
 
 /// What an organization's first key is called.
 const ROOT: &str = "root";
+/// What the key is called that brings an organization back.
+const RECOVERY: &str = "recovery";
 
 /// A new tenant. The root key is shown once; say so with [`Service::root_key_shown`].
 #[derive(Debug)]
@@ -71,7 +73,6 @@ impl Service {
     pub async fn found(&self, name: Box<str>) -> Result<Founded> {
         let context = Context { actor: Actor::operator(), ..self.own_context() };
         let (organization, unclaimed) = self.unused_organization(&context, name).await?;
-        let place = |workspace| Place { organization, workspace: Some(workspace) };
         let workspace = if let Some(workspace) = self.tenants.workspaces(organization).first() {
             workspace.id
         } else {
@@ -81,24 +82,63 @@ impl Service {
             let root_key = self.replace_secret(&context, root).await?;
             return Ok(Founded { organization, workspace, root_key, root });
         }
-        let root = NewKey {
+        self.administrator(&context, organization, workspace, ROOT).await
+    }
+
+    /// Gives an organization a new administrator's key, for when nobody can manage it any more: its
+    /// administrators expired, or their secrets are lost. Whoever has the machine may do so, whatever the
+    /// policy says, and the trail tells.
+    pub async fn recover(&self, organization: &str) -> Result<Founded> {
+        let context = Context { actor: Actor::operator(), ..self.own_context() };
+        let meant = |known: &OrganizationState| {
+            known.id.to_string() == organization
+                || &*known.slug == organization
+                || &*known.name == organization
+        };
+        let all = self.tenants.organizations();
+        let mut found = all.iter().filter(|known| meant(known));
+        let (Some(found), None) = (found.next(), found.next()) else {
+            let message =
+                "no organization has this id, slug or name, or several have it; give the id, such as org_01…";
+            return Err(Error::new(Code::NotFound, message).about("organization"));
+        };
+        let id = found.id;
+        if found.signing_key.is_none() {
+            self.bootstrap(&context, id).await?;
+        }
+        let workspace = match self.tenants.workspaces(id).first() {
+            Some(workspace) => workspace.id,
+            None => self.open_workspace(&context, id, FIRST_WORKSPACE.into()).await?.state.id,
+        };
+        self.administrator(&context, id, workspace, RECOVERY).await
+    }
+
+    /// Issues a key that may do everything in its organization.
+    async fn administrator(
+        &self,
+        context: &Context,
+        organization: OrganizationId,
+        workspace: WorkspaceId,
+        name: &str,
+    ) -> Result<Founded> {
+        let grant =
+            Grant { role: GrantRole::OrganizationAdministrator, on: GrantTarget::Organization(organization) };
+        let key = NewKey {
             workspace: Some(workspace),
-            name: ROOT.into(),
+            name: name.into(),
             environment: Environment::Production,
             prefix: DEFAULT_PREFIX.into(),
             scopes: Vec::new(),
             roles: Vec::new(),
-            grants: vec![Grant {
-                role: GrantRole::OrganizationAdministrator,
-                on: GrantTarget::Organization(organization),
-            }],
+            grants: vec![grant],
             allowed_cidrs: Vec::new(),
             rate_limits: Vec::new(),
             expires_at: None,
             metadata: Metadata::default(),
             idempotency_key: None,
         };
-        let (written, secret) = self.issue(&context, place(workspace), root, None).await?;
+        let place = Place { organization, workspace: Some(workspace) };
+        let (written, secret) = self.issue(context, place, key, None).await?;
         let root_key = secret.ok_or_else(Error::internal)?;
         Ok(Founded { organization, workspace, root_key, root: written.state.id })
     }

@@ -1,6 +1,6 @@
 //! Commands about organizations and their roles.
 
-use keyledger_projections::{OrganizationState, RoleState};
+use keyledger_projections::{KeyStatus, OrganizationState, RoleState};
 use keyledger_schema::event::Hex32;
 use keyledger_schema::grant::{Place, Right};
 use keyledger_schema::{Event, OrganizationId, Policy, RoleDefinition, RoleId, Stream};
@@ -13,6 +13,7 @@ use crate::decisions::organization::{
 };
 use crate::decisions::{clash, slug};
 use crate::error::{Code, Error, Result};
+use crate::readmodel::{Item, KeyQuery, KeyRow, Window};
 
 /// How many holders of a role a refusal to delete it names.
 const HOLDERS_NAMED: usize = 100;
@@ -203,7 +204,7 @@ impl Service {
             .into_iter()
             .find(|tenant| tenant.state.roles.contains_key(&id))
             .map(|tenant| tenant.state.id)
-            .filter(|&organization| self.sees(caller, Place { organization, workspace: None }))
+            .filter(|&organization| self.sight(caller, Right::ReadKeys, organization).is_ok())
             .ok_or_else(|| Error::not_found("input.id", "role"))?;
         self.administered(caller, organization, "input.id")?;
         Ok(organization)
@@ -250,8 +251,16 @@ impl Service {
         role: RoleId,
         max: usize,
     ) -> Result<(Vec<RoleHolder>, u64)> {
-        let _ = (organization, role, max);
-        Ok((Vec::new(), 0))
+        let query = KeyQuery {
+            role: Some(role),
+            statuses: vec![KeyStatus::Active, KeyStatus::Inactive, KeyStatus::Expired],
+            window: Window::first(max),
+            count: true,
+            ..KeyQuery::new(organization, self.now())
+        };
+        let page = self.read_model.keys(query).await.map_err(|error| super::keys::query_failed(&error))?;
+        let holder = |item: Item<KeyRow>| RoleHolder { id: item.node.state.id, name: item.node.state.name.0 };
+        Ok((page.items.into_iter().map(holder).collect(), page.total.unwrap_or_default()))
     }
 }
 

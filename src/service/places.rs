@@ -61,11 +61,16 @@ pub(super) struct Queues(Mutex<HashMap<WorkspaceId, Arc<Queue>>>);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reserved(Option<Timestamp>);
 
+impl Reserved {
+    /// For a key that needs no place.
+    pub(super) const NOT_NEEDED: Self = Self(None);
+}
+
 impl Service {
     /// Keeps a place for a key, if its workspace has a quota.
     pub(super) async fn reserve_place(&self, workspace: WorkspaceId, key: KeyId) -> Result<Reserved> {
         if self.tenants.workspace(workspace).is_none_or(|workspace| workspace.max_keys.is_none()) {
-            return Ok(Reserved(None));
+            return Ok(Reserved::NOT_NEEDED);
         }
         let queue = {
             let mut queues = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -106,7 +106,7 @@ fn is_id(text: &str) -> bool {
 }
 
 /// Whether a code says that somebody was told no, as opposed to that something broke.
-const fn is_refusal(code: Code) -> bool {
+pub(super) const fn is_refusal(code: Code) -> bool {
     match code {
         Code::Forbidden
         | Code::NotFound

@@ -86,14 +86,17 @@ pub fn attempt(client: &Client, mutation: &str, input: &Value) -> Answer {
     ask(client, &query, &json!({ "input": input }))
 }
 
-const CODES: [&str; 10] = [
+const CODES: [&str; 13] = [
     "UNAUTHENTICATED",
     "FORBIDDEN",
     "NOT_FOUND",
     "INVALID_INPUT",
     "CONFLICT",
     "ILLEGAL_TRANSITION",
+    "QUOTA_EXCEEDED",
+    "POLICY_VIOLATION",
     "NOT_BOOTSTRAPPED",
+    "KEYS_DISABLED",
     "TOO_MANY_REQUESTS",
     "UNAVAILABLE",
     "INTERNAL",

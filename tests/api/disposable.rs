@@ -20,7 +20,7 @@ const QUESTIONS: &str = "
         expiring: keys(first: 20, filter: $all, orderBy: { field: EXPIRES_AT }) { edges { cursor node { id } } }
         open: keys(filter: { secretAcknowledged: false }) { nodes { id } }
         found: keys(filter: { search: \"b\" }) { nodes { id } }
-        unused: keys(filter: { unusedSince: \"2020-01-01T00:00:00Z\" }) { nodes { id } }
+        unused: keys(filter: { unusedSince: \"2999-01-01T00:00:00Z\" }) { nodes { id } }
         events(first: 100, filter: { to: $until }) { totalCount edges { cursor node { id type revision position
             logIndex at outcome keyId rawBytes hash previousHash changes { field before after } } } }
         workspaces { edges { cursor node { id name createdAt } } }

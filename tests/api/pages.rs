@@ -15,13 +15,15 @@ struct List {
     arguments: &'static str,
 }
 
-const LISTS: [List; 9] = [
+const LISTS: [List; 11] = [
     List { name: "keys", arguments: "" },
     List { name: "keys", arguments: "orderBy: { field: CREATED_AT }," },
     List { name: "keys", arguments: "orderBy: { field: NAME }," },
     List { name: "keys", arguments: "orderBy: { field: NAME, direction: DESC }," },
     List { name: "keys", arguments: "orderBy: { field: EXPIRES_AT }," },
     List { name: "keys", arguments: "orderBy: { field: EXPIRES_AT, direction: DESC }," },
+    List { name: "keys", arguments: "orderBy: { field: LAST_USED_AT }," },
+    List { name: "keys", arguments: "orderBy: { field: LAST_USED_AT, direction: DESC }," },
     List { name: "events", arguments: "" },
     List { name: "events", arguments: "direction: DESC," },
     List { name: "workspaces", arguments: "" },
@@ -140,7 +142,7 @@ fn lists_are_in_the_order_that_was_asked_for() {
         .map(|at| at.as_str().unwrap_or("never").to_owned())
         .collect();
     assert!(expiries.is_sorted(), "those that never expire come last: {expiries:?}");
-    for field in ["CREATED_AT", "NAME", "EXPIRES_AT"] {
+    for field in ["CREATED_AT", "NAME", "EXPIRES_AT", "LAST_USED_AT"] {
         let mut turned = keys(&format!("field: {field}, direction: DESC"), "id");
         turned.reverse();
         assert_eq!(turned, keys(&format!("field: {field}"), "id"), "{field}");

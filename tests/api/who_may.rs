@@ -1,6 +1,7 @@
 //! Who may do what: every operation of the schema times every kind of caller.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 
@@ -42,6 +43,20 @@ const TABLE: &[(&str, &str)] = &[
     ("deleteKey", "+++FFNNN"),
     ("cloneKey", "+++FFNNN"),
     ("createWorkspace", "+FFFFFF+"),
+    ("renameWorkspace", "+FFFFNNN"),
+    ("setWorkspaceQuota", "+FFFFNNN"),
+    ("organizations", "++++++++"),
+    ("roles", "+++++F++"),
+    ("role", "+++++N+N"),
+    ("createRole", "+FFFFFF+"),
+    ("updateRole", "+FFFFNFN"),
+    ("deleteRole", "+FFFFNFN"),
+    ("createOrganization", "+FFFFFF+"),
+    ("bootstrapOrganization", "+NNNNNNN"),
+    ("renameOrganization", "+FFFFFFN"),
+    ("moveOrganization", "+NNNNNNN"),
+    ("setOrganizationPolicy", "+FFFFFFN"),
+    ("revokeKeys", "+++FFF++"),
 ];
 
 fn operations(client: &Client) -> BTreeSet<String> {
@@ -59,6 +74,28 @@ fn operations(client: &Client) -> BTreeSet<String> {
             .collect()
     };
     names("queryType").into_iter().chain(names("mutationType")).collect()
+}
+
+/// A name that nothing else has.
+fn unique() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("name {}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+fn own(client: &Client) -> String {
+    text(&data(client, "{ organization { id } }", &json!({}))["organization"]["id"])
+}
+
+/// A role of the organization that nobody holds.
+fn role(world: &World) -> String {
+    let query = "mutation($name: String!) { createRole(input: { name: $name, scopes: [] }) { role { id } } }";
+    text(&data(&world.root, query, &json!({ "name": unique() }))["createRole"]["role"]["id"])
+}
+
+/// A new organization below the first.
+fn below(world: &World) -> String {
+    let query = "mutation { createOrganization(input: { name: \"below\" }) { organization { id } } }";
+    text(&data(&world.root, query, &json!({}))["createOrganization"]["organization"]["id"])
 }
 
 /// Asks for one operation about a key.
@@ -79,7 +116,29 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
             attempt(client, operation, &input)
         }
         "revokeKey" => attempt(client, operation, &json!({ "id": key, "reason": "UNUSED" })),
-        "createWorkspace" => attempt(client, operation, &json!({ "name": "a" })),
+        "createWorkspace" | "createOrganization" => attempt(client, operation, &json!({ "name": "a" })),
+        "renameWorkspace" => attempt(client, operation, &json!({ "id": world.workspace, "name": "a" })),
+        "setWorkspaceQuota" => attempt(client, operation, &json!({ "id": world.workspace, "maxKeys": null })),
+        "organizations" => of("{ organizations { nodes { id } } }", ""),
+        "roles" => of("{ roles { id } }", ""),
+        "role" => of("query($id: ID!) { role(id: $id) { id } }", &role(world)),
+        "createRole" => attempt(client, operation, &json!({ "name": unique(), "scopes": [] })),
+        "updateRole" => attempt(client, operation, &json!({ "id": role(world), "description": "a" })),
+        "deleteRole" => attempt(client, operation, &json!({ "id": role(world) })),
+        "bootstrapOrganization" => attempt(client, operation, &json!({ "id": below(world) })),
+        "moveOrganization" => {
+            attempt(client, operation, &json!({ "id": below(world), "parentId": below(world) }))
+        }
+        "renameOrganization" => {
+            let id = own(&world.root);
+            attempt(client, operation, &json!({ "id": id, "name": unique() }))
+        }
+        "setOrganizationPolicy" => {
+            attempt(client, operation, &json!({ "id": own(&world.root), "expiryRequired": null }))
+        }
+        "revokeKeys" => {
+            attempt(client, operation, &json!({ "filter": {}, "reason": "UNUSED", "dryRun": true }))
+        }
         _ => attempt(client, operation, &json!({ "id": key })),
     }
 }

@@ -44,7 +44,8 @@ fn key_queries(world: &World, n: u8) -> Vec<KeyQuery> {
         KeyQuery { search: Some(String::new()), ..all.clone() },
         KeyQuery { name_contains: Some("s".into()), ..all.clone() },
         KeyQuery { expires_before: Some(at(100_000)), ..all.clone() },
-        KeyQuery { unused_since: Some(at(0)), ..all.clone() },
+        KeyQuery { unused_since: Some(at(100_000)), ..all.clone() },
+        KeyQuery { created_before: Some(at(100_000)), created_after: Some(at(0)), ..all.clone() },
         KeyQuery { unacknowledged: Some(true), ..all.clone() },
         KeyQuery { workspaces: Some(vec![]), ..all.clone() },
     ];
@@ -73,6 +74,8 @@ async fn lists_of_keys_show_one_organization_and_the_workspaces_in_sight() {
         for query in key_queries(&world, n) {
             let page = model.keys(query.clone()).await.unwrap();
             assert_eq!(page.total, Some(page.items.len() as u64));
+            let ids: Vec<_> = page.items.iter().map(|item| item.node.state.id).collect();
+            assert_eq!(model.matching(query.clone(), 1_000).await.unwrap(), ids);
             for item in page.items {
                 let state = item.node.state;
                 assert_eq!(state.organization, organization(n), "{query:?}");

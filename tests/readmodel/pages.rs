@@ -19,6 +19,10 @@ fn sorted(mut keys: Vec<KeyRow>, order: KeyOrder) -> Vec<u64> {
                 let moment = |row: &KeyRow| row.state.expires_at.unwrap_or(keyledger_schema::Timestamp::MAX);
                 moment(a).cmp(&moment(b))
             }
+            KeySort::LastUsedAt => {
+                let moment = |row: &KeyRow| row.usage.as_ref().map(|usage| usage.last_at);
+                moment(a).cmp(&moment(b))
+            }
         };
         let ordering = by.then(a.seq.cmp(&b.seq));
         if order.sequence == Sequence::Ascending { ordering } else { ordering.reverse() }

@@ -68,7 +68,7 @@ async fn a_round_of_usage_that_was_half_written_is_finished_and_not_counted_twic
     assert_eq!(rounds, 1);
     let rows = connection
         .execute(
-            "DELETE FROM key_usage WHERE key IN (SELECT key FROM key_usage ORDER BY key LIMIT -1 OFFSET 17)",
+            "DELETE FROM key_usage WHERE seq IN (SELECT seq FROM key_usage ORDER BY seq LIMIT -1 OFFSET 17)",
             [],
         )
         .unwrap();

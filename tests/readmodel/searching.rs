@@ -1,10 +1,14 @@
 //! What finds which keys.
 
+use std::time::Duration;
+
 use keyledger::readmodel::{EntryQuery, KeyQuery, ReadModel};
 use keyledger_projections::KeyStatus;
 use keyledger_schema::{Environment, Stream};
 
 use crate::world::{self, NODE, Step, Wish, World, at, organization, workspace};
+
+const MICROSECOND: Duration = Duration::from_micros(1);
 
 async fn names(model: &ReadModel, query: KeyQuery) -> Vec<String> {
     let page = model.keys(KeyQuery { count: true, ..query }).await.unwrap();
@@ -71,6 +75,34 @@ async fn search_finds_by_id_address_and_either_hint() {
 }
 
 #[tokio::test]
+async fn search_follows_what_changes_while_it_is_open() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut world = World::new();
+    let id = world.issue(Wish::named("first"));
+    world.issue(Wish::named("second"));
+    let model = world.open(directory.path());
+    let hint = async || model.key(id).await.unwrap().unwrap().state.secret.record.hint.to_string();
+    let old = hint().await;
+    let find = async |text: &str| names(&model, KeyQuery { search: Some(text.into()), ..all() }).await;
+    world.step(Step::Rotate(0, Some(90_000)));
+    world.step(Step::Rename(0, "a name that is longer".into()));
+    world::settle(&model, &world).await;
+    let new = hint().await;
+    for text in [&old, &new, "longer", "key.000"] {
+        assert_eq!(find(text).await, ["a name that is longer"], "{text}");
+    }
+    assert!(find("first").await.is_empty());
+    world.step(Step::EndOverlap(0));
+    world.step(Step::Rename(0, "b".into()));
+    world::settle(&model, &world).await;
+    assert!(find(&old).await.is_empty());
+    for text in [&new, "b", "key.000@keys"] {
+        assert_eq!(find(text).await, ["b"], "{text}");
+    }
+    assert_eq!(find("second").await, ["second"]);
+}
+
+#[tokio::test]
 async fn status_is_told_for_the_moment_asked_about() {
     let directory = tempfile::tempdir().unwrap();
     let mut world = World::new();
@@ -127,6 +159,15 @@ async fn conditions_hold_together() {
     check(&[], KeyQuery { expires_before: Some(at(70_000)), ..all() }).await;
     check(&["made"], KeyQuery { unused_since: Some(used), ..all() }).await;
     check(&["ending", "made"], KeyQuery { unused_since: Some(at(5_000)), ..all() }).await;
+    let made = at(1_000);
+    check(
+        &["made"],
+        KeyQuery { created_after: Some(made), created_before: Some(made.plus(MICROSECOND)), ..all() },
+    )
+    .await;
+    // Nobody could have used it before there was one.
+    check(&[], KeyQuery { unused_since: Some(made), ..all() }).await;
+    check(&["made"], KeyQuery { unused_since: Some(made.plus(MICROSECOND)), ..all() }).await;
     check(
         &["made"],
         KeyQuery { unused_since: Some(used), environment: Some(staging), search: Some("a".into()), ..all() },

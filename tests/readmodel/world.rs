@@ -378,7 +378,7 @@ pub(crate) const STATUSES: [KeyStatus; 5] =
 /// Every order there is.
 pub(crate) fn orders() -> Vec<KeyOrder> {
     let mut orders = Vec::new();
-    for by in [KeySort::CreatedAt, KeySort::Name, KeySort::ExpiresAt] {
+    for by in [KeySort::CreatedAt, KeySort::Name, KeySort::ExpiresAt, KeySort::LastUsedAt] {
         for sequence in [Sequence::Ascending, Sequence::Descending] {
             orders.push(KeyOrder { by, sequence });
         }

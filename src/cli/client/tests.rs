@@ -102,7 +102,10 @@ fn answers_over_rest_are_taken_apart() {
     assert_eq!(read(200, r#"{"valid":true}"#).unwrap(), json!({ "valid": true }));
     let refused = read(403, r#"{"error":{"code":"FORBIDDEN","message":"no"}}"#);
     assert_eq!(refused, Err(Failure::from_server("FORBIDDEN", "no", None)));
-    for (status, text) in [(502, "<html>"), (200, "[]"), (404, "{}"), (200, r#"{"error":{}}"#)] {
+    let half = read(200, r#"{"found":true,"error":{"code":"FORBIDDEN","message":"no"}}"#).unwrap();
+    assert_eq!(error_beside(&half), Some(Failure::from_server("FORBIDDEN", "no", None)));
+    assert_eq!(error_beside(&json!({ "found": true })), None);
+    for (status, text) in [(502, "<html>"), (200, "[]"), (404, "{}"), (409, r#"{"error":{}}"#)] {
         assert_eq!(read(status, text).unwrap_err().code, "UNEXPECTED_ANSWER", "{status} {text}");
     }
 }

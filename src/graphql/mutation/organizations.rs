@@ -3,7 +3,7 @@
 use async_graphql::{Context, Object};
 use keyledger_projections::WorkspaceState;
 
-use super::{OrganizationPayload, WorkspacePayload, warnings};
+use super::{OrganizationPayload, PolicyPayload, WorkspacePayload, warnings};
 use crate::decisions::limits;
 use crate::error::{Error, Result};
 use crate::graphql::MUTATION_COST;
@@ -104,15 +104,27 @@ impl OrganizationMutation {
         &self,
         context: &Context<'_>,
         input: SetOrganizationPolicyInput,
-    ) -> async_graphql::Result<OrganizationPayload> {
+    ) -> async_graphql::Result<PolicyPayload> {
         let (service, caller) = parties(context)?;
-        let (target, seen) = (input.id.clone(), input.expected_revision.map(Seen));
+        let (target, seen, dry_run) = (input.id.clone(), input.expected_revision.map(Seen), input.dry_run);
         let run = async {
             let (id, change) = input.check()?;
-            service.set_policy(caller, id.unwrap_or(caller.organization), change, seen).await
+            let id = id.unwrap_or(caller.organization);
+            let (written, holds) = if dry_run {
+                let holds = service.try_policy(caller, id, change)?;
+                let state = service.tenants().organization(id).ok_or_else(Error::internal)?;
+                (Written { state: (*state).clone(), events: Vec::new(), warnings: Vec::new() }, holds)
+            } else {
+                let written = service.set_policy(caller, id, change, seen).await?;
+                let tenant = service.tenants().tenant(id).ok_or_else(Error::internal)?;
+                (written, (*tenant.policy).clone())
+            };
+            let violators = service.violators(id, &holds).await?;
+            Ok((OrganizationPayload::new(service, written), violators))
         };
-        let written = recorded(context, target.as_deref().map(String::as_str), run).await?;
-        Ok(OrganizationPayload::new(service, written))
+        let (payload, violators) = recorded(context, target.as_deref().map(String::as_str), run).await?;
+        let OrganizationPayload { organization, events, warnings } = payload;
+        Ok(PolicyPayload { organization, violations: violators.into(), events, warnings })
     }
 
     /// Adds a workspace to an organization.
