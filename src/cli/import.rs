@@ -156,18 +156,14 @@ impl Import<'_> {
     fn send(&mut self, batch: &[Line], out: &Output<'_>) -> Result<(), Failure> {
         match self.client.call_with(queries::IMPORT, &self.variables(batch), ANSWER_TIMEOUT) {
             Ok(data) => self.take(batch, &data["importKeys"], out),
-            Err(failure) if is_about_a_line(&failure) => match batch {
-                [line] => {
-                    self.counts.misshapen += 1;
-                    self.failed(line.number, &failure.code, &failure.message, failure.field.as_deref(), out);
-                    if self.counts.misshapen < MAX_MISSHAPEN { Ok(()) } else { Err(failure) }
+            Err(failure) if is_about_a_line(&failure) => {
+                if let [line] = batch {
+                    return self.misshapen(line.number, failure, out);
                 }
-                _ => {
-                    let (first, second) = batch.split_at(batch.len() / 2);
-                    self.send(first, out)?;
-                    self.send(second, out)
-                }
-            },
+                let (first, second) = batch.split_at(batch.len() / 2);
+                self.send(first, out)?;
+                self.send(second, out)
+            }
             Err(mut failure) => {
                 let (first, last) = (batch.first(), batch.last());
                 if let (Some(first), Some(last)) = (first, last) {
@@ -180,6 +176,21 @@ impl Import<'_> {
                 Err(failure)
             }
         }
+    }
+
+    /// A line that is not as the API has it. After many of them the input is something else.
+    fn misshapen(&mut self, number: usize, mut failure: Failure, out: &Output<'_>) -> Result<(), Failure> {
+        self.counts.misshapen += 1;
+        self.failed(number, &failure.code, &failure.message, failure.field.as_deref(), out);
+        if self.counts.misshapen < MAX_MISSHAPEN {
+            return Ok(());
+        }
+        failure.message = format!(
+            "the import stopped at line {number}: {MAX_MISSHAPEN} lines are not keys as the API has them, the last \
+             one because {}",
+            failure.message
+        );
+        Err(failure)
     }
 
     fn variables(&self, batch: &[Line]) -> Zeroizing<String> {

@@ -204,7 +204,7 @@ pub struct FilterArgs {
     pub role: Option<RoleArgument>,
     /// Only keys created then or later: 30d ago, or a moment (RFC 3339)
     #[arg(long, value_name = "WHEN")]
-    pub created_from: Option<Moment>,
+    pub created_after: Option<Moment>,
     /// Only keys created before: 90d ago, or a moment (RFC 3339)
     #[arg(long, value_name = "WHEN")]
     pub created_before: Option<Moment>,
@@ -355,6 +355,7 @@ Examples:
   keyledger key update key_01h455vb4pex5vsknk084sn02q --no-cidrs --if-revision 7
 
 Lists are replaced, not added to. Name everything that shall hold afterwards.")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct UpdateArgs {
     /// Id of the key
     #[arg(value_name = "KEY_ID")]

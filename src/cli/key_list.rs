@@ -30,7 +30,7 @@ pub fn filter_input(args: &FilterArgs, client: &Client, edge: &Edge) -> Result<V
         };
         filter["roleId"] = json!(role::id(client, role, place)?);
     }
-    set(&mut filter, "createdFrom", args.created_from.map(|when| when.before(now)));
+    set(&mut filter, "createdAfter", args.created_after.map(|when| when.before(now)));
     set(&mut filter, "createdBefore", args.created_before.map(|when| when.before(now)));
     set(&mut filter, "expiresBefore", args.expires_before.map(|when| when.ahead_of(now)));
     set(&mut filter, "unusedSince", args.unused_since.map(|when| when.before(now)));

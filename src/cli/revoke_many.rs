@@ -1,5 +1,6 @@
 //! `keyledger key revoke-many`: shows which keys match, asks, revokes them.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -103,7 +104,8 @@ fn shown(payload: &Value, matched: u64) -> String {
     let mut text = table(&["ID", "NAME", "ENVIRONMENT", "STATUS"], keys.iter().map(row).collect(), &[0]);
     let more = matched.saturating_sub(keys.len() as u64);
     if more > 0 {
-        text.push_str(&format!("\nand {more} more"));
+        // Writing to a string cannot fail.
+        let _ = write!(text, "\nand {more} more");
     }
     text
 }
@@ -125,7 +127,7 @@ fn show_preview(preview: &Value, matched: u64, out: &mut Output<'_>) -> Result<(
 
 fn show_skipped(payload: &Value, out: &Output<'_>) {
     for skipped in payload["skippedKeys"].as_array().into_iter().flatten() {
-        let key = named(&skipped["key"]).concat();
+        let key = named(&skipped["key"]).pop().unwrap_or_else(|| "a key that you may not read".into());
         let message = text(&skipped["message"]).unwrap_or_default();
         let code = text(&skipped["code"]).unwrap_or_default();
         out.note(clean(&format!("skipped {key}: {message} ({code})")));

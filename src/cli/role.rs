@@ -1,5 +1,7 @@
 //! `keyledger role …`, and roles that are called by their names.
 
+use std::fmt::Write as _;
+
 use keyledger_schema::{KeyId, OrganizationId, RoleId, Scope, WorkspaceId};
 use serde_json::{Value, json};
 
@@ -255,7 +257,8 @@ fn with_holders(mut failure: Failure) -> Failure {
     }
     let more = count.saturating_sub(holders.len() as u64);
     if more > 0 {
-        failure.message.push_str(&format!("\nand {more} more"));
+        // Writing to a string cannot fail.
+        let _ = write!(failure.message, "\nand {more} more");
     }
     failure
 }
@@ -333,8 +336,8 @@ mod tests {
             replaced,
             json!([{ "action": "READ", "resource": "a", "displayName": "A" }, { "action": "READ", "resource": "c" }])
         );
-        let names = [named("read:a="), named("read:b=B")];
-        let renamed = scopes_input(kept_scopes(&role, &[]), &[], &names);
+        let typed = [named("read:a="), named("read:b=B")];
+        let renamed = scopes_input(kept_scopes(&role, &[]), &[], &typed);
         assert_eq!(
             renamed,
             json!([{ "action": "READ", "resource": "a", "displayName": null },
