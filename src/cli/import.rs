@@ -158,7 +158,7 @@ impl Import<'_> {
             Ok(data) => self.take(batch, &data["importKeys"], out),
             Err(failure) if is_about_a_line(&failure) => {
                 if let [line] = batch {
-                    return self.misshapen(line.number, failure, out);
+                    return self.misshapen(line.number, &failure, out);
                 }
                 let (first, second) = batch.split_at(batch.len() / 2);
                 self.send(first, out)?;
@@ -179,18 +179,21 @@ impl Import<'_> {
     }
 
     /// A line that is not as the API has it. After many of them the input is something else.
-    fn misshapen(&mut self, number: usize, mut failure: Failure, out: &Output<'_>) -> Result<(), Failure> {
+    fn misshapen(&mut self, number: usize, failure: &Failure, out: &Output<'_>) -> Result<(), Failure> {
         self.counts.misshapen += 1;
-        self.failed(number, &failure.code, &failure.message, failure.field.as_deref(), out);
+        // The server speaks of a place in its request.
+        let message = match of_line(failure.field.as_deref()) {
+            Some(_) => "this value, or what stands in it, is not one that the API allows",
+            None => "a field is missing, is not one that the API has, or has a value that it does not allow",
+        };
+        self.failed(number, &failure.code, message, failure.field.as_deref(), out);
         if self.counts.misshapen < MAX_MISSHAPEN {
             return Ok(());
         }
-        failure.message = format!(
-            "the import stopped at line {number}: {MAX_MISSHAPEN} lines are not keys as the API has them, the last \
-             one because {}",
-            failure.message
-        );
-        Err(failure)
+        Err(Failure::incomplete(format!(
+            "the import stopped at line {number}: {MAX_MISSHAPEN} lines are not keys as the API has them; is this \
+             the right file? What was imported stays."
+        )))
     }
 
     fn variables(&self, batch: &[Line]) -> Zeroizing<String> {
@@ -247,6 +250,7 @@ impl Import<'_> {
     /// Tells of a line that was not imported.
     fn failed(&mut self, number: usize, code: &str, message: &str, field: Option<&str>, out: &Output<'_>) {
         self.counts.failed += 1;
+        let field = of_line(field);
         if out.is_json() {
             let error = json!({ "code": code, "message": message, "field": field });
             self.results.push(json!({ "line": number, "status": "FAILED", "key": null, "error": error }));
@@ -283,11 +287,17 @@ impl Import<'_> {
     }
 }
 
+/// The name of a field within a line: the server counts the keys of a call.
+fn of_line(field: Option<&str>) -> Option<&str> {
+    let field = field?.strip_prefix("input.keys")?;
+    let field = field.trim_start_matches(['.', '[']).trim_start_matches(|c: char| c.is_ascii_digit());
+    Some(field.trim_start_matches([']', '.'])).filter(|field| !field.is_empty())
+}
+
 /// Whether a refusal of a whole call is about one of its keys.
 fn is_about_a_line(failure: &Failure) -> bool {
     let field = failure.field.as_deref().unwrap_or_default();
-    failure.code == "INVALID_INPUT"
-        && (field.starts_with("input.keys") || ["input", "query", "variables"].contains(&field))
+    failure.code == "INVALID_INPUT" && (field.starts_with("input.keys") || field == "input")
 }
 
 #[cfg(test)]
@@ -347,8 +357,20 @@ mod tests {
     fn only_a_fault_of_a_key_splits_a_batch() {
         let about = |code, field| is_about_a_line(&Failure::from_server(code, "no", field));
         assert!(about("INVALID_INPUT", Some("input.keys[3].environment")));
-        assert!(about("INVALID_INPUT", Some("variables")));
-        assert!(!about("INVALID_INPUT", Some("input.workspaceId")));
+        assert!(about("INVALID_INPUT", Some("input")));
+        assert!(!about("INVALID_INPUT", Some("input.workspaceId")) && !about("INVALID_INPUT", Some("query")));
         assert!(!about("INVALID_INPUT", None) && !about("NOT_FOUND", Some("input.keys")));
+    }
+
+    #[test]
+    fn a_field_is_called_as_in_the_line() {
+        for (field, shown) in [
+            ("input.keys[3].hash.value", Some("hash.value")),
+            ("input.keys.0.environment", Some("environment")),
+            ("input.keys.12", None),
+            ("input", None),
+        ] {
+            assert_eq!(of_line(Some(field)), shown, "{field}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! Runs the program in an empty environment, and a server in a directory of its own.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -23,6 +23,22 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 
 pub(crate) fn run(mut command: Command) -> Done {
     let output = command.output().expect("the program runs");
+    Done {
+        code: output.status.code().expect("an exit code"),
+        out: String::from_utf8(output.stdout).expect("UTF-8"),
+        err: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+/// Runs the program with something on its standard input.
+pub(crate) fn run_with_input(mut command: Command, input: &str) -> Done {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program runs");
+    let mut stdin = child.stdin.take().expect("its input");
+    // A program that stops before it has read everything closes the pipe.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
     Done {
         code: output.status.code().expect("an exit code"),
         out: String::from_utf8(output.stdout).expect("UTF-8"),
@@ -80,6 +96,13 @@ impl Server {
         let mut command = command(arguments);
         command.env("KEYLEDGER_URL", &self.url).env("KEYLEDGER_KEY", key);
         run(command)
+    }
+
+    /// Runs a command as the root key, with something on its standard input.
+    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Done {
+        let mut command = command(arguments);
+        command.env("KEYLEDGER_URL", &self.url).env("KEYLEDGER_KEY", self.root_key());
+        run_with_input(command, input)
     }
 
     pub(crate) fn run(&self, arguments: &[&str]) -> Done {
