@@ -25,7 +25,7 @@ const MAX_BYTES: usize = 1_000_000;
 /// The longest line. A key is one event of less than that.
 const MAX_LINE: usize = 64 * 1024;
 /// How many lines may be refused for their form until the input is taken for something else.
-const MAX_MISSHAPEN: usize = 100;
+const MAX_MISSHAPEN: usize = 20;
 /// Each key is an event that has to be durable.
 const ANSWER_TIMEOUT: Duration = Duration::from_mins(5);
 
@@ -294,10 +294,12 @@ fn of_line(field: Option<&str>) -> Option<&str> {
     Some(field.trim_start_matches([']', '.'])).filter(|field| !field.is_empty())
 }
 
-/// Whether a refusal of a whole call is about one of its keys.
+/// Whether a refusal of a whole call can be about one of its keys. A value that is not of its type, such as
+/// a moment, makes the server refuse the document without a word on the place.
 fn is_about_a_line(failure: &Failure) -> bool {
     let field = failure.field.as_deref().unwrap_or_default();
-    failure.code == "INVALID_INPUT" && (field.starts_with("input.keys") || field == "input")
+    failure.code == "INVALID_INPUT"
+        && (field.starts_with("input.keys") || ["input", "query"].contains(&field))
 }
 
 #[cfg(test)]
@@ -358,7 +360,8 @@ mod tests {
         let about = |code, field| is_about_a_line(&Failure::from_server(code, "no", field));
         assert!(about("INVALID_INPUT", Some("input.keys[3].environment")));
         assert!(about("INVALID_INPUT", Some("input")));
-        assert!(!about("INVALID_INPUT", Some("input.workspaceId")) && !about("INVALID_INPUT", Some("query")));
+        assert!(about("INVALID_INPUT", Some("query")));
+        assert!(!about("INVALID_INPUT", Some("input.workspaceId")));
         assert!(!about("INVALID_INPUT", None) && !about("NOT_FOUND", Some("input.keys")));
     }
 

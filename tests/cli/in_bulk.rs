@@ -138,16 +138,17 @@ not json hunter2
 {"name":"b","environment":"staging","secret":"hunter2-hunter2-hunter2-2"}
 {"name":"","environment":"STAGING","secret":"hunter2-hunter2-hunter2-3"}
 {"name":"c","environment":"STAGING","secret":"hunter2-hunter2-hunter2-4","surplus":"hunter2"}
+{"name":"c","environment":"STAGING","secret":"hunter2-hunter2-hunter2-4","expiresAt":"hunter2"}
 {"name":"d","environment":"STAGING","hash":{"algorithm":"SHA256_HEX","value":"f52fbd32b2b3b86ff88ef6c490628285f482af15ddcb29541f94bcf526a3f6c7"}}
 "#;
     let done = server.run_with(&["key", "import", "-"], lines);
     assert_eq!(
         (done.code, done.out.as_str()),
-        (1, "imported 2, there already 0, failed 4\n"),
+        (1, "imported 2, there already 0, failed 5\n"),
         "{}",
         done.err
     );
-    for line in [3, 4, 5, 6] {
+    for line in [3, 4, 5, 6, 7] {
         assert!(done.err.contains(&format!("line {line}: ")), "{line} is missing in\n{}", done.err);
     }
     assert!(done.err.contains("INCOMPLETE") && !done.err.contains("hunter2"), "{}", done.err);
@@ -155,7 +156,7 @@ not json hunter2
     assert_eq!(done.code, 1);
     assert_eq!(json(&done.err)["error"]["code"], "INCOMPLETE");
     let payload = &json(&done.out)["importKeys"];
-    assert_eq!((&payload["existing"], &payload["failed"]), (&2.into(), &4.into()));
+    assert_eq!((&payload["existing"], &payload["failed"]), (&2.into(), &5.into()));
     assert_eq!(payload["results"][1]["line"], 3);
     assert!(!done.out.contains("hunter2"), "{}", done.out);
 }
