@@ -28,7 +28,10 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     // The edges.
     ("cli", &["config", "edge", "error", "secret"]),
-    ("graphql", &["caller", "decisions", "error", "readmodel", "secret", "service", "store", "verify"]),
+    (
+        "graphql",
+        &["caller", "decisions", "error", "readmodel", "secret", "service", "store", "tenants", "verify"],
+    ),
     ("http", &["caller", "error", "graphql", "service", "verify"]),
     ("main", &["app", "cli", "config", "edge"]),
     (
