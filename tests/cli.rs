@@ -9,7 +9,7 @@ mod secrets;
 #[path = "cli/tenants.rs"]
 mod tenants;
 
-use harness::{Server, command, json, run};
+use harness::{Server, answering, command, json, run};
 use std::fs;
 
 const NOBODY: &str = "key_01h455vb4pex5vsknk084sn02q";
@@ -205,6 +205,27 @@ fn a_repeatable_create_wants_the_moment_of_its_expiry() {
     let (first, second) =
         (server.json(&[&create[..], &[moment]].concat()), server.json(&[&create[..], &[moment]].concat()));
     assert_eq!(first["createKey"]["key"]["id"], second["createKey"]["key"]["id"]);
+}
+
+#[test]
+fn what_came_is_printed_when_a_part_of_an_answer_is_missing() {
+    // The secret is shown once, so it is not lost because something beside it failed.
+    let body = r#"{"data":{"createKey":{"key":{"id":"key_1","name":"a","environment":"STAGING","status":"ACTIVE",
+        "usage":null},"secret":"kl_stag_once","events":[{"id":"evt_1"}],"warnings":[]}},
+        "errors":[{"message":"not now","extensions":{"code":"UNAVAILABLE"}}]}"#;
+    for json_too in [false, true] {
+        let (url, answered) = answering(body);
+        let mut create = command(&["key", "create", "a", "-e", "staging", "--url", &url]);
+        create.env("KEYLEDGER_KEY", "kl_prod_x");
+        if json_too {
+            create.arg("--json");
+        }
+        let done = run(create);
+        assert!(answered.join().unwrap().contains("authorization: Bearer kl_prod_x"));
+        assert_eq!(done.code, 1, "it is done, so nobody shall repeat it");
+        assert!(done.out.contains("kl_stag_once"), "{}", done.out);
+        assert!(done.err.contains("UNAVAILABLE") && done.err.contains("not now"), "{}", done.err);
+    }
 }
 
 #[test]

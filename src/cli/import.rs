@@ -191,8 +191,9 @@ impl Import<'_> {
             return Ok(());
         }
         Err(Failure::incomplete(format!(
-            "the import stopped at line {number}: {MAX_MISSHAPEN} lines are not keys as the API has them; is this \
-             the right file? What was imported stays."
+            "the import stopped at line {number}: {MAX_MISSHAPEN} lines are not keys as the API has them, the last \
+             one because {}; is this the right file? What was imported stays.",
+            failure.message
         )))
     }
 

@@ -1,6 +1,6 @@
 //! Secrets that somebody holds in hands: they come from a file or a pipe and are printed nowhere.
 
-use crate::harness::{Server, command, json, run_with_input};
+use crate::harness::{Server, answering, command, json, run_with_input};
 
 /// A key and its secret.
 fn key(server: &Server, arguments: &[&str]) -> (String, String) {
@@ -60,6 +60,23 @@ fn a_found_secret_is_identified_and_its_key_revoked() {
     for done in [found, revoked] {
         assert!(!done.out.contains(&secret) && !done.err.contains(&secret));
     }
+}
+
+#[test]
+fn no_management_key_is_sent_where_none_is_needed() {
+    let (url, answered) = answering(r#"{"keyId":"key_1","status":"REVOKED"}"#);
+    let mut revoke = command(&["key", "self-revoke", "--yes", "--url", &url]);
+    revoke.env("KEYLEDGER_KEY", "kl_prod_management");
+    let done = run_with_input(revoke, "kl_prod_leaked\n");
+    assert_eq!(
+        (done.code, done.out.as_str()),
+        (0, "unchanged key_1: nothing was left to do\n"),
+        "{}",
+        done.err
+    );
+    let request = answered.join().unwrap();
+    assert!(request.starts_with("POST /v1/self-revoke ") && request.contains(r#"{"key":"kl_prod_leaked"}"#));
+    assert!(!request.to_lowercase().contains("authorization") && !request.contains("management"));
 }
 
 #[test]
