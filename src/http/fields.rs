@@ -34,7 +34,9 @@ impl<'a> Fields<'a> {
 
     fn checked(self, known: &[&'static str]) -> Result<Self, Error> {
         for (at, (name, _)) in self.values.iter().enumerate() {
-            let field = || format!("{}{}", self.path, shown(name));
+            // Enough to find a mistyped name by, and too little to be a secret in the wrong place.
+            let field = || shown(name).chars().take(12).collect::<String>();
+            let field = || format!("{}{}", self.path, field());
             if !known.contains(&&**name) {
                 let message = format!("there is no such field; the fields are {}", known.join(", "));
                 return Err(Error::invalid(field(), message));

@@ -95,24 +95,17 @@ impl Service {
         let mut claimed: HashMap<SecretHash, usize> = HashMap::new();
         let mut plans = Vec::with_capacity(items.len());
         for (index, ((item, hashes), known)) in items.into_iter().zip(&hashes).zip(known).enumerate() {
-            let plan = match (item, known) {
-                (Err(error), _) => Plan::Settled(Imported::Failed(error)),
-                (Ok(_), Some(state)) => Plan::Settled(self.taken(caller, place, state)),
-                (Ok(new), None) => {
-                    if let Some(&first) = hashes.iter().find_map(|hash| claimed.get(hash)) {
-                        Plan::Like(first)
-                    } else {
-                        match self.planned(caller, place, tenant.as_ref(), &context, hashes, new) {
-                            Ok((id, decision)) => {
-                                claimed.extend(hashes.iter().map(|&hash| (hash, index)));
-                                Plan::Issue(id, decision)
-                            }
-                            Err(error) => Plan::Settled(Imported::Failed(error.of_item(index))),
-                        }
-                    }
-                }
+            let first = hashes.iter().find_map(|hash| claimed.get(hash));
+            let plan = match (item, known, first) {
+                (Err(error), ..) => Ok(Plan::Settled(Imported::Failed(error))),
+                (Ok(_), Some(state), _) => self.taken(caller, place, state).map(Plan::Settled),
+                (Ok(_), None, Some(&first)) => Ok(Plan::Like(first)),
+                (Ok(new), None, None) => self.planned(caller, place, tenant.as_ref(), &context, hashes, new),
             };
-            plans.push(plan);
+            if let Ok(Plan::Issue(..)) = plan {
+                claimed.extend(hashes.iter().map(|&hash| (hash, index)));
+            }
+            plans.push(plan.unwrap_or_else(|error| Plan::Settled(Imported::Failed(error.of_item(index)))));
         }
         let imports = self.carry_out(caller, &context, place, plans).await?;
         self.record_refused_items(caller, &imports.items).await?;
@@ -137,13 +130,13 @@ impl Service {
     }
 
     /// What is told of a secret that a key has.
-    fn taken(&self, caller: &Caller, place: Place, state: Arc<KeyState>) -> Imported {
+    fn taken(&self, caller: &Caller, place: Place, state: Arc<KeyState>) -> Result<Imported> {
         if state.organization == place.organization && self.sees(caller, place_of(&state)) {
-            return Imported::Exists(state);
+            return Ok(Imported::Exists(state));
         }
-        Imported::Failed(Error::new(
+        Err(Error::new(
             Code::Conflict,
-            "this secret cannot be imported here; if it is yours alone, give the key's holder a new one with createKey",
+            "this secret cannot be imported here; create a key with createKey and give its secret to the holder",
         ))
     }
 
@@ -156,7 +149,7 @@ impl Service {
         context: &Context,
         hashes: &[SecretHash],
         new: NewImport,
-    ) -> Result<(KeyId, Decision)> {
+    ) -> Result<Plan> {
         let tenant = tenant.map_err(Error::clone)?;
         self.may_give(caller.holder(), &new.key.grants, place.organization, "input.grants")?;
         known_roles(tenant, &new.key.roles)?;
@@ -170,7 +163,7 @@ impl Service {
             cloned_from: None,
             request_fingerprint: None,
         };
-        Ok((id, birth.decide(tenant, context)?))
+        Ok(Plan::Issue(id, birth.decide(tenant, context)?))
     }
 
     /// Writes what is planned, all at once, and waits until it is applied.
@@ -243,7 +236,7 @@ impl Service {
             // Somebody else imported it in the same moment.
             Err(Failure::Conflict) => {
                 let loaded = self.load_key(id).await?.ok_or_else(Error::internal)?;
-                let taken = self.taken(caller, place, Arc::new(loaded.state));
+                let taken = self.taken(caller, place, Arc::new(loaded.state))?;
                 Ok((taken, Vec::new(), Some(loaded.position)))
             }
             Err(Failure::Other(error)) => Err(error),
