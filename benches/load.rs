@@ -19,6 +19,8 @@ mod client;
 mod data;
 #[path = "load/histogram.rs"]
 mod histogram;
+#[path = "load/import.rs"]
+mod import;
 #[path = "load/report.rs"]
 mod report;
 #[path = "load/server.rs"]
@@ -125,6 +127,11 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
         Scenario { name: "GraphQL: createKey", server: &strict, request: create },
     ];
     report.run(&mut nothing, &mut durable, shape, options.rounds)?;
+    let calls = if options.bench { 20 } else { 2 };
+    let imports = import::NAME
+        .contains(&options.only)
+        .then(|| import::run(&strict, root, options.rounds, calls))
+        .transpose()?;
     strict.stop();
 
     #[allow(clippy::cast_precision_loss, reason = "figures for people")]
@@ -136,6 +143,11 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
         options.seconds
     );
     report.print(&title);
+    let wrong_imports = imports.map_or(0, |imports| {
+        let errors = imports.errors;
+        imports.print();
+        errors
+    });
     println!("start, read model built from the log   {:.2} s", rebuilt_in.as_secs_f64());
     println!("start, read model present              {:.2} s", started_in.as_secs_f64());
     println!("stop after the load                    {:.2} s", stopped_in.as_secs_f64());
@@ -150,5 +162,5 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
         data.file_bytes("events") >> 20,
         data.file_bytes("readmodel") >> 20
     );
-    Ok(report.errors())
+    Ok(report.errors() + wrong_imports)
 }

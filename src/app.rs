@@ -150,8 +150,10 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
         }),
     });
     let api = Data::new(Api::new(Arc::clone(&node.service), Arc::clone(&state.verifier)));
+    let service = Data::from(Arc::clone(&node.service));
     let main = http::server::bind(Kind::Management, config.listen, &state, move |routes| {
         http::graphql::configure(routes, &api);
+        http::configure_holders(routes, &service);
     })
     .map_err(system(format!("cannot listen on {}; choose another address with --listen", config.listen)))?;
     let url = greeting::url(main.addresses.first().copied().unwrap_or(config.listen));

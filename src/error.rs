@@ -125,6 +125,17 @@ impl Error {
         self
     }
 
+    /// The same error, about one of the keys of an import: its field is found below that key.
+    #[must_use]
+    pub fn of_item(mut self, index: usize) -> Self {
+        let field = self.field.as_deref().map(|field| field.strip_prefix("input.").unwrap_or(field));
+        self.field = Some(match field {
+            Some(field) if !field.starts_with("keys[") => format!("input.keys[{index}].{field}").into(),
+            _ => format!("input.keys[{index}]").into(),
+        });
+        self
+    }
+
     /// The same error with something that programs may want to know.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<serde_json::Value>) -> Self {

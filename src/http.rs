@@ -1,18 +1,22 @@
 //! HTTP: listeners, routes, and how errors look there.
 //!
 //! There are two kinds of listener. A *management* listener serves everything, and every question needs a
-//! key. An *open* listener is for a sidecar: it answers `/v1/verify` and `/v1/authorize` to whoever reaches
-//! it, and so is bound to a loopback address or not at all.
+//! key. An *open* listener is for a sidecar: it answers `/v1/verify`, `/v1/verify/batch` and `/v1/authorize` to
+//! whoever reaches it, and so is bound to a loopback address or not at all.
 //!
 //! Architecture invariant: handlers turn requests into questions and answers into bytes. They decide
 //! nothing, and append nothing. No log line is written per verification; the log has it.
 
 pub mod address;
 mod authorize;
+mod batch;
 mod body;
 mod credentials;
+mod fields;
 pub mod graphql;
 mod health;
+mod holder;
+mod identify;
 mod problem;
 pub mod server;
 mod verify;
@@ -22,8 +26,10 @@ use std::sync::Arc;
 use actix_web::web::{self, Data, ServiceConfig};
 use ipnet::IpNet;
 
+pub use self::batch::MAX_REQUESTS;
 pub use self::body::MAX_BODY_BYTES;
 pub use self::problem::status;
+use crate::service::Service;
 use crate::verify::Verifier;
 
 /// What a node says when it is not ready: names of what is missing, for people.
@@ -52,14 +58,17 @@ pub enum Kind {
 pub fn configure(config: &mut ServiceConfig, kind: Kind, state: &Data<State>) {
     config.app_data(Data::clone(state));
     let verify = web::resource("/v1/verify").default_service(web::to(problem::post_only));
+    let batch = web::resource("/v1/verify/batch").default_service(web::to(problem::post_only));
     let authorize = web::resource("/v1/authorize");
     match kind {
         Kind::Management => config
             .service(verify.route(web::post().to(verify::authenticated)))
+            .service(batch.route(web::post().to(batch::authenticated)))
             .service(authorize.to(authorize::authenticated)),
-        Kind::Open => {
-            config.service(verify.route(web::post().to(verify::open))).service(authorize.to(authorize::open))
-        }
+        Kind::Open => config
+            .service(verify.route(web::post().to(verify::open)))
+            .service(batch.route(web::post().to(batch::open)))
+            .service(authorize.to(authorize::open)),
     };
     for (path, get, head) in [
         ("/healthz", web::get().to(health::live), web::head().to(health::live)),
@@ -69,4 +78,13 @@ pub fn configure(config: &mut ServiceConfig, kind: Kind, state: &Data<State>) {
         config.service(resource.default_service(web::to(problem::get_only)));
     }
     config.default_service(web::to(problem::no_such_path));
+}
+
+/// The routes of a management listener that are about a secret somebody has in their hands.
+pub fn configure_holders(config: &mut ServiceConfig, service: &Data<Service>) {
+    config.app_data(Data::clone(service));
+    let resource = |path| web::resource(path).default_service(web::to(problem::post_only));
+    config
+        .service(resource("/v1/self-revoke").route(web::post().to(holder::self_revoke)))
+        .service(resource("/v1/identify").route(web::post().to(identify::identify)));
 }

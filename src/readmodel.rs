@@ -335,6 +335,11 @@ impl ReadModel {
         self.quick.read(move |connection| lookups::key(connection, id)).await
     }
 
+    /// Those of many keys that there are, of whatever organization, in no particular order.
+    pub async fn keys_by_id(&self, ids: Vec<KeyId>) -> Result<Vec<KeyState>, QueryError> {
+        self.quick.read(move |connection| lookups::keys(connection, &ids)).await
+    }
+
     /// An organization.
     pub async fn organization(&self, id: OrganizationId) -> Result<Option<OrganizationState>, QueryError> {
         self.quick.read(move |connection| lookups::organization(connection, id)).await

@@ -16,11 +16,17 @@
 //! Architecture invariant: the plain text of a secret exists in requests, in [`Secret`], and in the one
 //! answer that shows it. `Debug` redacts; nothing here implements `Display` or `Serialize`.
 
+mod brought;
+
 use std::fmt;
 
 use keyledger_schema::{Environment, KeyId, OrganizationId, SecretHash, WorkspaceId};
 use uuid::Builder;
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+pub use brought::{
+    Brought, Foreign, MAX_HINT_BYTES, MAX_IMPORTED_BYTES, MAX_PRESENTED_BYTES, MIN_IMPORTED_BYTES, Writing,
+};
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// `ceil(256 / log2(62))`.
@@ -168,7 +174,12 @@ impl MasterKey {
 
     /// What hashes secrets.
     pub fn secret_hasher(&self) -> SecretHasher {
-        SecretHasher(self.derive("keyledger 2026-11 secret hash v1", &[]))
+        SecretHasher {
+            text: self.derive("keyledger 2026-11 secret hash v1", &[]),
+            sha256: self.derive("keyledger 2026-11 imported sha-256 hash v1", &[]),
+            blake3: self.derive("keyledger 2026-11 imported blake3 hash v1", &[]),
+            ids: self.derive("keyledger 2026-11 imported key id v1", &[]),
+        }
     }
 
     /// What an organization signs with (Ed25519, RFC 8032). Derived when it is needed, so it is stored
@@ -187,14 +198,19 @@ impl MasterKey {
     }
 }
 
-/// Hashes secrets with a key of its own.
+/// Hashes secrets, each scheme with a key of its own.
 #[derive(Clone)]
-pub struct SecretHasher(Zeroizing<[u8; 32]>);
+pub struct SecretHasher {
+    text: Zeroizing<[u8; 32]>,
+    sha256: Zeroizing<[u8; 32]>,
+    blake3: Zeroizing<[u8; 32]>,
+    ids: Zeroizing<[u8; 32]>,
+}
 
 impl SecretHasher {
     /// Keyed BLAKE3 (BLAKE3 §2.3) of the whole text.
     pub fn hash(&self, secret: WellFormed<'_>) -> SecretHash {
-        SecretHash(*blake3::keyed_hash(&self.0, secret.0.as_bytes()).as_bytes())
+        SecretHash(*blake3::keyed_hash(&self.text, secret.0.as_bytes()).as_bytes())
     }
 
     /// The same for a secret just minted.

@@ -8,6 +8,8 @@
 mod aggregate;
 pub mod compliance;
 pub mod founding;
+pub mod holders;
+pub mod import;
 pub mod keys;
 pub mod node;
 pub mod organizations;
@@ -22,7 +24,8 @@ use std::sync::Arc;
 
 use keyledger_schema::grant::{Holder, Place, Right};
 use keyledger_schema::{
-    Actor, Envelope, EventId, NodeId, OrganizationId, RequestId, Source, Stream, Timestamp, WorkspaceId,
+    Actor, Envelope, EventId, KeyId, NodeId, OrganizationId, RequestId, SecretHash, Source, Timestamp,
+    WorkspaceId,
 };
 use tokio::sync::{Mutex, RwLock};
 
@@ -40,11 +43,15 @@ pub use keys::{KeyWritten, NewKey, NewSecret};
 pub use organizations::OrganizationWritten;
 pub use revocations::Revocation;
 
+/// Tells which key has a secret with a hash, as far as this node applied the log.
+pub type KeyOf = Arc<dyn Fn(&SecretHash) -> Option<KeyId> + Send + Sync>;
+
 /// Everything a command needs.
 pub struct Service {
     store: Arc<dyn EventStore>,
     read_model: Arc<ReadModel>,
     tenants: Arc<Tenants>,
+    key_of: KeyOf,
     edge: Edge,
     master: MasterKey,
     hasher: SecretHasher,
@@ -108,6 +115,7 @@ impl Service {
         store: Arc<dyn EventStore>,
         read_model: Arc<ReadModel>,
         tenants: Arc<Tenants>,
+        key_of: KeyOf,
         edge: Edge,
         master: MasterKey,
         node: NodeId,
@@ -117,6 +125,7 @@ impl Service {
             store,
             read_model,
             tenants,
+            key_of,
             edge,
             master,
             hasher,
@@ -259,11 +268,6 @@ impl Service {
                 });
         if known { Ok(organization) } else { Err(Error::not_found(field, "organization")) }
     }
-}
-
-/// The name of a stream that a place's refusals go to.
-fn audit_stream(caller: &Caller) -> Stream {
-    Stream::Audit(caller.organization)
 }
 
 /// What whoever lacks a right is told.

@@ -4,7 +4,8 @@
 //! is in memory and takes well below a microsecond.
 //!
 //! Invariants:
-//! - Nothing is looked up for a text that is not a well-formed secret.
+//! - Nothing is looked up for a text that is not a well-formed secret, unless it can be an imported one and
+//!   keys were imported.
 //! - Nothing about a key is told before its secret matched. A key that the asker may not verify is
 //!   answered and recorded exactly as a secret that nobody has, by the same steps in the same order.
 //! - Nothing is answered that is not recorded; see [`recorder`] for when.
@@ -25,7 +26,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use keyledger_schema::grant::Right;
-use keyledger_schema::{KeyId, OrganizationId, RequestId, Source, Timestamp, VerificationCode};
+use keyledger_schema::{KeyId, OrganizationId, RequestId, SecretScheme, Source, Timestamp, VerificationCode};
 
 use self::decision::{Request, decide, identity};
 use self::directory::{Directory, Entry};
@@ -33,7 +34,7 @@ use self::recorder::{Recorder, Use};
 use crate::caller::Caller;
 use crate::edge::Edge;
 use crate::error::{Code, Error};
-use crate::secret::{SecretHasher, WellFormed};
+use crate::secret::{Foreign, SecretHasher, WellFormed};
 
 /// What is asked.
 #[derive(Clone, Copy)]
@@ -110,10 +111,6 @@ impl Verifier {
         &self.recorder
     }
 
-    fn find(&self, secret: WellFormed<'_>) -> Option<Arc<Entry>> {
-        self.directory.find(&self.hasher.hash(secret))
-    }
-
     /// Answers a question, once the answer is recorded. Fails only with [`Code::Unavailable`], when it
     /// cannot be.
     pub async fn verify(&self, asked: &Question<'_>, by: &Asker) -> Result<Answer, Error> {
@@ -142,29 +139,66 @@ impl Verifier {
         by: &Asker,
         now: Timestamp,
     ) -> (VerificationCode, Option<Arc<Entry>>) {
+        let (nobodys, found) = self.presented(asked.key, |found| mine(found, |entry| by.may_verify(entry)));
+        let Some(entry) = found else { return (nobodys, None) };
         // Decided before it is known whether the asker may be told, so that time does not tell either.
-        match self.presented(asked.key, |entry| decide(entry, &asked.request, now)) {
-            (_, Some(entry)) if !by.may_verify(&entry) => (VerificationCode::NotFound, None),
-            answer => answer,
+        match decide(&entry, &asked.request, now) {
+            VerificationCode::NotFound => (nobodys, None),
+            _ if !by.may_verify(&entry) => (nobodys, None),
+            code => (code, Some(entry)),
         }
     }
 
-    /// The key that a text is a secret of, and what is decided about it.
+    /// The key that a text is a secret of; and what is answered if it were nobody's, which is also what
+    /// somebody is told who may not know.
+    ///
+    /// Keys of which a digest was brought can be several with one secret: who imports a digest does not prove
+    /// to know the secret. `choose` decides between them. Whoever has the text comes first.
     fn presented(
         &self,
         text: &str,
-        decide: impl FnOnce(&Entry) -> VerificationCode,
+        choose: impl FnOnce(&mut dyn Iterator<Item = Arc<Entry>>) -> Option<Arc<Entry>>,
     ) -> (VerificationCode, Option<Arc<Entry>>) {
-        let Some(secret) = WellFormed::parse(text) else {
-            return (VerificationCode::Malformed, None);
+        let (nobodys, found) = match WellFormed::parse(text) {
+            Some(secret) => (VerificationCode::NotFound, self.directory.find(&self.hasher.hash(secret))),
+            None => (VerificationCode::Malformed, self.imported(SecretScheme::Text, text)),
         };
-        let Some(entry) = self.find(secret) else {
-            return (VerificationCode::NotFound, None);
-        };
-        match decide(&entry) {
-            VerificationCode::NotFound => (VerificationCode::NotFound, None),
-            code => (code, Some(entry)),
+        let found = found.or_else(|| {
+            let digests = [SecretScheme::Sha256, SecretScheme::Blake3];
+            choose(&mut digests.into_iter().filter_map(|scheme| self.imported(scheme, text)))
+        });
+        (nobodys, found)
+    }
+
+    /// The key whose secret was imported by this scheme. Costs nothing where none ever was.
+    fn imported(&self, scheme: SecretScheme, text: &str) -> Option<Arc<Entry>> {
+        if !self.directory.has_imported(scheme) {
+            return None;
         }
+        let text = Foreign::parse(text)?;
+        self.directory.find(&self.hasher.hash_foreign(scheme, text))
+    }
+
+    /// Who holds a secret, whatever became of the key since: it may be disabled, expired or revoked, and the
+    /// address does not matter. Fails with [`Code::Unauthenticated`] where it is no key's; that is recorded.
+    pub async fn holder(&self, text: &str, address: Option<IpAddr>) -> Result<Arc<Entry>, Error> {
+        self.up_to_date()?;
+        let now = self.edge.now();
+        let (nobodys, found) = self.presented(text, only);
+        if let Some(entry) = found.filter(|entry| !entry.secret_ended(now)) {
+            return Ok(entry);
+        }
+        self.record_refused(None, nobodys, address, now).await?;
+        Err(Error::new(Code::Unauthenticated, "no key has this secret; check that it was copied whole"))
+    }
+
+    /// The key that a text is a secret of, among those that somebody may know of. This is no use of the key,
+    /// and is not recorded here.
+    pub fn identify(&self, text: &str, may: impl Fn(&Entry) -> bool) -> Result<Option<Arc<Entry>>, Error> {
+        self.up_to_date()?;
+        let now = self.edge.now();
+        let (_, found) = self.presented(text, |found| mine(found, &may));
+        Ok(found.filter(|entry| !entry.secret_ended(now) && may(entry)))
     }
 
     /// Who presents this secret in order to ask. Fails with [`Code::Unauthenticated`] where it is not that
@@ -239,7 +273,11 @@ impl Verifier {
         self.up_to_date()?;
         let now = self.edge.now();
         let request = Request { address, ..Request::default() };
-        let (code, entry) = self.presented(bearer, |entry| identity(entry, &request, now));
+        let (nobodys, found) = self.presented(bearer, only);
+        let (code, entry) = match found.map(|entry| (identity(&entry, &request, now), entry)) {
+            None | Some((VerificationCode::NotFound, _)) => (nobodys, None),
+            Some((code, entry)) => (code, Some(entry)),
+        };
         if code == VerificationCode::Valid
             && let Some(entry) = entry.as_ref().filter(|entry| entry.management().is_some())
         {
@@ -270,6 +308,18 @@ impl Verifier {
         };
         self.recorder.record(used, now).await
     }
+}
+
+/// Of several keys the first that somebody may know of: a stranger who imports the digest of a secret does not
+/// take it from its owner. The first of all if there is none, so that as much is done for it.
+fn mine(mut found: &mut dyn Iterator<Item = Arc<Entry>>, may: impl Fn(&Entry) -> bool) -> Option<Arc<Entry>> {
+    let first = found.next()?;
+    if may(&first) { Some(first) } else { Iterator::find(&mut found, |entry| may(entry)).or(Some(first)) }
+}
+
+/// None of several keys: it cannot be known who means it, and a stranger may have made one of them.
+fn only(found: &mut dyn Iterator<Item = Arc<Entry>>) -> Option<Arc<Entry>> {
+    found.next().filter(|_| found.next().is_none())
 }
 
 /// The same for every reason, so that it tells nothing about a key.

@@ -14,6 +14,8 @@ mod bad_directories;
 mod bad_documents;
 #[path = "api/bad_input.rs"]
 mod bad_input;
+#[path = "api/batch.rs"]
+mod batch;
 #[path = "api/bulk.rs"]
 mod bulk;
 #[path = "api/concurrency.rs"]
@@ -24,12 +26,16 @@ mod disposable;
 mod founding;
 #[path = "api/idempotency.rs"]
 mod idempotency;
+#[path = "api/import.rs"]
+mod import;
 #[path = "api/in_between.rs"]
 mod in_between;
 #[path = "api/isolation.rs"]
 mod isolation;
 #[path = "api/keys.rs"]
 mod keys;
+#[path = "api/leaks.rs"]
+mod leaks;
 #[path = "api/organizations.rs"]
 mod organizations;
 #[path = "api/pages.rs"]

@@ -82,7 +82,9 @@ fn every_code_is_answered_with_its_remedy_and_recorded() {
 
 #[test]
 fn while_a_rotation_overlaps_both_secrets_answer_and_tell_which_they_are() {
-    let previous = |seconds| Some(PreviousSecret { record: record(1, 1), valid_until: in_seconds(seconds) });
+    let previous = |seconds| {
+        Some(PreviousSecret { record: record(1, 1), valid_until: in_seconds(seconds), imported: None })
+    };
     let mut rotated = key(2);
     rotated.secret.record.version = 2;
     rotated.previous_secret = previous(60);

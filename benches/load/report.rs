@@ -127,7 +127,8 @@ fn cost(measured: &Measured) -> Option<f64> {
     measured.spent.filter(|_| requests > 0).map(|spent| spent.as_secs_f64() / requests as f64)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+/// Of a list that is not empty.
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
     if values.len() % 2 == 1 { values[middle] } else { f64::midpoint(values[middle - 1], values[middle]) }

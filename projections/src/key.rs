@@ -47,6 +47,8 @@ pub struct PreviousSecret {
     pub record: SecretRecord,
     /// From this moment on it is no longer valid, recorded or not.
     pub valid_until: Timestamp,
+    /// What of it was brought, if it was not made here.
+    pub imported: Option<SecretScheme>,
 }
 
 /// How and why a key was revoked.
@@ -296,10 +298,12 @@ impl KeyState {
                     acknowledged_at: None,
                 };
                 let before = std::mem::replace(&mut self.secret, secret);
-                self.imported = None;
-                self.previous_secret = data
-                    .previous_valid_until
-                    .map(|valid_until| PreviousSecret { record: before.record, valid_until });
+                let imported = self.imported.take();
+                self.previous_secret = data.previous_valid_until.map(|valid_until| PreviousSecret {
+                    record: before.record,
+                    valid_until,
+                    imported,
+                });
             }
             Event::KeySecretOverlapEnded(data) => {
                 self.previous_secret.take_if(|previous| previous.record.version == data.secret_version);

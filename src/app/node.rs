@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::edge::Edge;
 use crate::readmodel::{Observer, Progress, ReadModel};
 use crate::secret::MasterKey;
-use crate::service::Service;
+use crate::service::{KeyOf, Service};
 use crate::store::EventStore;
 use crate::store::sqlite::{DataDirectory, Options, SqliteStore};
 use crate::tenants::Tenants;
@@ -79,7 +79,10 @@ impl Node {
                 return Err(Error::MasterKeyWrong { directory: config.data_dir.display().to_string() });
             }
         }
-        let service = Arc::new(Service::new(store, read_model, tenants, edge.clone(), master.clone(), id));
+        let known = Arc::clone(&directory);
+        let key_of: KeyOf = Arc::new(move |hash| known.find(hash).map(|entry| entry.key));
+        let service =
+            Arc::new(Service::new(store, read_model, tenants, key_of, edge.clone(), master.clone(), id));
         Ok(Self { service, directory, master, edge, id })
     }
 

@@ -32,6 +32,8 @@ pub const MAX_ACKNOWLEDGEMENT_MINUTES: u32 = 30 * 24 * 60;
 pub const MAX_QUOTA: u64 = 1_000_000_000;
 /// The most allowed networks of a key.
 pub const MAX_NETWORKS: usize = 64;
+/// The most keys of one import.
+pub const MAX_IMPORTED_KEYS: usize = 1_000;
 /// The longest idempotency key, in bytes.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 /// The longest overlap of a rotation: 30 days.

@@ -369,7 +369,7 @@ pub(super) fn id<T: std::str::FromStr<Err = domain::id::Error>>(
     text.parse().map_err(|error: domain::id::Error| Error::invalid(field, error.to_string()))
 }
 
-fn scopes(scopes: Vec<ScopeInput>) -> Result<Vec<domain::Scope>> {
+pub(super) fn scopes(scopes: Vec<ScopeInput>) -> Result<Vec<domain::Scope>> {
     limits::at_most("input.scopes", "scopes", scopes.len(), limits::MAX_SCOPES)?;
     let parsed = scopes.into_iter().enumerate().map(|(i, scope)| {
         let resource = scope.resource.parse().map_err(|e: domain::scope::Error| {
@@ -380,7 +380,7 @@ fn scopes(scopes: Vec<ScopeInput>) -> Result<Vec<domain::Scope>> {
     parsed.collect::<Result<_>>().map(canonical_scopes)
 }
 
-fn networks(texts: &[String]) -> Result<Vec<IpNet>> {
+pub(super) fn networks(texts: &[String]) -> Result<Vec<IpNet>> {
     limits::at_most("input.allowedCidrs", "networks", texts.len(), limits::MAX_NETWORKS)?;
     let parsed = texts.iter().enumerate().map(|(i, text)| {
         let network = text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from));
@@ -393,11 +393,11 @@ fn networks(texts: &[String]) -> Result<Vec<IpNet>> {
     parsed.collect::<Result<Vec<_>>>().map(canonical_networks)
 }
 
-fn metadata(value: serde_json::Value) -> Result<Metadata> {
+pub(super) fn metadata(value: serde_json::Value) -> Result<Metadata> {
     Metadata::from_value(value).map_err(|error| Error::invalid("input.metadata", error.to_string()))
 }
 
-fn grants(grants: &[GrantInput]) -> Result<Vec<domain::Grant>> {
+pub(super) fn grants(grants: &[GrantInput]) -> Result<Vec<domain::Grant>> {
     limits::at_most("input.grants", "grants", grants.len(), limits::MAX_GRANTS)?;
     grants
         .iter()
@@ -418,7 +418,7 @@ fn grants(grants: &[GrantInput]) -> Result<Vec<domain::Grant>> {
 }
 
 /// Roles sorted, each once.
-fn roles(ids: &[ID]) -> Result<Vec<domain::RoleId>> {
+pub(super) fn roles(ids: &[ID]) -> Result<Vec<domain::RoleId>> {
     limits::at_most("input.roleIds", "roles", ids.len(), limits::MAX_KEY_ROLES)?;
     let mut roles: Vec<domain::RoleId> =
         ids.iter().map(|text| id("input.roleIds", text)).collect::<Result<_>>()?;

@@ -37,7 +37,11 @@ enum Usage {
 
 impl KeyNode {
     pub(super) fn new(state: KeyState) -> Self {
-        Self { state: Arc::new(state), usage: Usage::Unread }
+        Self::shared(Arc::new(state))
+    }
+
+    pub(super) fn shared(state: Arc<KeyState>) -> Self {
+        Self { state, usage: Usage::Unread }
     }
 
     async fn usage_of(&self, context: &Context<'_>) -> async_graphql::Result<Option<KeyUsage>> {

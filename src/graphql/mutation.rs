@@ -1,6 +1,7 @@
 //! Mutations: each takes one `input` and answers the object, the events written and warnings.
 
 mod bulk;
+mod import;
 mod keys;
 mod organizations;
 mod roles;
@@ -23,6 +24,7 @@ use crate::service::{KeyWritten, OrganizationWritten, Service, Written};
 pub(crate) struct Mutation(
     keys::KeyMutation,
     bulk::BulkMutation,
+    import::ImportMutation,
     organizations::OrganizationMutation,
     roles::RoleMutation,
 );

@@ -175,7 +175,7 @@ impl<'de> Deserialize<'de> for Text<'de> {
 }
 
 /// A field's name for a message: short, and nothing but letters, digits, `_` and `-`.
-fn shown(name: &str) -> String {
+pub(super) fn shown(name: &str) -> String {
     let known = |character: &char| character.is_ascii_alphanumeric() || matches!(character, '_' | '-');
     name.chars().filter(known).take(32).collect()
 }

@@ -4,12 +4,15 @@
 //! front may have looked at the other.
 
 use actix_web::HttpRequest;
-use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName};
+use actix_web::http::header::{AUTHORIZATION, HeaderMap, HeaderName, USER_AGENT};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use keyledger_schema::actor::MAX_USER_AGENT_BYTES;
+use keyledger_schema::{Personal, Source};
 use zeroize::Zeroizing;
 
 use super::{State, address};
+use crate::caller::Caller;
 use crate::error::{Code, Error};
 use crate::verify::{Asker, unauthenticated};
 
@@ -42,6 +45,26 @@ fn single<'a>(headers: &'a HeaderMap, name: &'static HeaderName) -> Result<Optio
 pub(super) fn bearer(headers: &HeaderMap) -> Result<&str, Error> {
     let value = single(headers, &AUTHORIZATION)?.ok_or_else(unauthenticated)?;
     after_scheme(value, "Bearer").ok_or_else(unauthenticated)
+}
+
+/// From where a request comes, as it stands in trails.
+pub(super) fn source(request: &HttpRequest, state: &State) -> Source {
+    Source {
+        ip: address::client(request, &state.trusted_proxies).map(Personal),
+        user_agent: user_agent(request.headers()),
+    }
+}
+
+/// The client's own word on what it is: visible ASCII, cut to [`MAX_USER_AGENT_BYTES`].
+fn user_agent(headers: &HeaderMap) -> Option<Personal<Box<str>>> {
+    let text = headers.get(USER_AGENT)?.to_str().ok()?;
+    let cut = &text[..text.len().min(MAX_USER_AGENT_BYTES)];
+    (!cut.is_empty()).then(|| Personal(cut.into()))
+}
+
+/// Who manages keys, by the bearer token.
+pub(super) async fn caller(request: &HttpRequest, state: &State) -> Result<Caller, Error> {
+    state.verifier.authenticate(bearer(request.headers())?, source(request, state)).await
 }
 
 /// Who asks, by the bearer token.

@@ -1,17 +1,13 @@
 //! `POST /graphql` (GraphQL over HTTP): management, for callers who present a management key.
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderMap, USER_AGENT};
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use async_graphql::{Response, ServerError};
-use keyledger_schema::actor::MAX_USER_AGENT_BYTES;
-use keyledger_schema::{Personal, Source};
 use serde::Deserialize;
 
 use super::problem::{CHALLENGE, JSON, NO_STORE, Refused, post_only};
-use super::{State, address, body, credentials};
-use crate::caller::Caller;
+use super::{State, body, credentials};
 use crate::error::{Code, Error};
 use crate::graphql::Api;
 
@@ -39,7 +35,7 @@ struct Body {
 
 async fn execute(request: HttpRequest, state: Data<State>, api: Data<Api>, payload: Payload) -> HttpResponse {
     // Who calls is settled before the body is looked at.
-    let caller = match authenticate(&request, &state).await {
+    let caller = match credentials::caller(&request, &state).await {
         Ok(caller) => caller,
         Err(error) => return refused(error.status_code(), &error),
     };
@@ -49,21 +45,6 @@ async fn execute(request: HttpRequest, state: Data<State>, api: Data<Api>, paylo
     };
     let response = api.execute(asked, caller).await;
     answer(StatusCode::OK, &response)
-}
-
-async fn authenticate(request: &HttpRequest, state: &State) -> Result<Caller, Error> {
-    let source = Source {
-        ip: address::client(request, &state.trusted_proxies).map(Personal),
-        user_agent: user_agent(request.headers()),
-    };
-    state.verifier.authenticate(credentials::bearer(request.headers())?, source).await
-}
-
-/// The client's own word on what it is: visible ASCII, cut to [`MAX_USER_AGENT_BYTES`].
-fn user_agent(headers: &HeaderMap) -> Option<Personal<Box<str>>> {
-    let text = headers.get(USER_AGENT)?.to_str().ok()?;
-    let cut = &text[..text.len().min(MAX_USER_AGENT_BYTES)];
-    (!cut.is_empty()).then(|| Personal(cut.into()))
 }
 
 async fn read(request: &HttpRequest, payload: Payload) -> Result<async_graphql::Request, Refused> {

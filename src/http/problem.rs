@@ -48,8 +48,9 @@ struct Body<'a> {
     error: Inner<'a>,
 }
 
+/// An error as a body shows it.
 #[derive(Serialize)]
-struct Inner<'a> {
+pub(super) struct Inner<'a> {
     code: &'static str,
     message: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,15 +59,20 @@ struct Inner<'a> {
     details: Option<&'a serde_json::Map<String, serde_json::Value>>,
 }
 
+impl<'a> From<&'a Error> for Inner<'a> {
+    fn from(error: &'a Error) -> Self {
+        Self {
+            code: error.code.as_str(),
+            message: &error.message,
+            field: error.field.as_deref(),
+            details: error.details.as_deref(),
+        }
+    }
+}
+
 /// Finishes an answer with an error as its body.
 pub(super) fn finish(answer: &mut HttpResponseBuilder, error: &Error) -> HttpResponse {
-    let inner = Inner {
-        code: error.code.as_str(),
-        message: &error.message,
-        field: error.field.as_deref(),
-        details: error.details.as_deref(),
-    };
-    let body = serde_json::to_vec(&Body { error: inner }).unwrap_or_default();
+    let body = serde_json::to_vec(&Body { error: error.into() }).unwrap_or_default();
     answer.insert_header(JSON).insert_header(NO_STORE).body(body)
 }
 

@@ -22,7 +22,7 @@ use crate::verify::{Answer, Asker, Question};
 /// The body of an answer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Body {
+pub(super) struct Body {
     valid: bool,
     code: VerificationCode,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -97,7 +97,8 @@ async fn answer(
     Ok(HttpResponse::Ok().insert_header(JSON).insert_header(NO_STORE).body(text))
 }
 
-fn wanted<'a>(body: &'a VerifyBody<'_>) -> Result<Request<'a>, Error> {
+/// What a question asks for.
+pub(super) fn wanted<'a>(body: &'a VerifyBody<'_>) -> Result<Request<'a>, Error> {
     let address = body.ip.as_deref().map(str::parse::<IpAddr>).transpose().map_err(|_| {
         Error::invalid("ip", "an address is written like 203.0.113.7 or 2001:db8::7, without a port")
     })?;

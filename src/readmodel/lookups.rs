@@ -1,6 +1,6 @@
 //! Answers that take one row, or a few.
 
-use keyledger_projections::{OrganizationState, WorkspaceState};
+use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
 use keyledger_schema::{KeyId, OrganizationId, Timestamp, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, Result};
 
@@ -22,6 +22,15 @@ pub(super) fn seq(connection: &Connection, id: KeyId) -> Result<Option<i64>> {
         .prepare_cached("SELECT seq FROM keys WHERE id = ?1")?
         .query_row([id.uuid().into_bytes()], |row| row.get(0))
         .optional()
+}
+
+pub(super) fn keys(connection: &Connection, ids: &[KeyId]) -> Result<Vec<KeyState>> {
+    let mut find = connection.prepare_cached("SELECT state FROM keys WHERE id = ?1")?;
+    ids.iter()
+        .filter_map(|id| {
+            find.query_row([id.uuid().into_bytes()], |row| snapshot::column(row, 0)).optional().transpose()
+        })
+        .collect()
 }
 
 pub(super) fn organization(connection: &Connection, id: OrganizationId) -> Result<Option<OrganizationState>> {

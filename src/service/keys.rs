@@ -9,8 +9,8 @@ use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::Hex32;
 use keyledger_schema::grant::{GrantTarget, Holder, Place, Right};
 use keyledger_schema::{
-    Envelope, Environment, Event, Grant, KeyId, Metadata, OrganizationId, RateLimit, RoleId, Scope,
-    SecretRecord, Stream, Timestamp, WorkspaceId,
+    ActorKind, Envelope, Environment, Event, Grant, KeyId, Metadata, OrganizationId, Policy, RateLimit,
+    RoleId, Scope, SecretRecord, SecretScheme, Stream, Timestamp, WorkspaceId,
 };
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -20,7 +20,7 @@ use super::writer::Failure;
 use super::{Context, Service, Written};
 use crate::caller::Caller;
 use crate::decisions::key::{self as decisions, Command, Ground, Issue};
-use crate::decisions::{clash, slug, warning};
+use crate::decisions::{Decision, clash, slug, warning};
 use crate::error::{Code, Error, Result};
 use crate::secret::Secret;
 use crate::stream_head::StreamHead;
@@ -56,6 +56,50 @@ pub struct NewKey {
     pub metadata: Metadata,
     /// Makes a retry return the same key.
     pub idempotency_key: Option<Box<str>>,
+}
+
+/// A key that is about to be issued.
+pub(super) struct Birth {
+    pub(super) id: KeyId,
+    pub(super) new: NewKey,
+    pub(super) secret: SecretRecord,
+    pub(super) imported: Option<SecretScheme>,
+    pub(super) cloned_from: Option<KeyId>,
+    pub(super) request_fingerprint: Option<Hex32>,
+}
+
+impl Birth {
+    pub(super) fn decide(self, tenant: &Tenant, context: &Context) -> Result<Decision> {
+        let Self { id, new, secret, imported, cloned_from, request_fingerprint } = self;
+        let issue = Issue {
+            email: slug::key_email(&new.name, id, &tenant.state.slug).into(),
+            name: new.name,
+            environment: new.environment,
+            prefix: new.prefix,
+            secret,
+            scopes: new.scopes,
+            roles: new.roles,
+            grants: new.grants,
+            allowed_cidrs: new.allowed_cidrs,
+            rate_limits: new.rate_limits,
+            expires_at: new.expires_at,
+            metadata: new.metadata,
+            cloned_from,
+            request_fingerprint,
+            imported,
+        };
+        let mut ground = ground(tenant, context.at);
+        let no_rules = Policy::default();
+        if by_operator(context) {
+            ground.policy = &no_rules;
+        }
+        decisions::decide(None, Command::Issue(Box::new(issue)), ground)
+    }
+}
+
+/// Whoever has the machine brings back an organization that its own rules or its quota locked.
+fn by_operator(context: &Context) -> bool {
+    context.actor.kind == ActorKind::Operator
 }
 
 /// A key after a command.
@@ -95,7 +139,7 @@ impl Service {
         let place = self.workspace_of(caller, new.workspace)?;
         self.require(caller, Right::ManageKeys, place)?;
         self.may_give(caller.holder(), &new.grants, place.organization, "input.grants")?;
-        self.issue(&self.context(caller), place, new, None).await
+        Box::pin(self.issue(&self.context(caller), place, new, None)).await
     }
 
     /// Makes a new key with the same settings and the same expiry date.
@@ -124,7 +168,7 @@ impl Service {
             metadata: original.metadata.0,
             idempotency_key,
         };
-        self.issue(&context, place, new, Some(original.id)).await
+        Box::pin(self.issue(&context, place, new, Some(original.id))).await
     }
 
     /// Issues a key without asking who may.
@@ -136,7 +180,6 @@ impl Service {
         cloned_from: Option<KeyId>,
     ) -> Result<NewSecret> {
         let workspace = place.workspace.ok_or_else(Error::internal)?;
-        let tenant = self.bootstrapped(place.organization, "input.workspaceId")?;
         let (id, request_fingerprint) = match &new.idempotency_key {
             Some(text) => {
                 let request = fingerprint(context, workspace, &new, cloned_from);
@@ -154,44 +197,15 @@ impl Service {
         }
         // Held until the key is applied: a role that is being deleted must see who holds it.
         let _roles = if new.roles.is_empty() { None } else { Some(self.role_gate.read().await) };
+        let tenant = self.bootstrapped(place.organization, "input.workspaceId")?;
         known_roles(&tenant, &new.roles)?;
         let (secret, record) = self.mint(&new.prefix, new.environment);
-        let issue = Issue {
-            email: slug::key_email(&new.name, id, &tenant.state.slug).into(),
-            name: new.name,
-            environment: new.environment,
-            prefix: new.prefix,
-            secret: record,
-            scopes: new.scopes,
-            roles: new.roles,
-            grants: new.grants,
-            allowed_cidrs: new.allowed_cidrs,
-            rate_limits: new.rate_limits,
-            expires_at: new.expires_at,
-            metadata: new.metadata,
-            cloned_from,
-            request_fingerprint,
-            imported: None,
-        };
-        let mut ground = ground(&tenant, context.at);
-        // Whoever has the machine brings back an organization that its own rules or its quota locked.
-        let no_rules = keyledger_schema::Policy::default();
-        let by_operator = context.actor.kind == keyledger_schema::ActorKind::Operator;
-        if by_operator {
-            ground.policy = &no_rules;
-        }
-        let decision = decisions::decide(None, Command::Issue(Box::new(issue)), ground)?;
-        let reserved =
-            if by_operator { Reserved::NOT_NEEDED } else { self.reserve_place(workspace, id).await? };
-        self.still_reserved(reserved)?;
-        let stream = Stream::Key(id);
-        let head = StreamHead::default();
-        match self.append(context, stream, head, Some(place), decision.events, Outcome::Success).await {
-            Ok(events) => {
-                self.applied(&events).await?;
-                let state = fold(None, events.iter().map(|event| &event.envelope));
-                let state = state.ok_or_else(Error::internal)?;
-                Ok((Written { state, events, warnings: decision.warnings }, Some(secret)))
+        let birth = Birth { id, new, secret: record, imported: None, cloned_from, request_fingerprint };
+        let decision = birth.decide(&tenant, context)?;
+        match self.append_issued(context, place, id, decision).await {
+            Ok(written) => {
+                self.applied(&written.events).await?;
+                Ok((written, Some(secret)))
             }
             Err(Failure::Conflict) => match request_fingerprint {
                 Some(fingerprint) => {
@@ -202,6 +216,29 @@ impl Service {
             },
             Err(Failure::Other(error)) => Err(error),
         }
+    }
+
+    /// Takes a place of the quota for a new key and appends what was decided about it. Durable on return; not
+    /// yet applied. A conflict means that there is a key with this id.
+    pub(super) async fn append_issued(
+        &self,
+        context: &Context,
+        place: Place,
+        id: KeyId,
+        decision: Decision,
+    ) -> std::result::Result<KeyWritten, Failure> {
+        let workspace = place.workspace.ok_or_else(Error::internal)?;
+        let reserved = if by_operator(context) {
+            Reserved::NOT_NEEDED
+        } else {
+            self.reserve_place(workspace, id).await?
+        };
+        self.still_reserved(reserved)?;
+        let (stream, head) = (Stream::Key(id), StreamHead::default());
+        let events =
+            self.append(context, stream, head, Some(place), decision.events, Outcome::Success).await?;
+        let state = fold(None, events.iter().map(|event| &event.envelope)).ok_or_else(Error::internal)?;
+        Ok(Written { state, events, warnings: decision.warnings })
     }
 
     /// The answer to a request whose idempotency key was used before.
@@ -372,7 +409,7 @@ impl Service {
 
     /// Nobody can give a grant that exceeds their own, and no key gets one beyond its own organization and
     /// those below it.
-    fn may_give(
+    pub(super) fn may_give(
         &self,
         holder: Holder<'_>,
         grants: &[Grant],

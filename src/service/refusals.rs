@@ -7,11 +7,11 @@ use std::sync::Arc;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{CommandRefused, Event};
 use keyledger_schema::grant::Place;
-use keyledger_schema::{EventId, KeyId, OrganizationId, Personal, RoleId, WorkspaceId};
+use keyledger_schema::{EventId, KeyId, OrganizationId, Personal, RoleId, Stream, WorkspaceId};
 use tokio::sync::Mutex;
 
 use super::writer::Failure;
-use super::{Service, audit_stream};
+use super::{Context, Service};
 use crate::caller::Caller;
 use crate::error::{Code, Error, Result};
 use crate::stream_head::StreamHead;
@@ -43,34 +43,44 @@ impl Service {
         }
     }
 
-    async fn record_refusal(
+    pub(super) async fn record_refusal(
         &self,
         caller: &Caller,
         command: &str,
         target: Option<&str>,
         code: Code,
     ) -> Result<()> {
-        let (key, workspace) = self.own_key(caller, target).await?.unzip();
+        self.refusal_of(&self.context(caller), caller.organization, command, target, code).await
+    }
+
+    /// The same for whoever is no caller with grants.
+    pub(super) async fn refusal_of(
+        &self,
+        context: &Context,
+        organization: OrganizationId,
+        command: &str,
+        target: Option<&str>,
+        code: Code,
+    ) -> Result<()> {
+        let (key, workspace) = self.own_key(organization, target).await?.unzip();
         let event = Event::CommandRefused(CommandRefused {
             command: command.into(),
             target: target.filter(|text| is_id(text)).map(|text| Personal(text.into())),
             key,
             code: code.as_str().into(),
         });
-        let context = self.context(caller);
+        let stream = Stream::Audit(organization);
         // Whoever may read the trail of this key may read this, too.
-        let place = Place { organization: caller.organization, workspace };
-        let head = Arc::clone(self.refusals.0.lock().await.entry(caller.organization).or_default());
+        let place = Place { organization, workspace };
+        let head = Arc::clone(self.refusals.0.lock().await.entry(organization).or_default());
         let mut head = head.lock().await;
         for _ in 0..ATTEMPTS {
             let known = match *head {
                 Some(known) => known,
-                None => self.head(audit_stream(caller)).await?,
+                None => self.head(stream).await?,
             };
             let events = vec![event.clone()];
-            let appended = self
-                .append(&context, audit_stream(caller), known, Some(place), events, Outcome::Refused)
-                .await;
+            let appended = self.append(context, stream, known, Some(place), events, Outcome::Refused).await;
             match appended {
                 Ok(written) => {
                     *head = written.last().map(|event| StreamHead::at(event.envelope.revision, &event.bytes));
@@ -87,11 +97,15 @@ impl Service {
         Err(Error::unavailable("the refusal could not be written to the trail; try again"))
     }
 
-    /// The key that a target names and where it lives, if it belongs to the caller's organization.
-    async fn own_key(&self, caller: &Caller, target: Option<&str>) -> Result<Option<(KeyId, WorkspaceId)>> {
+    /// The key that a target names and where it lives, if it belongs to this organization.
+    async fn own_key(
+        &self,
+        organization: OrganizationId,
+        target: Option<&str>,
+    ) -> Result<Option<(KeyId, WorkspaceId)>> {
         let Some(id) = target.and_then(|text| text.parse::<KeyId>().ok()) else { return Ok(None) };
         let row = self.read_model.key(id).await.map_err(|error| super::keys::query_failed(&error))?;
-        let own = row.filter(|row| row.state.organization == caller.organization);
+        let own = row.filter(|row| row.state.organization == organization);
         Ok(own.map(|row| (row.state.id, row.state.workspace)))
     }
 }

@@ -9,6 +9,8 @@
 //!   while a rotation overlaps. A secret that was rotated away at once has none.
 //! - Revoked, expired and disabled keys keep their entries, so that their holders are told.
 //! - Entries are replaced whole, never changed in place: a reader sees one state of a key.
+//! - A scheme of which there ever was an imported secret stays marked: only for those is it worth while to
+//!   hash a text that is not one of ours.
 //!
 //! Architecture invariant: nothing here writes to the log, reads a clock or knows names, metadata and
 //! hints of keys. No plain text of a secret ever gets here.
@@ -20,7 +22,7 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 use ipnet::IpNet;
 use keyledger_projections::{KeyState, OrganizationState};
-use keyledger_schema::{OrganizationId, Scope, SecretHash};
+use keyledger_schema::{OrganizationId, Scope, SecretHash, SecretScheme};
 use subtle::ConstantTimeEq;
 
 use super::entry::Shared;
@@ -45,6 +47,7 @@ pub struct Directory {
     realms: Realms,
     management_bytes: AtomicUsize,
     out_of_date: AtomicBool,
+    imported: [AtomicBool; SecretScheme::ALL.len()],
 }
 
 impl Default for Directory {
@@ -92,6 +95,7 @@ impl Directory {
             realms: Realms::default(),
             management_bytes: AtomicUsize::new(0),
             out_of_date: AtomicBool::new(false),
+            imported: Default::default(),
         }
     }
 
@@ -111,6 +115,7 @@ impl Directory {
     /// When it returns, every verification that begins sees the new state.
     pub fn apply(&self, before: Option<&KeyState>, after: &KeyState) {
         if after.deleted_at.is_none() {
+            self.mark_imported(after);
             for entry in Entry::all_of(after, &self.shared(after)) {
                 self.put(entry);
             }
@@ -122,6 +127,19 @@ impl Directory {
                 self.remove(gone, after);
             }
         }
+    }
+
+    /// Before the secrets can be found, so that nobody looks for them in vain.
+    fn mark_imported(&self, state: &KeyState) {
+        let previous = state.previous_secret.as_ref().and_then(|previous| previous.imported);
+        for scheme in state.imported.into_iter().chain(previous) {
+            self.imported[scheme as usize].store(true, Ordering::Release);
+        }
+    }
+
+    /// Whether there is, or was since the start, an imported secret of a scheme.
+    pub fn has_imported(&self, scheme: SecretScheme) -> bool {
+        self.imported[scheme as usize].load(Ordering::Acquire)
     }
 
     fn shared(&self, state: &KeyState) -> Shared {

@@ -48,6 +48,8 @@ pub(super) fn rotated(before: &KeyState, n: u128, overlap: Option<Timestamp>) ->
         &mut after.secret,
         SecretState { record: record(n, version), issued_at: NOW, acknowledged_at: None },
     );
-    after.previous_secret = overlap.map(|valid_until| PreviousSecret { record: old.record, valid_until });
+    let imported = after.imported.take();
+    after.previous_secret =
+        overlap.map(|valid_until| PreviousSecret { record: old.record, valid_until, imported });
     after
 }

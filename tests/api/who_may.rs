@@ -42,6 +42,7 @@ const TABLE: &[(&str, &str)] = &[
     ("revokeKey", "+++FFNNN"),
     ("deleteKey", "+++FFNNN"),
     ("cloneKey", "+++FFNNN"),
+    ("importKeys", "+++FFNNN"),
     ("createWorkspace", "+FFFFFF+"),
     ("renameWorkspace", "+FFFFNNN"),
     ("setWorkspaceQuota", "+FFFFNNN"),
@@ -114,6 +115,11 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
         "createKey" => {
             let input = json!({ "name": "a", "environment": "PRODUCTION", "workspaceId": world.workspace });
             attempt(client, operation, &input)
+        }
+        "importKeys" => {
+            let secret = format!("a secret of {}", unique()).replace(' ', "-");
+            let key = json!({ "name": "a", "environment": "PRODUCTION", "secret": secret });
+            attempt(client, operation, &json!({ "workspaceId": world.workspace, "keys": [key] }))
         }
         "revokeKey" => attempt(client, operation, &json!({ "id": key, "reason": "UNUSED" })),
         "createWorkspace" | "createOrganization" => attempt(client, operation, &json!({ "name": "a" })),

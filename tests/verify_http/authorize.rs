@@ -3,9 +3,9 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use keyledger_projections::KeyState;
-use keyledger_schema::{Personal, VerificationCode};
+use keyledger_schema::{Personal, SecretScheme, VerificationCode};
 
-use super::world::{VERIFIER, World, key, organization, secret, workspace};
+use super::world::{VERIFIER, World, imported, key, organization, secret, workspace};
 use super::{in_seconds, revoked};
 
 fn bearer(n: u8) -> String {
@@ -102,6 +102,49 @@ fn keys_come_in_three_ways_and_never_two_at_once() {
         }
     }
     assert_eq!(world.recorded().len(), table.len());
+}
+
+#[test]
+fn imported_keys_come_in_the_same_ways() {
+    const TEXTS: [&str; 3] =
+        ["sk_live_4eC39HqLyjWDarjt", "sk_live_26PHem9AhJZvU623", "sk_test_BQokikJOvBiI2Hlw"];
+    let schemes = SecretScheme::ALL.into_iter().zip(TEXTS);
+    let keys: Vec<KeyState> =
+        (1..).zip(schemes).map(|(n, (scheme, text))| imported(n, scheme, text)).collect();
+    let world = World::with(&keys, &[]);
+    for (key, text) in keys.iter().zip(TEXTS) {
+        let id = key.id.to_string();
+        let basic = |text: String| format!("Basic {}", STANDARD.encode(text));
+        for (name, value) in [
+            ("Authorization", format!("Bearer {text}")),
+            ("X-API-Key", text.to_owned()),
+            ("Authorization", basic(format!("any:{text}"))),
+            ("Authorization", basic(format!("{text}:"))),
+        ] {
+            let answer = world.authorize("?action=read&resource=customers/42", &[(name, &value)]);
+            assert_eq!(
+                (answer.status, answer.header("keyledger-key-id")),
+                (200, Some(id.as_str())),
+                "{value}"
+            );
+        }
+        let (_, _, used) = world.recorded().pop().unwrap();
+        assert_eq!((used.code, used.key, used.secret), (VerificationCode::Valid, Some(key.id), Some(1)));
+    }
+    let neither = world.authorize("", &[("X-API-Key", "sk_live_of_nobody_at_all")]);
+    assert_eq!((neither.status, neither.header("keyledger-code")), (401, Some("MALFORMED")));
+    // The open listener answers a batch, too.
+    let body = format!(r#"{{"requests":[{{"key":"{}"}},{{"key":"x"}}]}}"#, TEXTS[1]);
+    let headers = [("Content-Type", "application/json")];
+    let answer = World::request(world.open, "POST /v1/verify/batch", &headers, body.as_bytes());
+    let json = answer.json();
+    let told: Vec<&str> =
+        json["results"].as_array().unwrap().iter().map(|result| result["code"].as_str().unwrap()).collect();
+    assert_eq!((answer.status, &told[..]), (200, &["VALID", "MALFORMED"][..]));
+    // What is about a secret in somebody's hands is none of its business.
+    for path in ["POST /v1/self-revoke", "POST /v1/identify"] {
+        assert_eq!(World::request(world.open, path, &headers, body.as_bytes()).status, 404);
+    }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use actix_web::web::Data;
 use keyledger::edge::Edge;
 use keyledger::http::{Kind, State, server};
-use keyledger::secret::{MasterKey, Secret, SecretHasher};
+use keyledger::secret::{Foreign, MasterKey, Secret, SecretHasher};
 use keyledger::store::{Direction, EventStore, memory::MemoryStore};
 use keyledger::stream_head::StreamHead;
 use keyledger::verify::Verifier;
@@ -20,7 +20,7 @@ use keyledger_schema::event::{KeyIssued, UsageMode};
 use keyledger_schema::usage::UsageRecord;
 use keyledger_schema::{
     Envelope, Environment, Event, Grant, GrantRole, GrantTarget, KeyId, NodeId, OrganizationId, SecretRecord,
-    Stream, Timestamp, WorkspaceId,
+    SecretScheme, Stream, Timestamp, WorkspaceId,
 };
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -60,6 +60,15 @@ pub(crate) fn key(n: u8) -> KeyState {
     };
     let id = KeyId::from_uuid(Uuid::from_u128(n.into()));
     KeyState::of_issued(id, organization(1), workspace(1), at, &issued)
+}
+
+/// Key `n` as if it was imported with this text, of which so much was brought.
+pub(crate) fn imported(n: u8, scheme: SecretScheme, text: &str) -> KeyState {
+    let mut key = key(n);
+    let hash = hasher().hash_foreign(scheme, Foreign::parse(text).unwrap());
+    key.secret.record = SecretRecord { version: 1, hash, hint: "".into() };
+    key.imported = Some(scheme);
+    key
 }
 
 /// An answer of the node.

@@ -128,6 +128,25 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+#[test]
+fn a_scheme_is_marked_once_a_secret_of_it_was_imported() {
+    let directory = Directory::default();
+    let marked =
+        || SecretScheme::ALL.into_iter().filter(|&scheme| directory.has_imported(scheme)).collect::<Vec<_>>();
+    directory.apply(None, &state(1));
+    assert_eq!(marked(), []);
+    let first = KeyState { imported: Some(SecretScheme::Sha256), ..state(2) };
+    directory.apply(None, &first);
+    assert_eq!(marked(), [SecretScheme::Sha256]);
+    // Rotated, the old secret is still looked for; and nothing unmarks it.
+    let second = rotated(&first, 2, Some(NOW));
+    let fresh = Directory::default();
+    fresh.apply(None, &second);
+    assert!(second.imported.is_none() && fresh.has_imported(SecretScheme::Sha256));
+    directory.apply(Some(&first), &KeyState { deleted_at: Some(NOW), ..first.clone() });
+    assert_eq!(marked(), [SecretScheme::Sha256]);
+}
+
 proptest! {
     #[test]
     fn it_always_holds_exactly_the_secrets_of_the_states_it_was_given(

@@ -1,0 +1,125 @@
+//! `POST /v1/verify/batch`: many questions of `/v1/verify` in one call, answered in their order.
+//!
+//! A question that is not one refuses the whole call, with the place in it: whoever wrote the others wrote
+//! that one too, and an answer that is in part a refusal is easily taken for a verification.
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use futures_util::future::try_join_all;
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::body::{self, VerifyBody};
+use super::fields::Fields;
+use super::problem::{JSON, NO_STORE, Refused};
+use super::verify::{Body, wanted};
+use super::{State, credentials};
+use crate::error::Error;
+use crate::verify::{Asker, Question};
+
+/// The most questions of a call.
+pub const MAX_REQUESTS: usize = 100;
+
+#[derive(Serialize)]
+struct Results {
+    results: Vec<Body>,
+}
+
+/// With a verifier's key.
+pub(super) async fn authenticated(
+    request: HttpRequest,
+    state: Data<State>,
+    payload: Payload,
+) -> Result<HttpResponse, Refused> {
+    let asker = credentials::asker(&request, &state).await?;
+    answer(&request, &state, payload, &asker).await
+}
+
+/// On a listener that is open to its host.
+pub(super) async fn open(
+    request: HttpRequest,
+    state: Data<State>,
+    payload: Payload,
+) -> Result<HttpResponse, Refused> {
+    answer(&request, &state, payload, &Asker::Open).await
+}
+
+async fn answer(
+    request: &HttpRequest,
+    state: &State,
+    payload: Payload,
+    asker: &Asker,
+) -> Result<HttpResponse, Refused> {
+    let bytes = body::read(request, payload).await?;
+    let bodies = parse(&bytes)?;
+    let questions = bodies.iter().enumerate().map(|(at, body)| {
+        let request = wanted(body).map_err(|error| within(at, error))?;
+        Ok(Question { key: &body.key, request })
+    });
+    let questions: Vec<Question<'_>> = questions.collect::<Result<_, Error>>()?;
+    // All at once: they share a write of the log.
+    let answers = try_join_all(questions.iter().map(|asked| state.verifier.verify(asked, asker))).await?;
+    let results = Results { results: answers.iter().map(Body::from).collect() };
+    let text = serde_json::to_vec(&results).map_err(|_| Error::internal())?;
+    Ok(HttpResponse::Ok().insert_header(JSON).insert_header(NO_STORE).body(text))
+}
+
+fn parse(bytes: &[u8]) -> Result<Vec<VerifyBody<'_>>, Error> {
+    let fields = Fields::of_body(bytes, &["requests"])?;
+    let wrong = || {
+        let message = format!("send 1 to {MAX_REQUESTS} requests, as a list");
+        Error::invalid("requests", message)
+    };
+    let list: Vec<&RawValue> =
+        serde_json::from_str(fields.raw("requests").ok_or_else(wrong)?).map_err(|_| wrong())?;
+    if !(1..=MAX_REQUESTS).contains(&list.len()) {
+        return Err(wrong());
+    }
+    list.iter()
+        .enumerate()
+        .map(|(at, item)| VerifyBody::parse(item.get().as_bytes()).map_err(|error| within(at, error)))
+        .collect()
+}
+
+/// The error of one question, with its place.
+fn within(at: usize, error: Error) -> Error {
+    match &error.field {
+        Some(field) => {
+            let field = format!("requests[{at}].{field}");
+            error.about(field)
+        }
+        None => Error::invalid(
+            format!("requests[{at}]"),
+            "each request is one JSON object with the fields of /v1/verify",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(body: &str) -> Option<String> {
+        parse(body.as_bytes()).err().unwrap().field.map(std::borrow::Cow::into_owned)
+    }
+
+    #[test]
+    fn the_question_that_is_wrong_is_named() {
+        for (body, place) in [
+            ("{}", "requests"),
+            (r#"{"requests":null}"#, "requests"),
+            (r#"{"requests":{}}"#, "requests"),
+            (r#"{"requests":[]}"#, "requests"),
+            (r#"{"requests":[{"key":"a"},17]}"#, "requests[1]"),
+            (r#"{"requests":[{"key":"a"},{}]}"#, "requests[1].key"),
+            (r#"{"requests":[{"key":"a","ip":1}]}"#, "requests[0].ip"),
+            (r#"{"requests":[{"key":"a","cost":1}]}"#, "requests[0].cost"),
+            (r#"{"requests":[],"more":1}"#, "more"),
+        ] {
+            assert_eq!(field(body).as_deref(), Some(place), "{body}");
+        }
+        let many = |count: usize| format!(r#"{{"requests":[{}]}}"#, vec![r#"{"key":"a"}"#; count].join(","));
+        assert_eq!(parse(many(MAX_REQUESTS).as_bytes()).map(|all| all.len()), Ok(MAX_REQUESTS));
+        assert_eq!(field(&many(MAX_REQUESTS + 1)).as_deref(), Some("requests"));
+    }
+}

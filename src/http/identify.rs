@@ -1,0 +1,166 @@
+//! `POST /v1/identify`: somebody found a text that may be a secret, and asks which key it is; and may revoke
+//! that key in the same call.
+//!
+//! Invariant: the text is neither echoed nor logged, and whoever may not read the key it belongs to is
+//! answered exactly as for a text that is no secret at all.
+
+use actix_web::web::{Data, Payload};
+use actix_web::{HttpRequest, HttpResponse};
+use keyledger_projections::{KeyState, KeyStatus};
+use keyledger_schema::grant::{Place, Right};
+use keyledger_schema::{Actor, Environment, EventId, KeyId, OrganizationId, Timestamp, WorkspaceId};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use super::fields::Fields;
+use super::holder::{of_body, reason_of};
+use super::problem::{Inner, JSON, NO_STORE, Refused};
+use super::{State, body, credentials};
+use crate::caller::Caller;
+use crate::error::Error;
+use crate::service::Service;
+use crate::service::holders::{Leak, Reported};
+
+/// How a refusal is called in the trail.
+const COMMAND: &str = "identify";
+
+/// What is told of a key.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Key<'a> {
+    id: KeyId,
+    name: &'a str,
+    status: &'static str,
+    environment: Environment,
+    workspace_id: WorkspaceId,
+    organization_id: OrganizationId,
+    email: &'a str,
+    created_at: Timestamp,
+    created_by: &'a Actor,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_at: Option<Timestamp>,
+    /// Which of its secrets the text is.
+    secret_version: u32,
+}
+
+#[derive(Serialize, Default)]
+struct Body<'a> {
+    found: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Key<'a>>,
+    /// The report in the key's trail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<EventId>,
+    /// Whether it was revoked, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<bool>,
+    /// Why it was not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<Inner<'a>>,
+}
+
+const fn status(status: KeyStatus) -> &'static str {
+    match status {
+        KeyStatus::Active => "ACTIVE",
+        KeyStatus::Inactive => "INACTIVE",
+        KeyStatus::Expired => "EXPIRED",
+        KeyStatus::Revoked => "REVOKED",
+        KeyStatus::Deleted => "DELETED",
+    }
+}
+
+impl<'a> Key<'a> {
+    fn of(state: &'a KeyState, secret_version: u32, now: Timestamp) -> Self {
+        Self {
+            id: state.id,
+            name: &state.name,
+            status: status(state.status(now)),
+            environment: state.environment,
+            workspace_id: state.workspace,
+            organization_id: state.organization,
+            email: &state.email,
+            created_at: state.created_at,
+            created_by: &state.created_by,
+            expires_at: state.expires_at,
+            secret_version,
+        }
+    }
+}
+
+/// What is asked.
+struct Asked {
+    text: Zeroizing<String>,
+    leak: Leak,
+}
+
+/// With a management key that may read keys.
+pub(super) async fn identify(
+    request: HttpRequest,
+    state: Data<State>,
+    service: Data<Service>,
+    payload: Payload,
+) -> Result<HttpResponse, Refused> {
+    // Who calls is settled before the body is looked at.
+    let caller = credentials::caller(&request, &state).await?;
+    let bytes = body::read(&request, payload).await?;
+    state.verifier.still_stands(&caller)?;
+    let run = async {
+        let asked = parse(&bytes)?;
+        if !caller.holder().may_somewhere(Right::ReadKeys) {
+            let own = Place { organization: caller.organization, workspace: Some(caller.workspace) };
+            service.require(&caller, Right::ReadKeys, own)?;
+        }
+        report(&state, &service, &caller, asked).await
+    };
+    let reported = Box::pin(service.recorded(&caller, COMMAND, None, run)).await?;
+    let body = reported.as_ref().map_or_else(Body::default, |(version, reported)| {
+        let revoked = reported.revoked.as_ref();
+        let key = Key::of(&reported.state, *version, service.now());
+        Body {
+            found: true,
+            key: Some(key),
+            event: reported.event,
+            revoked: revoked.map(Result::is_ok),
+            error: revoked.and_then(|revoked| revoked.as_ref().err()).map(Inner::from),
+        }
+    });
+    let text = serde_json::to_vec(&body).map_err(|_| Error::internal())?;
+    Ok(HttpResponse::Ok().insert_header(JSON).insert_header(NO_STORE).body(text))
+}
+
+fn parse(bytes: &[u8]) -> Result<Asked, Error> {
+    let fields = Fields::of_body(bytes, &["key", "comment", "revoke"])?;
+    let pasted = Zeroizing::new(
+        fields.text("key")?.ok_or_else(|| Error::invalid("key", "paste the text that may be a secret"))?,
+    );
+    let revoke = match fields.object("revoke", "revoke.", &["reason", "comment"])? {
+        None => None,
+        Some(revoke) => {
+            let reason = revoke
+                .text("reason")?
+                .ok_or_else(|| Error::invalid("revoke.reason", "say why the key is to be revoked"))?;
+            Some((reason_of("revoke.reason", &reason)?, revoke.text("comment")?))
+        }
+    };
+    let leak = Leak::new(fields.text("comment")?.as_deref(), revoke)?;
+    Ok(Asked { text: Zeroizing::new(pasted.trim().to_owned()), leak })
+}
+
+/// The report, and which of the key's secrets was found; none where there is nothing that the caller may
+/// know of.
+async fn report(
+    state: &State,
+    service: &Service,
+    caller: &Caller,
+    asked: Asked,
+) -> Result<Option<(u32, Reported)>, Error> {
+    let found =
+        state.verifier.identify(&asked.text, |entry| service.may(caller, Right::ReadKeys, entry.place()))?;
+    let Some(entry) = found else { return Ok(None) };
+    let mut reported = service
+        .report_leak(caller, COMMAND, entry.key, entry.secret_version, asked.leak)
+        .await
+        .map_err(of_body)?;
+    reported.revoked = reported.revoked.map(|revoked| revoked.map_err(of_body));
+    Ok(Some((entry.secret_version, reported)))
+}
