@@ -4,6 +4,7 @@ use keyledger::decisions::{limits, slug, workspace};
 use keyledger::error::Code;
 use keyledger::service::revocations::MAX_REVOKED;
 use keyledger::store::sqlite::Options;
+use keyledger::verify::limits::MAX_COST;
 use keyledger::verify::recorder::UNKNOWN_INTERVAL;
 use keyledger::{graphql, http, secret};
 use keyledger_schema::grant::Right;
@@ -63,6 +64,7 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("rate limits of a key", n(limits::MAX_RATE_LIMITS)),
         ("requests of a rate limit", limits::MAX_RATE),
         ("window of a rate limit", limits::MAX_WINDOW_SECONDS.into()),
+        ("cost of a verification", MAX_COST.into()),
         ("roles of an organization", n(limits::MAX_ROLES)),
         ("life of a key", limits::MAX_TTL_SECONDS),
         ("time to acknowledge", limits::MAX_ACKNOWLEDGEMENT_MINUTES.into()),
