@@ -128,12 +128,13 @@ fn go_on_the_tour(with_curl: bool) {
 }
 
 /// Guides whose commands can be pasted one after another.
-const GUIDES: [&str; 6] = [
+const GUIDES: [&str; 7] = [
     "docs/finding-keys.md",
     "docs/incidents.md",
     "docs/organizations.md",
     "docs/policies.md",
     "docs/quotas.md",
+    "docs/rate-limits.md",
     "docs/roles.md",
 ];
 
