@@ -5,6 +5,7 @@ use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use async_graphql::{Response, ServerError};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::problem::{CHALLENGE, JSON, NO_STORE, Refused, post_only};
 use super::{State, body, credentials};
@@ -21,12 +22,13 @@ pub fn configure(config: &mut ServiceConfig, api: &Data<Api>) {
 /// The body of a request. Files, batches and persisted queries are not taken.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Body {
+struct Body<'a> {
     query: String,
     #[serde(default)]
     operation_name: Option<String>,
-    #[serde(default)]
-    variables: Option<serde_json::Value>,
+    /// Read by itself: there can be many of them, and this way they are read once.
+    #[serde(default, borrow)]
+    variables: Option<&'a RawValue>,
     /// For extensions of the protocol; none is known here.
     #[serde(default)]
     #[allow(dead_code, reason = "clients send it, and nothing follows from it")]
@@ -49,7 +51,7 @@ async fn execute(request: HttpRequest, state: Data<State>, api: Data<Api>, paylo
 
 async fn read(request: &HttpRequest, payload: Payload) -> Result<async_graphql::Request, Refused> {
     let bytes = body::read(request, payload).await?;
-    let body: Body = serde_json::from_slice(&bytes).map_err(|error| {
+    let body: Body<'_> = serde_json::from_slice(&bytes).map_err(|error| {
         let message = if error.is_data() {
             "the body is one JSON object with the fields query, variables and operationName".to_owned()
         } else {
@@ -57,11 +59,9 @@ async fn read(request: &HttpRequest, payload: Payload) -> Result<async_graphql::
         };
         Error::invalid("body", message)
     })?;
-    let variables = match body.variables {
-        None | Some(serde_json::Value::Null) => async_graphql::Variables::default(),
-        Some(object @ serde_json::Value::Object(_)) => async_graphql::Variables::from_json(object),
-        Some(_) => return Err(Error::invalid("variables", "variables are a JSON object").into()),
-    };
+    let variables = body.variables.map(RawValue::get).filter(|text| *text != "null");
+    let variables = variables.map_or_else(|| Ok(async_graphql::Variables::default()), serde_json::from_str);
+    let variables = variables.map_err(|_| Error::invalid("variables", "variables are a JSON object"))?;
     let mut asked = async_graphql::Request::new(body.query).variables(variables);
     asked.operation_name = body.operation_name;
     Ok(asked)

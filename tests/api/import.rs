@@ -323,7 +323,7 @@ fn a_call_that_is_wrong_as_a_whole_is_refused_as_a_whole() {
     let unclear = answer(json!({ "keys": [item(&secret(1))] }));
     assert_eq!((unclear.code(), unclear.field()), ("INVALID_INPUT", "input.workspaceId"));
     assert_eq!(code(&root, &secret(1)), "MALFORMED");
-    // Its cost grows with its keys.
+    // Fields of the keys count many times.
     let fields: String = ["a", "b", "c", "d"]
         .map(|name| format!("{name}: key {{ id name email prefix createdAt }} "))
         .concat();
