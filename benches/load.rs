@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
+use keyledger_schema::RateLimit;
 
 use crate::client::{Request, Shape, Slot};
 use crate::data::Data;
@@ -40,6 +41,20 @@ use crate::server::Server;
 const VERIFY: &str = r#"{"key":"{slot}","action":"read","resource":"customers/42"}"#;
 const READ: &str = r#"{"query":"query Key($id: ID!) { key(id: $id) { id name status environment scopes { text } createdAt expiresAt } }","variables":{"id":"{slot}"}}"#;
 const CREATE: &str = r#"{"query":"mutation Create($input: CreateKeyInput!) { createKey(input: $input) { key { id } secret } }","variables":{"input":{"name":"Load {slot}","environment":"PRODUCTION","scopes":[{"action":"READ","resource":"customers/**"}]}}}"#;
+
+const RELAXED: &str = "verify, relaxed";
+const RELAXED_LIMITED: &str = "verify, relaxed, two limits";
+const STRICT: &str = "verify, strict";
+const STRICT_LIMITED: &str = "verify, strict, two limits";
+
+/// So generous that no load reaches them.
+fn two_limits() -> [RateLimit; 2] {
+    [("second", 1), ("minute", 60)].map(|(name, window_seconds)| RateLimit {
+        name: name.into(),
+        limit: 1_000_000_000,
+        window_seconds,
+    })
+}
 
 #[derive(Parser)]
 struct Options {
@@ -90,9 +105,14 @@ fn main() -> ExitCode {
 fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     let duration = Duration::from_secs_f64(options.seconds);
     let shape = Shape { connections: options.connections, warm_up: duration / 4, duration };
-    let data = Data::with_keys(keys);
+    let data = Data::with_keys(keys, &[]);
+    let limited = Data::with_keys(keys, &two_limits());
     let root = data.tenant.root_key.as_str();
     let verify = || Request::post("/v1/verify", root, VERIFY, Slot::AnyOf(&data.secrets), r#""valid":true"#);
+    let verify_limited = || {
+        let secrets = Slot::AnyOf(&limited.secrets);
+        Request::post("/v1/verify", &limited.tenant.root_key, VERIFY, secrets, r#""valid":true"#)
+    };
 
     let rebuild = Server::keyledger(data.directory.path(), "relaxed");
     let rebuilt_in = rebuild.started_in;
@@ -112,17 +132,25 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     };
     report.run(&mut nothing, &mut [plain], shape, options.rounds)?;
 
-    let verified = Scenario { name: "verify, relaxed", server: &relaxed, request: verify() };
-    report.run(&mut nothing, &mut [verified], shape, options.rounds)?;
+    let relaxed_limited = Server::keyledger(limited.directory.path(), "relaxed");
+    let mut verified = [
+        Scenario { name: RELAXED, server: &relaxed, request: verify() },
+        Scenario { name: RELAXED_LIMITED, server: &relaxed_limited, request: verify_limited() },
+    ];
+    report.run(&mut nothing, &mut verified, shape, options.rounds)?;
     let directory = relaxed.logged("directory_bytes");
+    let directory_limited = relaxed_limited.logged("directory_bytes");
+    relaxed_limited.stop();
     let stopped_in = relaxed.stop();
 
     let strict = Server::keyledger(data.directory.path(), "strict");
+    let strict_limited = Server::keyledger(limited.directory.path(), "strict");
     let read = Request::post("/graphql", root, READ, Slot::AnyOf(&data.ids), r#"{"data":{"key":{"id":"key_"#);
     let create =
         Request::post("/graphql", root, CREATE, Slot::Fresh(0), r#"{"data":{"createKey":{"key":{"id":"key_"#);
     let mut durable = [
-        Scenario { name: "verify, strict", server: &strict, request: verify() },
+        Scenario { name: STRICT, server: &strict, request: verify() },
+        Scenario { name: STRICT_LIMITED, server: &strict_limited, request: verify_limited() },
         Scenario { name: "GraphQL: read a key", server: &strict, request: read },
         Scenario { name: "GraphQL: createKey", server: &strict, request: create },
     ];
@@ -133,6 +161,7 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
         .then(|| import::run(&strict, root, options.rounds, calls))
         .transpose()?;
     strict.stop();
+    strict_limited.stop();
 
     #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     let title = format!(
@@ -153,6 +182,14 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     println!("stop after the load                    {:.2} s", stopped_in.as_secs_f64());
     if let Some(bytes) = directory {
         println!("directory                              {} bytes for each key", bytes / keys as u64);
+    }
+    if let Some(bytes) = directory_limited {
+        println!("directory, two limits each             {} bytes for each key", bytes / keys as u64);
+    }
+    for (part, whole) in [(RELAXED_LIMITED, RELAXED), (STRICT_LIMITED, STRICT)] {
+        if let Some(share) = report.share(part, whole) {
+            println!("{part:38} {:.0} % of those without", 100.0 * share);
+        }
     }
     if let Some(resident) = resident {
         println!("memory of the process after the start  {} MiB", resident >> 20);

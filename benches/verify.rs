@@ -7,12 +7,13 @@ use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use keyledger::secret::{MasterKey, Secret, WellFormed};
 use keyledger::verify::decision::{Request, decide};
 use keyledger::verify::directory::Directory;
+use keyledger::verify::limits::Charge;
 use keyledger_projections::KeyState;
 use keyledger_schema::event::KeyIssued;
 use keyledger_schema::resource::Resource;
 use keyledger_schema::{
-    Action, Environment, KeyId, OrganizationId, Personal, Scope, SecretHash, SecretRecord, Timestamp,
-    WorkspaceId,
+    Action, Environment, KeyId, OrganizationId, Personal, RateLimit, Scope, SecretHash, SecretRecord,
+    Timestamp, WorkspaceId,
 };
 use uuid::Uuid;
 
@@ -91,6 +92,26 @@ fn decisions(criterion: &mut Criterion) {
     criterion.bench_function("decide", |bench| {
         bench.iter(|| decide(black_box(&entry), black_box(&request), NOW));
     });
+    let (now, charge) = (1_800_000_000_000_000_000, Charge::default());
+    for limits in [1, 2, 8] {
+        let rate_limits = (0..limits).map(|n| RateLimit {
+            name: format!("limit-{n}").into(),
+            limit: 1_000_000_000,
+            window_seconds: 60,
+        });
+        let directory = Directory::default();
+        directory.apply(None, &KeyState { rate_limits: rate_limits.collect(), ..state(0) });
+        let entry = directory.find(&hash(0)).expect("the key");
+        let mut nanos = now;
+        criterion.bench_function(&format!("decide, {limits} rate limits"), |bench| {
+            bench.iter(|| {
+                // Fast enough that every call is admitted, as most are.
+                nanos += 100;
+                let code = decide(black_box(&entry), black_box(&request), NOW);
+                (code, entry.limits().map(|limits| limits.spend(black_box(&charge), nanos)))
+            });
+        });
+    }
     let scope: Scope = "read:customers/*/orders/**".parse().expect("a scope");
     criterion.bench_function("match a scope", |bench| {
         bench.iter(|| {

@@ -1,7 +1,7 @@
 //! The command line: what can be typed, and which exit code follows.
 //!
-//! `init` and `serve` open a data directory; every other command is a client of a running server and
-//! talks GraphQL. `main` dispatches.
+//! `init` and `serve` open a data directory; `completions` prints a script; every other command is a client
+//! of a running server. `main` dispatches.
 //!
 //! Invariants: no secret is taken from an argument, because the arguments of a process are visible to
 //! every user of its machine. Text that came from a server passes [`output::clean`] before it reaches a
@@ -10,7 +10,7 @@
 use std::ffi::OsString;
 use std::io::Write;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::config::{CommonFlags, ServerFlags};
 
@@ -18,14 +18,30 @@ pub mod account;
 pub mod client;
 pub mod confirm;
 pub mod failure;
+pub mod import;
 pub mod key;
 pub mod key_args;
+pub mod key_list;
+pub mod key_show;
+pub mod leak;
+pub mod organization;
+pub mod organization_args;
 pub mod output;
 pub mod pages;
+pub mod policy;
+pub mod progress;
 pub mod queries;
+pub mod revoke_many;
+pub mod role;
+pub mod role_args;
+pub mod secret_input;
 pub mod table;
+pub mod told;
 pub mod trail;
 pub mod value;
+pub mod verify;
+pub mod workspace;
+pub mod workspace_args;
 
 pub use failure::{Exit, Failure};
 pub use output::Output;
@@ -63,10 +79,18 @@ pub enum Command {
     Serve(ServeArgs),
     /// Create, show, change and revoke keys, and read their trails
     Key(key_args::KeyArgs),
-    /// List and create workspaces
-    Workspace(WorkspaceArgs),
+    /// Show and change organizations and what they demand of their keys
+    Organization(organization_args::OrganizationArgs),
+    /// List and change workspaces
+    Workspace(workspace_args::WorkspaceArgs),
+    /// Show and change roles: named sets of scopes that keys can hold
+    Role(role_args::RoleArgs),
+    /// Ask whether a secret is valid, as a service would
+    Verify(VerifyArgs),
     /// Show which key is in use and what it may do
     Whoami(WhoamiArgs),
+    /// Print a script that completes commands and flags in a shell
+    Completions(CompletionsArgs),
 }
 
 /// Arguments of `init`.
@@ -155,34 +179,42 @@ pub struct Connection {
     pub json: bool,
 }
 
-/// Arguments of `workspace`.
+/// Arguments of `verify`.
 #[derive(Args, Debug)]
-pub struct WorkspaceArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: WorkspaceCommand,
+#[command(after_help = "\
+Examples:
+  keyledger verify --action read --resource customers/42 < client.key
+  keyledger verify --file client.key --environment production --ip 203.0.113.7 --json
+
+Exit code 0 says that the key is valid, 1 that it is not. Like every verification it is recorded.")]
+pub struct VerifyArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub secret: key_args::SecretArgs,
+    /// What the holder wants to do: read, write or admin
+    #[arg(long, value_name = "ACTION")]
+    pub action: Option<ActionArgument>,
+    /// On what, such as customers/42; needs --action
+    #[arg(long, value_name = "RESOURCE", requires = "action")]
+    pub resource: Option<String>,
+    /// Where the key is used: production, staging or development
+    #[arg(long, short, value_name = "ENVIRONMENT", value_parser = key_args::environment)]
+    pub environment: Option<keyledger_schema::Environment>,
+    /// The address that the holder calls from
+    #[arg(long, value_name = "IP")]
+    pub ip: Option<std::net::IpAddr>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would show it as help")]
     pub connection: Connection,
 }
 
-/// What to do with workspaces.
-#[derive(Subcommand, Debug)]
-pub enum WorkspaceCommand {
-    /// List the workspaces that you may see
-    #[command(after_help = "Example:\n  keyledger workspace list --limit 0")]
-    List {
-        /// Show at most so many; 0 is all
-        #[arg(long, value_name = "N", default_value_t = 50)]
-        limit: usize,
-    },
-    /// Create a workspace in your organization
-    #[command(after_help = "Example:\n  keyledger workspace create billing")]
-    Create {
-        /// Its name
-        #[arg(value_parser = value::name)]
-        name: String,
-    },
+/// An action to verify.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[allow(missing_docs, reason = "clap would show it as help")]
+pub enum ActionArgument {
+    Read,
+    Write,
+    Admin,
 }
 
 /// Arguments of `whoami`.
@@ -192,6 +224,41 @@ pub struct WhoamiArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would show it as help")]
     pub connection: Connection,
+}
+
+/// Arguments of `completions`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  keyledger completions bash > ~/.local/share/bash-completion/completions/keyledger
+  keyledger completions zsh > ~/.zfunc/_keyledger
+  keyledger completions fish > ~/.config/fish/completions/keyledger.fish")]
+pub struct CompletionsArgs {
+    /// For which shell
+    pub shell: ShellArgument,
+}
+
+/// A shell that completes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+#[allow(missing_docs, reason = "clap would show it as help")]
+pub enum ShellArgument {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+/// Prints what a shell needs to complete commands and flags.
+pub fn completions(shell: ShellArgument, out: &mut dyn Write) -> Result<(), Failure> {
+    use clap_complete::aot::{Shell, generate};
+    let shell = match shell {
+        ShellArgument::Bash => Shell::Bash,
+        ShellArgument::Zsh => Shell::Zsh,
+        ShellArgument::Fish => Shell::Fish,
+    };
+    // The generator panics where it cannot write, so it writes to memory.
+    let mut script = Vec::new();
+    generate(shell, &mut Cli::command(), "keyledger", &mut script);
+    Ok(out.write_all(&script)?)
 }
 
 /// Reads the arguments. Help and version are printed here; either way out carries the exit code.
@@ -223,8 +290,28 @@ pub fn run(
     out: &mut dyn Write,
     command: impl FnOnce(&client::Client, &mut Output<'_>) -> Result<(), Failure>,
 ) -> Exit {
-    let result = client::Client::new(connection, std::env::var_os("KEYLEDGER_KEY"))
-        .and_then(|client| command(&client, &mut Output::new(out, connection.json)));
+    run_with(client::Client::new(connection, std::env::var_os("KEYLEDGER_KEY")), connection, out, command)
+}
+
+/// The same for a command that needs no management key.
+pub fn run_without_key(
+    connection: &Connection,
+    out: &mut dyn Write,
+    command: impl FnOnce(&client::Client, &mut Output<'_>) -> Result<(), Failure>,
+) -> Exit {
+    run_with(client::Client::without_key(connection), connection, out, command)
+}
+
+fn run_with(
+    client: Result<client::Client, Failure>,
+    connection: &Connection,
+    out: &mut dyn Write,
+    command: impl FnOnce(&client::Client, &mut Output<'_>) -> Result<(), Failure>,
+) -> Exit {
+    let result = client.and_then(|client| {
+        command(&client, &mut Output::new(out, connection.json))?;
+        client.finish()
+    });
     match result {
         Ok(()) => Exit::Done,
         Err(failure) => failure::report(&failure, connection.json),

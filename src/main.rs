@@ -24,12 +24,27 @@ fn run(command: &Command) -> Exit {
         Command::Init(args) => told(init(args), args.json),
         Command::Recover(args) => told(recover(args), args.json),
         Command::Serve(args) => told(serve(args), false),
+        Command::Key(args) if args.command.needs_no_key() => {
+            cli::run_without_key(&args.connection, &mut out, |client, out| {
+                cli::key::run(&args.command, client, &Edge::default(), out)
+            })
+        }
         Command::Key(args) => cli::run(&args.connection, &mut out, |client, out| {
             cli::key::run(&args.command, client, &Edge::default(), out)
         }),
         Command::Workspace(args) => cli::run(&args.connection, &mut out, |client, out| {
-            cli::account::workspace(&args.command, client, out)
+            cli::workspace::run(&args.command, client, out)
         }),
+        Command::Organization(args) => cli::run(&args.connection, &mut out, |client, out| {
+            cli::organization::run(&args.command, client, out)
+        }),
+        Command::Role(args) => {
+            cli::run(&args.connection, &mut out, |client, out| cli::role::run(&args.command, client, out))
+        }
+        Command::Verify(args) => {
+            cli::run(&args.connection, &mut out, |client, out| cli::verify::run(args, client, out))
+        }
+        Command::Completions(args) => told(cli::completions(args.shell, &mut out), false),
         Command::Whoami(args) => cli::run(&args.connection, &mut out, cli::account::whoami),
     }
 }

@@ -230,6 +230,27 @@ impl Service {
         Ok(Some(seen))
     }
 
+    /// The organization that a list is about: the one that is named, else that of the workspace that is named,
+    /// else the caller's own.
+    pub fn organization_of_list(
+        &self,
+        caller: &Caller,
+        organization: Option<OrganizationId>,
+        workspace: Option<WorkspaceId>,
+        fields: (&'static str, &'static str),
+    ) -> Result<OrganizationId> {
+        let Some(workspace) = workspace else {
+            return self.organization_in_sight(caller, organization, fields.0);
+        };
+        let place = self
+            .tenants
+            .workspace(workspace)
+            .map(|known| Place { organization: known.organization, workspace: Some(workspace) })
+            .filter(|place| self.sees(caller, *place))
+            .filter(|place| organization.is_none_or(|named| named == place.organization));
+        place.map(|place| place.organization).ok_or_else(|| Error::not_found(fields.1, "workspace"))
+    }
+
     /// An organization that a query is about: the caller's own if none is named, and none that the caller
     /// may not know of.
     pub fn organization_in_sight(

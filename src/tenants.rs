@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
-use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
+use keyledger_projections::{Acknowledgement, KeyState, OrganizationState, WorkspaceState};
 use keyledger_schema::grant::{Holder, Place, Right};
 use keyledger_schema::{GrantRole, GrantTarget, KeyId, OrganizationId, Policy, Timestamp, WorkspaceId};
 
@@ -22,9 +22,8 @@ pub struct Tenant {
     pub policy: Arc<Policy>,
     /// The rules that hold above it.
     pub inherited: Arc<Policy>,
-    /// Within how many minutes a secret must be acknowledged that was made since a moment, for each
-    /// organization up the way that says so.
-    pub acknowledgement: Arc<[(u32, Timestamp)]>,
+    /// Within which time secrets must be acknowledged, for each organization up the way that says so.
+    pub acknowledgement: Arc<[Acknowledgement]>,
 }
 
 impl Tenant {
@@ -83,19 +82,18 @@ impl All {
     fn tenant(&self, state: Arc<OrganizationState>) -> Tenant {
         let mut above: Vec<OrganizationId> = Vec::new();
         let mut inherited = Policy::default();
-        let mut acknowledgement: Vec<_> = state
-            .policy
-            .secret_acknowledgement_minutes
-            .zip(state.acknowledgement_since)
-            .into_iter()
-            .collect();
+        let mut acknowledgement = state.acknowledgement.clone();
+        // What was made before it stood where it stands is not held to the rules above.
+        let mut joined = state.joined_at;
         let mut next = state.parent;
         while let Some(id) = next.filter(|id| *id != state.id && !above.contains(id)) {
             above.push(id);
             let Some(parent) = self.tenants.get(&id).map(|parent| &parent.state) else { break };
             inherited = inherited.under(&parent.policy);
+            let of_parent = parent.acknowledgement.iter();
             acknowledgement
-                .extend(parent.policy.secret_acknowledgement_minutes.zip(parent.acknowledgement_since));
+                .extend(of_parent.map(|rule| Acknowledgement { from: rule.from.max(joined), ..*rule }));
+            joined = joined.max(parent.joined_at);
             next = parent.parent;
         }
         Tenant {
@@ -256,7 +254,8 @@ mod tests {
             created_at: Timestamp::from_micros(0),
             signing_key: None,
             policy,
-            acknowledgement_since: None,
+            acknowledgement: Vec::new(),
+            joined_at: Timestamp::from_micros(0),
             roles: std::collections::BTreeMap::new(),
             open_revocations: Vec::new(),
             revision: 0,

@@ -1,13 +1,14 @@
 //! Verification: the hot path.
 //!
-//! parse and checksum → keyed hash → directory → decision → record → answer. Every step before the record
+//! parse and checksum → keyed hash → directory → decision → rate limits → record → answer. Every step before the record
 //! is in memory and takes well below a microsecond.
 //!
 //! Invariants:
 //! - Nothing is looked up for a text that is not a well-formed secret, unless it can be an imported one and
 //!   keys were imported.
 //! - Nothing about a key is told before its secret matched. A key that the asker may not verify is
-//!   answered and recorded exactly as a secret that nobody has, by the same steps in the same order.
+//!   answered and recorded exactly as a secret that nobody has, by the same steps in the same order, and
+//!   spends none of its rate limits.
 //! - Nothing is answered that is not recorded; see [`recorder`] for when.
 //!
 //! Architecture invariant: this module changes no key and knows no transport. It takes no lock that is
@@ -19,6 +20,7 @@ mod entry;
 #[cfg(test)]
 mod fixture;
 mod intern;
+pub mod limits;
 pub mod realm;
 pub mod recorder;
 
@@ -30,6 +32,7 @@ use keyledger_schema::{KeyId, OrganizationId, RequestId, SecretScheme, Source, T
 
 use self::decision::{Request, decide, identity};
 use self::directory::{Directory, Entry};
+use self::limits::{Charge, Checked, NoSuchLimit};
 use self::recorder::{Recorder, Use};
 use crate::caller::Caller;
 use crate::edge::Edge;
@@ -43,6 +46,8 @@ pub struct Question<'a> {
     pub key: &'a str,
     /// What the holder wants to do with it.
     pub request: Request<'a>,
+    /// What it spends of the key's rate limits.
+    pub charge: Charge<'a>,
 }
 
 /// Who asks.
@@ -85,6 +90,15 @@ pub struct Answer {
     /// The key whose secret matched; none for [`VerificationCode::NotFound`] and
     /// [`VerificationCode::Malformed`].
     pub entry: Option<Arc<Entry>>,
+    /// What its rate limits said; none when it has none, or was refused before.
+    pub limits: Option<Checked>,
+}
+
+/// What is found out before it is recorded.
+struct Finding {
+    code: VerificationCode,
+    entry: Option<Arc<Entry>>,
+    limits: Option<Result<Checked, NoSuchLimit>>,
 }
 
 /// See the head of this module.
@@ -111,13 +125,14 @@ impl Verifier {
         &self.recorder
     }
 
-    /// Answers a question, once the answer is recorded. Fails only with [`Code::Unavailable`], when it
-    /// cannot be.
+    /// Answers a question, once the answer is recorded. Fails with [`Code::Unavailable`] when it cannot be, and
+    /// with [`Code::InvalidInput`] when it chose a rate limit that the key does not have. That tells that the
+    /// key is good, so it is recorded too: as a refusal by its limits.
     pub async fn verify(&self, asked: &Question<'_>, by: &Asker) -> Result<Answer, Error> {
         self.up_to_date()?;
         let now = self.edge.now();
         self.asker_stands(by, now)?;
-        let (code, entry) = self.answer(asked, by, now);
+        let Finding { code, entry, limits } = self.answer(asked, by, now);
         let used = Use {
             organization: entry
                 .as_ref()
@@ -130,23 +145,25 @@ impl Verifier {
             ip: asked.request.address.map(|address| address.to_canonical()),
         };
         self.recorder.record(used, now).await?;
-        Ok(Answer { code, entry })
+        Ok(Answer { code, entry, limits: limits.transpose()? })
     }
 
-    fn answer(
-        &self,
-        asked: &Question<'_>,
-        by: &Asker,
-        now: Timestamp,
-    ) -> (VerificationCode, Option<Arc<Entry>>) {
+    fn answer(&self, asked: &Question<'_>, by: &Asker, now: Timestamp) -> Finding {
         let (nobodys, found) = self.presented(asked.key, |found| mine(found, |entry| by.may_verify(entry)));
-        let Some(entry) = found else { return (nobodys, None) };
-        // Decided before it is known whether the asker may be told, so that time does not tell either.
-        match decide(&entry, &asked.request, now) {
-            VerificationCode::NotFound => (nobodys, None),
-            _ if !by.may_verify(&entry) => (nobodys, None),
-            code => (code, Some(entry)),
+        let nothing = Finding { code: nobodys, entry: None, limits: None };
+        let Some(entry) = found else { return nothing };
+        // Decided before it is known whether the asker may be told, so that time does not tell either. Limits come
+        // after that: whoever may not ask must not use up the key for those who may.
+        let mut code = match decide(&entry, &asked.request, now) {
+            VerificationCode::NotFound => return nothing,
+            _ if !by.may_verify(&entry) => return nothing,
+            code => code,
+        };
+        let limits = if code == VerificationCode::Valid { spend(&entry, &asked.charge, now) } else { None };
+        if limits.as_ref().is_some_and(|said| !said.as_ref().is_ok_and(|said| said.refusal.is_none())) {
+            code = VerificationCode::RateLimited;
         }
+        Finding { code, entry: Some(entry), limits }
     }
 
     /// The key that a text is a secret of; and what is answered if it were nobody's, which is also what
@@ -320,6 +337,15 @@ fn mine(mut found: &mut dyn Iterator<Item = Arc<Entry>>, may: impl Fn(&Entry) ->
 /// None of several keys: it cannot be known who means it, and a stranger may have made one of them.
 fn only(found: &mut dyn Iterator<Item = Arc<Entry>>) -> Option<Arc<Entry>> {
     found.next().filter(|_| found.next().is_none())
+}
+
+fn spend(entry: &Entry, charge: &Charge<'_>, now: Timestamp) -> Option<Result<Checked, NoSuchLimit>> {
+    let Some(limits) = entry.limits() else {
+        // Whoever chooses a limit believes that there is one.
+        return charge.only.map(|_| Err(NoSuchLimit));
+    };
+    let nanos = u64::try_from(now.micros()).unwrap_or(0).saturating_mul(1_000);
+    Some(limits.spend(charge, nanos))
 }
 
 /// The same for every reason, so that it tells nothing about a key.

@@ -44,6 +44,8 @@ mod pages;
 mod policy;
 #[path = "api/quota.rs"]
 mod quota;
+#[path = "api/rate_limits.rs"]
+mod rate_limits;
 #[path = "api/roles.rs"]
 mod roles;
 #[path = "api/secrets.rs"]

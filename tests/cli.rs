@@ -2,8 +2,14 @@
 
 #[path = "cli/harness.rs"]
 mod harness;
+#[path = "cli/in_bulk.rs"]
+mod in_bulk;
+#[path = "cli/secrets.rs"]
+mod secrets;
+#[path = "cli/tenants.rs"]
+mod tenants;
 
-use harness::{Server, command, json, run};
+use harness::{Server, answering, command, json, run};
 use std::fs;
 
 const NOBODY: &str = "key_01h455vb4pex5vsknk084sn02q";
@@ -189,6 +195,52 @@ fn a_repeated_create_makes_one_key_and_shows_its_secret_once() {
 }
 
 #[test]
+fn a_repeatable_create_wants_the_moment_of_its_expiry() {
+    let server = Server::start();
+    let create = ["key", "create", "ci", "-e", "staging", "--idempotency-key", "once", "--expires"];
+    let refused = server.run(&[&create[..], &["90d", "--json"]].concat());
+    assert_eq!((refused.code, refused.out.as_str()), (2, ""));
+    let error = json(&refused.err)["error"]["message"].as_str().unwrap().to_owned();
+    let moment = error.rsplit(' ').next().unwrap();
+    let (first, second) =
+        (server.json(&[&create[..], &[moment]].concat()), server.json(&[&create[..], &[moment]].concat()));
+    assert_eq!(first["createKey"]["key"]["id"], second["createKey"]["key"]["id"]);
+}
+
+#[test]
+fn what_came_is_printed_when_a_part_of_an_answer_is_missing() {
+    // The secret is shown once, so it is not lost because something beside it failed.
+    let body = r#"{"data":{"createKey":{"key":{"id":"key_1","name":"a","environment":"STAGING","status":"ACTIVE",
+        "usage":null},"secret":"kl_stag_once","events":[{"id":"evt_1"}],"warnings":[]}},
+        "errors":[{"message":"not now","extensions":{"code":"UNAVAILABLE"}}]}"#;
+    for json_too in [false, true] {
+        let (url, answered) = answering(body);
+        let mut create = command(&["key", "create", "a", "-e", "staging", "--url", &url]);
+        create.env("KEYLEDGER_KEY", "kl_prod_x");
+        if json_too {
+            create.arg("--json");
+        }
+        let done = run(create);
+        assert!(answered.join().unwrap().contains("authorization: Bearer kl_prod_x"));
+        assert_eq!(done.code, 1, "it is done, so nobody shall repeat it");
+        assert!(done.out.contains("kl_stag_once"), "{}", done.out);
+        assert!(done.err.contains("UNAVAILABLE") && done.err.contains("not now"), "{}", done.err);
+    }
+}
+
+#[test]
+fn scripts_for_shells_name_the_commands() {
+    for shell in ["bash", "zsh", "fish"] {
+        let done = run(command(&["completions", shell]));
+        assert_eq!((done.code, done.err.as_str()), (0, ""), "{shell}");
+        for word in ["revoke-many", "organization", "unacknowledged"] {
+            assert!(done.out.contains(word), "{shell}: {word}");
+        }
+    }
+    assert_eq!(run(command(&["completions", "csh"])).code, 2);
+}
+
+#[test]
 fn grants_are_given_and_hold() {
     let server = Server::start();
     let verifier = format!("verifier@workspace:{}", server.workspace());
@@ -278,15 +330,25 @@ fn every_filter_of_a_list_is_one_that_the_server_knows() {
         "a",
         "--created-by",
         root,
+        "--role",
+        "support",
+        "--created-after",
+        "90d",
+        "--created-before",
+        "0",
         "--expires-before",
         "30d",
         "--unused-since",
         "90d",
         "--unacknowledged",
         "--sort",
-        "expires",
+        "last-used",
     ];
+    server.json(&["role", "create", "support", "--scope", "read:a"]);
     assert_eq!(server.json(&list)["keys"]["nodes"], serde_json::json!([]));
+    let organization = whoami["viewer"]["organization"]["id"].as_str().unwrap();
+    let own = server.json(&["key", "list", "--organization", organization, "--sort", "expires"]);
+    assert_eq!(own["keys"]["nodes"][0]["id"], root);
 }
 
 #[test]

@@ -62,6 +62,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("async_graphql", &["graphql", "http"]),
     ("ureq", &["cli"]),
     ("clap", &["cli", "config"]),
+    ("clap_complete", &["cli"]),
     ("getrandom", &["edge"]),
     ("tokio", &["app", "graphql", "readmodel", "service", "store", "verify"]),
 ];

@@ -6,6 +6,8 @@
 mod authorize;
 #[path = "verify_http/hostile.rs"]
 mod hostile;
+#[path = "verify_http/limits.rs"]
+mod limits;
 #[path = "verify_http/world.rs"]
 mod world;
 

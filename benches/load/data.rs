@@ -17,8 +17,8 @@ use keyledger::store::{AppendError, Appended, EventStore, Expected, NewEvent};
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::KeyIssued;
 use keyledger_schema::{
-    Actor, Envelope, Environment, Event, EventId, KeyId, OrganizationId, SecretRecord, Source, Stream,
-    Timestamp, WorkspaceId,
+    Actor, Envelope, Environment, Event, EventId, KeyId, OrganizationId, RateLimit, SecretRecord, Source,
+    Stream, Timestamp, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
@@ -49,11 +49,11 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    /// A copy of the kept directory with so many keys, which is made if there is none.
-    pub(crate) fn with_keys(keys: usize) -> Self {
-        let kept = kept(keys);
+    /// A copy of the kept directory with so many keys that have these rate limits, which is made if there is none.
+    pub(crate) fn with_keys(keys: usize, limits: &[RateLimit]) -> Self {
+        let kept = kept(keys, limits);
         if !kept.join(ABOUT).is_file() {
-            make(&kept, keys);
+            make(&kept, keys, limits);
         }
         let about = fs::read(kept.join(ABOUT)).expect("it has just been looked at");
         let directory = temporary();
@@ -89,14 +89,15 @@ fn temporary() -> tempfile::TempDir {
 
 /// The name holds a fingerprint of the first event, so that a directory made by a program that wrote
 /// other events is not used again.
-fn kept(keys: usize) -> PathBuf {
+fn kept(keys: usize, limits: &[RateLimit]) -> PathBuf {
     let nobody = OrganizationId::from_uuid(Uuid::nil());
-    let sample = issued(0, secret_record(&secret(0), None), nobody, WorkspaceId::from_uuid(Uuid::nil()));
+    let sample =
+        issued(0, secret_record(&secret(0), None), limits, nobody, WorkspaceId::from_uuid(Uuid::nil()));
     let print = blake3::hash(&sample.seal().expect("the event is small")).to_hex();
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("load-{keys}-keys-{}", &print[..8]))
 }
 
-fn make(kept: &Path, keys: usize) {
+fn make(kept: &Path, keys: usize, limits: &[RateLimit]) {
     eprintln!("making a data directory with {keys} keys in {}", kept.display());
     let _ = fs::remove_dir_all(kept);
     let tenant: Tenant =
@@ -110,7 +111,7 @@ fn make(kept: &Path, keys: usize) {
             VecDeque::with_capacity(IN_FLIGHT);
         for number in 0..keys as u64 {
             let record = secret_record(&secret(number), Some(&hasher));
-            let envelope = issued(number, record, tenant.organization_id, tenant.workspace_id);
+            let envelope = issued(number, record, limits, tenant.organization_id, tenant.workspace_id);
             let event = NewEvent {
                 id: envelope.id.uuid(),
                 event_type: envelope.event.type_name().into(),
@@ -165,6 +166,7 @@ fn secret_record(secret: &Secret, hasher: Option<&SecretHasher>) -> SecretRecord
 fn issued(
     number: u64,
     secret: SecretRecord,
+    limits: &[RateLimit],
     organization: OrganizationId,
     workspace: WorkspaceId,
 ) -> Envelope {
@@ -198,7 +200,7 @@ fn issued(
             cloned_from: None,
             request_fingerprint: None,
             roles: Vec::new(),
-            rate_limits: Vec::new(),
+            rate_limits: limits.to_vec(),
             imported: None,
         }),
     }

@@ -57,7 +57,7 @@ fn request(bearer: &str, first: usize) -> Vec<u8> {
 fn call(stream: &mut TcpStream, request: &[u8]) -> std::io::Result<String> {
     stream.write_all(request)?;
     let mut answer = Vec::new();
-    let mut chunk = [0; 64 * 1024];
+    let mut chunk = vec![0; 64 * 1024];
     loop {
         let read = stream.read(&mut chunk)?;
         answer.extend_from_slice(&chunk[..read]);

@@ -68,6 +68,15 @@ impl Report {
         }
     }
 
+    /// How much of the requests a second of `whole` another row reaches; none unless both were measured.
+    pub(crate) fn share(&self, part: &str, whole: &str) -> Option<f64> {
+        let rate = |name: &str| {
+            let (_, rounds) = self.rows.iter().find(|(known, _)| known == name)?;
+            Some(median(rounds.iter().map(|measured| measured.round.per_second()).collect()))
+        };
+        Some(rate(part)? / rate(whole)?)
+    }
+
     /// Wrong answers of all rounds.
     pub(crate) fn errors(&self) -> u64 {
         self.rows.iter().flat_map(|(_, rounds)| rounds).map(|measured| measured.round.errors).sum()

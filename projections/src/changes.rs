@@ -1,5 +1,6 @@
 //! What an event changed, field by field, as an auditor reads it.
 
+use keyledger_schema::{Policy, Rate, Rule};
 use serde_json::{Value, json};
 
 use crate::key::KeyState;
@@ -55,7 +56,7 @@ pub fn of_organization(before: Option<&OrganizationState>, after: &OrganizationS
             ("slug", json!(state.slug)),
             ("parent", json!(state.parent)),
             ("bootstrapped", json!(state.signing_key.is_some())),
-            ("policy", json!(state.policy)),
+            ("policy", policy(&state.policy)),
         ]
     };
     let mut changes = between(before.map(&fields), fields(after));
@@ -77,6 +78,23 @@ pub fn of_organization(before: Option<&OrganizationState>, after: &OrganizationS
         })
     }));
     changes
+}
+
+/// A policy's rules that are set, by the names that the API has for them.
+fn policy(policy: &Policy) -> Value {
+    let rate = |rate: Rate| json!({ "limit": rate.limit, "windowSeconds": rate.window_seconds });
+    let rules = [
+        (Rule::ApiKeysEnabled, policy.api_keys_enabled.map(Value::from)),
+        (Rule::ExpiryRequired, policy.expiry_required.map(Value::from)),
+        (Rule::DefaultTtl, policy.default_ttl_seconds.map(Value::from)),
+        (Rule::MaxTtl, policy.max_ttl_seconds.map(Value::from)),
+        (Rule::RequireAllowedCidrs, policy.require_allowed_cidrs.map(Value::from)),
+        (Rule::MaxRateLimit, policy.max_rate_limit.map(rate)),
+        (Rule::SecretAcknowledgementRequired, policy.secret_acknowledgement_minutes.map(Value::from)),
+        (Rule::AllowedEnvironments, policy.allowed_environments.as_ref().map(|all| json!(all))),
+    ];
+    let set = rules.into_iter().filter_map(|(rule, value)| Some((rule.as_str().to_owned(), value?)));
+    Value::Object(set.collect())
 }
 
 /// The fields in which two states of a workspace differ.

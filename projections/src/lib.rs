@@ -18,6 +18,6 @@ pub mod workspace;
 pub use changes::Change;
 pub use key::{KeyState, KeyStatus};
 pub use node::NodeState;
-pub use organization::{OrganizationState, RoleState};
+pub use organization::{Acknowledgement, OrganizationState, RoleState};
 pub use usage::KeyUsage;
 pub use workspace::WorkspaceState;

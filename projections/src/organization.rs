@@ -46,6 +46,20 @@ pub struct OpenRevocation {
     pub started: RevocationStarted,
 }
 
+/// Within how many minutes a secret must be acknowledged that was made in a stretch of time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// The rule.
+    pub minutes: u32,
+    /// Secrets made at this moment or later …
+    pub from: Timestamp,
+    /// … and before this one, if the rule is another one since.
+    pub until: Option<Timestamp>,
+}
+
+/// How many earlier forms of the rule on acknowledgements are kept.
+const RULES_KEPT: usize = 16;
+
 /// An organization as its events made it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct OrganizationState {
@@ -64,8 +78,11 @@ pub struct OrganizationState {
     /// Its own rules. Those of the organizations above it hold besides.
     #[serde(with = "crate::as_json")]
     pub policy: Policy,
-    /// Since when its own rule on acknowledgements is what it is. Older secrets are not held to it.
-    pub acknowledgement_since: Option<Timestamp>,
+    /// Its own rule on acknowledgements as it was over time: a secret is held to the one that held when it was
+    /// made. Empty while there is none.
+    pub acknowledgement: Vec<Acknowledgement>,
+    /// Since when it stands where it stands: rules of those above hold for what was made since.
+    pub joined_at: Timestamp,
     /// Its roles.
     pub roles: BTreeMap<RoleId, RoleState>,
     /// Bulk revocations that are not finished, oldest first.
@@ -91,7 +108,8 @@ impl OrganizationState {
                     created_at: envelope.at,
                     signing_key: None,
                     policy: Policy::default(),
-                    acknowledgement_since: None,
+                    acknowledgement: Vec::new(),
+                    joined_at: envelope.at,
                     roles: BTreeMap::new(),
                     open_revocations: Vec::new(),
                     revision: envelope.revision,
@@ -106,6 +124,17 @@ impl OrganizationState {
         }
     }
 
+    fn acknowledge_within(&mut self, minutes: Option<u32>, at: Timestamp) {
+        let Some(minutes) = minutes else { return self.acknowledgement.clear() };
+        if let Some(last) = self.acknowledgement.last_mut() {
+            last.until = Some(at);
+        }
+        if self.acknowledgement.len() >= RULES_KEPT {
+            self.acknowledgement.remove(0);
+        }
+        self.acknowledgement.push(Acknowledgement { minutes, from: at, until: None });
+    }
+
     fn apply(&mut self, envelope: &Envelope) {
         self.revision = envelope.revision;
         match &envelope.event {
@@ -116,11 +145,14 @@ impl OrganizationState {
                 });
             }
             Event::OrganizationRenamed(renamed) => self.name.clone_from(&renamed.name),
-            Event::OrganizationMoved(moved) => self.parent = Some(moved.parent),
+            Event::OrganizationMoved(moved) => {
+                self.parent = Some(moved.parent);
+                self.joined_at = envelope.at;
+            }
             Event::OrganizationPolicySet(set) => {
                 let minutes = set.policy.secret_acknowledgement_minutes;
                 if minutes != self.policy.secret_acknowledgement_minutes {
-                    self.acknowledgement_since = minutes.map(|_| envelope.at);
+                    self.acknowledge_within(minutes, envelope.at);
                 }
                 self.policy = set.policy.clone();
             }

@@ -35,12 +35,14 @@ impl From<Exit> for std::process::ExitCode {
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Failure {
     /// Stable. The server's, or one of `USAGE`, `CONFIGURATION`, `CONFIRMATION_REQUIRED`, `DECLINED`,
-    /// `UNREACHABLE`, `OUTCOME_UNKNOWN`, `UNEXPECTED_ANSWER`, `OUTPUT`.
+    /// `UNREACHABLE`, `OUTCOME_UNKNOWN`, `UNEXPECTED_ANSWER`, `INCOMPLETE`, `OUTPUT`.
     pub code: String,
     /// What, which bound, what to do.
     pub message: String,
     /// The field of the input that it is about.
     pub field: Option<String>,
+    /// What programs may want to know besides, as the server gave it.
+    pub details: Option<Box<Value>>,
     /// What the shell is told.
     pub exit: Exit,
 }
@@ -48,7 +50,17 @@ pub struct Failure {
 impl Failure {
     /// With a code of this program's own.
     pub fn new(exit: Exit, code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), field: None, exit }
+        Self { code: code.into(), message: message.into(), field: None, details: None, exit }
+    }
+
+    /// Some of what was asked for was not done, and each was named.
+    pub fn incomplete(message: impl Into<String>) -> Self {
+        Self::new(Exit::Failed, "INCOMPLETE", message)
+    }
+
+    /// The result is printed and says it all; only the shell is still to be told.
+    pub fn told(exit: Exit) -> Self {
+        Self::new(exit, "", "")
     }
 
     /// Wrong usage.
@@ -64,7 +76,7 @@ impl Failure {
             "UNAVAILABLE" | "TOO_MANY_REQUESTS" => Exit::Unreachable,
             _ => Exit::Failed,
         };
-        Self { code: code.into(), message: message.into(), field: field.map(Into::into), exit }
+        Self { code: code.into(), message: message.into(), field: field.map(Into::into), details: None, exit }
     }
 }
 
@@ -77,7 +89,7 @@ impl From<io::Error> for Failure {
 }
 
 /// Writes a failure to standard error and gives its exit code. Whoever closed the pipe knows, and is
-/// told nothing.
+/// told nothing, as is whoever was told by the result.
 pub fn report(failure: &Failure, as_json: bool) -> Exit {
     let text = if failure.message.is_empty() {
         return failure.exit;
@@ -95,6 +107,9 @@ fn to_json(failure: &Failure) -> Value {
     let mut error = json!({ "code": failure.code, "message": failure.message });
     if let Some(field) = &failure.field {
         error["field"] = field.as_str().into();
+    }
+    if let Some(details) = &failure.details {
+        error["details"] = (**details).clone();
     }
     json!({ "error": error })
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
-use keyledger_schema::{Environment, KeyId, Scope, WorkspaceId};
+use keyledger_schema::{Environment, KeyId, OrganizationId, Scope, WorkspaceId};
 
 use super::Connection;
-use super::value::{self, GrantArgument, Moment};
+use super::value::{self, GrantArgument, Moment, RateLimitArgument, RoleArgument};
 
 /// Arguments of `key`.
 #[derive(Args, Debug)]
@@ -49,8 +49,8 @@ pub enum KeyCommand {
     Delete(DeleteArgs),
     /// Create a key with the settings and the expiry of another, and show its secret once
     Clone(CloneArgs),
-    /// Change a key's name, scopes, addresses or metadata, at once and with the same secret
-    Update(UpdateArgs),
+    /// Change a key's name, rights, addresses, limits or metadata, at once and with the same secret
+    Update(Box<UpdateArgs>),
     /// Record that the secret was stored where it belongs
     #[command(after_help = "Example:\n  keyledger key acknowledge key_01h455vb4pex5vsknk084sn02q")]
     Acknowledge {
@@ -60,9 +60,36 @@ pub enum KeyCommand {
     },
     /// Show what was done to a key: when, by whom, from where, with which outcome
     Trail(TrailArgs),
+    /// Report the active keys that nobody has used for long
+    Unused(UnusedArgs),
+    /// Cut many keys off for ever, after a look at which ones
+    RevokeMany(Box<RevokeManyArgs>),
+    /// Bring keys that exist already, with their secrets or their hashes
+    Import(ImportArgs),
+    /// Tell which key a secret belongs to, record that it was found, and revoke the key if wanted
+    Identify(IdentifyArgs),
+    /// Cut a key off for ever with its own secret; no management key is needed
+    SelfRevoke(SelfRevokeArgs),
 }
 
-fn environment(text: &str) -> Result<Environment, keyledger_schema::environment::Error> {
+impl KeyCommand {
+    /// Whether the secret of a key is all that it needs.
+    pub fn needs_no_key(&self) -> bool {
+        matches!(self, Self::SelfRevoke(_))
+    }
+}
+
+/// Where a secret is read from. There is no argument for the secret itself.
+#[derive(Args, Debug)]
+pub struct SecretArgs {
+    /// File that holds the secret; - is standard input [default: -]
+    ///
+    /// On a terminal it is asked for, and not shown while it is typed or pasted.
+    #[arg(long, value_name = "FILE")]
+    pub file: Option<String>,
+}
+
+pub(super) fn environment(text: &str) -> Result<Environment, keyledger_schema::environment::Error> {
     text.parse()
 }
 
@@ -73,6 +100,7 @@ Examples:
   keyledger key create billing --environment production --scope 'read:customers/**' --expires 90d
   keyledger key create gateway --environment production \\
       --grant verifier@workspace:ws_01h455vb4pex5vsknk084sn02q --cidr 10.0.0.0/8
+  keyledger key create support --environment production --role support --rate-limit api=600/60s
   keyledger key create ci --environment staging --scope '*:*' --idempotency-key ci-2026 --json | jq -r .createKey.secret
 
 The secret is shown this once. Store it, then record that with: keyledger key acknowledge KEY_ID")]
@@ -92,6 +120,9 @@ pub struct CreateArgs {
     /// between; * is one segment, ** at the end is any depth, * alone is everything.
     #[arg(long = "scope", short, value_name = "SCOPE")]
     pub scopes: Vec<Scope>,
+    /// Role that the key holds, by id or name; may be repeated
+    #[arg(long = "role", value_name = "ROLE")]
+    pub roles: Vec<RoleArgument>,
     /// What the holder may do in Keyledger itself: ROLE@PLACE; may be repeated
     ///
     /// Roles: organization-administrator, workspace-owner, workspace-manager, auditor, viewer, verifier.
@@ -103,9 +134,12 @@ pub struct CreateArgs {
     /// IPv4 and IPv6 are independent: with IPv4 networks only, no IPv6 address is allowed.
     #[arg(long = "cidr", value_name = "CIDR", value_parser = value::cidr)]
     pub cidrs: Vec<String>,
+    /// How often the key may be used: NAME=REQUESTS/TIME, such as api=600/60s; may be repeated
+    #[arg(long = "rate-limit", value_name = "LIMIT")]
+    pub rate_limits: Vec<RateLimitArgument>,
     /// When the key stops: 12h, 90d, 52w from now, or a moment (RFC 3339) [default: never]
     ///
-    /// Cannot be changed later.
+    /// Cannot be changed later. With --idempotency-key it is a moment, for a repeat has to be the same.
     #[arg(long, value_name = "WHEN")]
     pub expires: Option<Moment>,
     /// Your own JSON object, at most 4 KiB; @FILE reads a file, @- standard input
@@ -140,24 +174,19 @@ pub enum SortArgument {
     Created,
     Name,
     Expires,
-    Used,
+    #[value(alias = "used")]
+    LastUsed,
 }
 
-/// Arguments of `key list`.
-#[derive(Args, Debug)]
-#[command(after_help = "\
-Examples:
-  keyledger key list
-  keyledger key list --status all --limit 0 --json
-  keyledger key list --environment production --unused-since 90d
-  keyledger key list --expires-before 14d --sort expires")]
-pub struct ListArgs {
+/// Which keys. Conditions add up.
+#[derive(Args, Debug, Default)]
+pub struct FilterArgs {
+    /// Only keys of this organization [default: your own]
+    #[arg(long, value_name = "ORG_ID")]
+    pub organization: Option<OrganizationId>,
     /// Only keys of this workspace
     #[arg(long, short, value_name = "WS_ID")]
     pub workspace: Option<WorkspaceId>,
-    /// Only keys with this status; may be repeated [default: active]
-    #[arg(long = "status", value_name = "STATUS", hide_default_value = true)]
-    pub statuses: Vec<StatusArgument>,
     /// Only keys of this environment: production, staging or development
     #[arg(long, short, value_name = "ENVIRONMENT", value_parser = environment)]
     pub environment: Option<Environment>,
@@ -170,12 +199,39 @@ pub struct ListArgs {
     /// Only keys that this key created
     #[arg(long, value_name = "KEY_ID")]
     pub created_by: Option<KeyId>,
+    /// Only keys that hold this role, by id or name
+    #[arg(long, value_name = "ROLE")]
+    pub role: Option<RoleArgument>,
+    /// Only keys created then or later: 30d ago, or a moment (RFC 3339)
+    #[arg(long, value_name = "WHEN")]
+    pub created_after: Option<Moment>,
+    /// Only keys created before: 90d ago, or a moment (RFC 3339)
+    #[arg(long, value_name = "WHEN")]
+    pub created_before: Option<Moment>,
     /// Only keys that expire before: 14d from now, or a moment (RFC 3339)
     #[arg(long, value_name = "WHEN")]
     pub expires_before: Option<Moment>,
     /// Only keys not used since, and created before: 90d ago, or a moment (RFC 3339)
     #[arg(long, value_name = "WHEN")]
     pub unused_since: Option<Moment>,
+}
+
+/// Arguments of `key list`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  keyledger key list
+  keyledger key list --status all --limit 0 --json
+  keyledger key list --environment production --unused-since 90d
+  keyledger key list --expires-before 14d --sort expires
+  keyledger key list --role support --sort last-used")]
+pub struct ListArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub filter: FilterArgs,
+    /// Only keys with this status; may be repeated [default: active]
+    #[arg(long = "status", value_name = "STATUS", hide_default_value = true)]
+    pub statuses: Vec<StatusArgument>,
     /// Only keys whose secret nobody has acknowledged
     #[arg(long)]
     pub unacknowledged: bool,
@@ -295,9 +351,11 @@ pub struct CloneArgs {
 Examples:
   keyledger key update key_01h455vb4pex5vsknk084sn02q --name \"billing export\"
   keyledger key update key_01h455vb4pex5vsknk084sn02q --scope 'read:invoices/**' --scope 'read:customers/*'
-  keyledger key update key_01h455vb4pex5vsknk084sn02q --no-cidrs
+  keyledger key update key_01h455vb4pex5vsknk084sn02q --role support --rate-limit api=600/60s
+  keyledger key update key_01h455vb4pex5vsknk084sn02q --no-cidrs --if-revision 7
 
 Lists are replaced, not added to. Name everything that shall hold afterwards.")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a flag")]
 pub struct UpdateArgs {
     /// Id of the key
     #[arg(value_name = "KEY_ID")]
@@ -311,6 +369,24 @@ pub struct UpdateArgs {
     /// Take every scope away
     #[arg(long, group = "change", conflicts_with = "scopes")]
     pub no_scopes: bool,
+    /// New roles in place of all old ones, by id or name; may be repeated
+    #[arg(long = "role", value_name = "ROLE", group = "change")]
+    pub roles: Vec<RoleArgument>,
+    /// Take every role away
+    #[arg(long, group = "change", conflicts_with = "roles")]
+    pub no_roles: bool,
+    /// New grants in place of all old ones: ROLE@PLACE; may be repeated
+    #[arg(long = "grant", short, value_name = "GRANT", group = "change")]
+    pub grants: Vec<GrantArgument>,
+    /// Take every grant away
+    #[arg(long, group = "change", conflicts_with = "grants")]
+    pub no_grants: bool,
+    /// New rate limits in place of all old ones: NAME=REQUESTS/TIME; may be repeated
+    #[arg(long = "rate-limit", value_name = "LIMIT", group = "change")]
+    pub rate_limits: Vec<RateLimitArgument>,
+    /// Take every rate limit away
+    #[arg(long, group = "change", conflicts_with = "rate_limits")]
+    pub no_rate_limits: bool,
     /// New addresses or networks in place of all old ones; may be repeated
     #[arg(long = "cidr", value_name = "CIDR", group = "change", value_parser = value::cidr)]
     pub cidrs: Vec<String>,
@@ -320,6 +396,9 @@ pub struct UpdateArgs {
     /// New metadata in place of the old: a JSON object, @FILE, or @- for standard input
     #[arg(long, value_name = "JSON", group = "change")]
     pub metadata: Option<String>,
+    /// Only if nobody changed the same fields since this revision, which key show tells
+    #[arg(long, value_name = "N")]
+    pub if_revision: Option<u64>,
 }
 
 /// Arguments of `key trail`.
@@ -341,4 +420,126 @@ pub struct TrailArgs {
     /// Show at most so many; 0 is all
     #[arg(long, value_name = "N", default_value_t = 50)]
     pub limit: usize,
+}
+
+/// Arguments of `key unused`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  keyledger key unused
+  keyledger key unused --days 180 --limit 0 --json
+
+Keys that are younger than that are left out: nobody could have used them for so long.")]
+pub struct UnusedArgs {
+    /// Not used for so many days
+    #[arg(long, value_name = "N", default_value_t = 90, value_parser = clap::value_parser!(u32).range(1..=36_500))]
+    pub days: u32,
+    /// Only keys of this organization [default: your own]
+    #[arg(long, value_name = "ORG_ID")]
+    pub organization: Option<OrganizationId>,
+    /// Only keys of this workspace
+    #[arg(long, short, value_name = "WS_ID")]
+    pub workspace: Option<WorkspaceId>,
+    /// Show at most so many; 0 is all
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: usize,
+}
+
+/// Arguments of `key revoke-many`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  keyledger key revoke-many --unused-since 90d --reason unused --dry-run
+  keyledger key revoke-many --created-by key_01h455vb4pex5vsknk084sn02q --reason compromised --yes
+
+The keys that match are shown first. Then a confirmation is asked for, and they are revoked. Without any
+condition nothing is done, unless --all says that every key is meant.")]
+pub struct RevokeManyArgs {
+    /// This key; may be repeated
+    #[arg(long = "id", value_name = "KEY_ID")]
+    pub ids: Vec<KeyId>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub filter: FilterArgs,
+    /// Every key of the organization: your own, or that of --organization
+    #[arg(long)]
+    pub all: bool,
+    /// Why
+    #[arg(long, value_name = "REASON")]
+    pub reason: ReasonArgument,
+    /// More about why, for the trail
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Only show what would be revoked
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Arguments of `key import`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  keyledger key import keys.jsonl --workspace ws_01h455vb4pex5vsknk084sn02q
+  export-from-elsewhere | keyledger key import -
+
+One JSON object on each line, as in the API:
+  {\"name\": \"billing\", \"environment\": \"PRODUCTION\", \"secret\": \"sk_live_…\"}
+  {\"name\": \"ci\", \"environment\": \"STAGING\", \"hash\": {\"algorithm\": \"SHA256_HEX\", \"value\": \"9f86…\"}}
+
+Repeating it is harmless: what is there already is told and left as it is.")]
+pub struct ImportArgs {
+    /// File with one JSON object on each line; - is standard input
+    #[arg(value_name = "FILE")]
+    pub file: String,
+    /// Workspace of the keys; may be left out when the organization has one only
+    #[arg(long, short, value_name = "WS_ID")]
+    pub workspace: Option<WorkspaceId>,
+}
+
+/// Arguments of `key identify`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Examples:
+  keyledger key identify < found.txt
+  keyledger key identify --file found.txt --revoke compromised --comment \"in a public repository\" --yes
+
+The secret is printed nowhere. That it was found is recorded in the key's trail.")]
+pub struct IdentifyArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub secret: SecretArgs,
+    /// Revoke the key for this reason
+    #[arg(long, value_name = "REASON")]
+    pub revoke: Option<ReasonArgument>,
+    /// Where it was found, for the trail
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Do not ask before the key is revoked
+    #[arg(long, short)]
+    pub yes: bool,
+}
+
+/// Arguments of `key self-revoke`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  keyledger key self-revoke --file old.key --reason superseded --yes
+
+The secret is what allows it: no management key is needed, and none is sent.")]
+pub struct SelfRevokeArgs {
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub secret: SecretArgs,
+    /// Why
+    #[arg(long, value_name = "REASON")]
+    pub reason: Option<ReasonArgument>,
+    /// More about why, for the trail
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
 }

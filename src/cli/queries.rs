@@ -6,13 +6,39 @@ fragment KeyFields on Key {
   workspace { id name }
   organization { id name }
   scopes { action resource text }
+  roles { id name displayName }
+  effectiveScopes { action resource text displayName own byRoles }
+  permissionSummary
   grants { role organizationId workspaceId }
-  allowedCidrs metadata
-  secretHint secretVersion secretIssuedAt secretAcknowledgedAt
+  allowedCidrs rateLimits { name limit windowSeconds } metadata
+  secretHint secretVersion secretIssuedAt secretAcknowledgedAt imported leakReportedAt
   previousSecret { version hint validUntil }
   expiresAt createdAt createdBy { kind id email } updatedAt
   revocation { at reason comment } deletedAt clonedFrom
   lastUsedAt lastUsedIp usage { valid refused lastCode } revision
+}";
+
+const ORGANIZATION: &str = "\
+fragment OrganizationFields on Organization {
+  id name slug createdAt revision parent { id name }
+  apiKeysEnabled bootstrapped signingPublicKey
+  policy { ...PolicyFields } effectivePolicy { ...PolicyFields }
+}
+fragment PolicyFields on Policy {
+  apiKeysEnabled expiryRequired defaultTtl maxTtl requireAllowedCidrs
+  maxRateLimit { limit windowSeconds } secretAcknowledgementRequired allowedEnvironments
+}";
+
+const WORKSPACE: &str = "\
+fragment WorkspaceFields on Workspace {
+  id name createdAt revision quota keyCount organization { id name }
+}";
+
+const ROLE: &str = "\
+fragment RoleFields on Role {
+  id name displayName description
+  scopes { action resource text displayName }
+  organization { id name } createdAt updatedAt revision
 }";
 
 /// Who the caller is.
@@ -29,24 +55,21 @@ query {
 /// The id of the caller's organization.
 pub const OWN_ORGANIZATION: &str = "query { viewer { organization { id } } }";
 
-/// A page of workspaces.
-pub const WORKSPACES: &str = "\
-query($first: Int, $after: String) {
-  workspaces(first: $first, after: $after) {
-    nodes { id name createdAt }
-    pageInfo { hasNextPage endCursor }
-  }
-}";
+/// The names of an organization's roles.
+pub const ROLE_NAMES: &str = "query($id: ID) { roles(organizationId: $id) { id name } }";
 
-/// Makes a workspace.
-pub const CREATE_WORKSPACE: &str = "\
-mutation($input: CreateWorkspaceInput!) {
-  createWorkspace(input: $input) {
-    workspace { id name createdAt }
-    events { id type at }
-    warnings { code message }
-  }
-}";
+/// The names of the roles that a workspace's keys can hold.
+pub const ROLE_NAMES_OF_WORKSPACE: &str =
+    "query($id: ID!) { workspace(id: $id) { organization { roles { id name } } } }";
+
+/// The names of the roles that a key can hold.
+pub const ROLE_NAMES_OF_KEY: &str = "query($id: ID!) { key(id: $id) { organization { roles { id name } } } }";
+
+/// What a confirmation shows of an organization.
+pub const ORGANIZATION_TO_CONFIRM: &str = "query($id: ID) { organization(id: $id) { id name } }";
+
+/// What a confirmation shows of a role.
+pub const ROLE_TO_CONFIRM: &str = "query($id: ID!) { role(id: $id) { id name displayName } }";
 
 /// What a confirmation shows of a key.
 pub const KEY_TO_CONFIRM: &str = "query($id: ID!) { key(id: $id) { id name environment status } }";
@@ -68,9 +91,41 @@ query($id: ID!, $first: Int, $after: String, $direction: OrderDirection) {
   }
 }";
 
+/// The keys of a report.
+pub const UNUSED: &str = "\
+query($filter: KeyFilter, $orderBy: KeyOrder, $first: Int, $after: String) {
+  keys(filter: $filter, orderBy: $orderBy, first: $first, after: $after) {
+    totalCount
+    nodes { id name environment workspace { id name } createdAt createdBy { kind id email } lastUsedAt }
+    pageInfo { hasNextPage endCursor }
+  }
+}";
+
+/// Revokes the keys that match, or tells which ones would be.
+pub const REVOKE_MANY: &str = "\
+mutation($input: RevokeKeysInput!) {
+  revokeKeys(input: $input) {
+    dryRun matched revoked skipped
+    keys { id name environment status }
+    skippedKeys { key { id name } code message }
+    events { id type }
+    warnings { code message }
+  }
+}";
+
+/// Brings keys that exist already.
+pub const IMPORT: &str = "\
+mutation($input: ImportKeysInput!) {
+  importKeys(input: $input) {
+    results { index status key { id name } error { code message field } }
+    imported existing failed
+    warnings { code message }
+  }
+}";
+
 /// A key.
 pub fn key() -> String {
-    format!("query($id: ID!) {{ key(id: $id) {{ ...KeyFields effectiveScopes {{ text }} }} }}\n{KEY}")
+    format!("query($id: ID!) {{ key(id: $id) {{ ...KeyFields }} }}\n{KEY}")
 }
 
 /// A page of keys.
@@ -82,47 +137,128 @@ pub fn keys() -> String {
     )
 }
 
-/// A mutation about a key.
+/// An organization with the names of its roles.
+pub fn organization() -> String {
+    format!(
+        "query($id: ID) {{ organization(id: $id) {{ ...OrganizationFields roles {{ id name }} }} }}\n\
+         {ORGANIZATION}"
+    )
+}
+
+/// A page of organizations.
+pub fn organizations() -> String {
+    format!(
+        "query($first: Int, $after: String) {{ organizations(first: $first, after: $after) {{\n\
+         nodes {{ ...OrganizationFields }} pageInfo {{ hasNextPage endCursor }}\n}} }}\n{ORGANIZATION}"
+    )
+}
+
+/// A page of workspaces.
+pub fn workspaces() -> String {
+    format!(
+        "query($organizationId: ID, $first: Int, $after: String) {{\n\
+         workspaces(organizationId: $organizationId, first: $first, after: $after) {{\n\
+         nodes {{ ...WorkspaceFields }} pageInfo {{ hasNextPage endCursor }}\n}} }}\n{WORKSPACE}"
+    )
+}
+
+/// A role.
+pub fn role() -> String {
+    format!("query($id: ID!) {{ role(id: $id) {{ ...RoleFields }} }}\n{ROLE}")
+}
+
+/// The roles of an organization.
+pub fn roles() -> String {
+    format!("query($id: ID) {{ roles(organizationId: $id) {{ ...RoleFields }} }}\n{ROLE}")
+}
+
+/// A mutation about one thing.
 #[derive(Clone, Copy, Debug)]
 pub struct Mutation {
     /// The field.
     pub field: &'static str,
-    /// Whether its payload has a secret.
-    pub with_secret: bool,
+    /// The thing in its payload: `key`, `role` …
+    pub object: &'static str,
+    /// What else is asked for.
+    extra: &'static str,
 }
 
-const fn mutation(field: &'static str, with_secret: bool) -> Mutation {
-    Mutation { field, with_secret }
+const SECRET: &str = " secret";
+
+const fn of_key(field: &'static str, extra: &'static str) -> Mutation {
+    Mutation { field, object: "key", extra }
+}
+
+const fn of(object: &'static str, field: &'static str) -> Mutation {
+    Mutation { field, object, extra: "" }
 }
 
 /// Makes a key.
-pub const CREATE: Mutation = mutation("createKey", true);
+pub const CREATE: Mutation = of_key("createKey", SECRET);
 /// Makes a key like another.
-pub const CLONE: Mutation = mutation("cloneKey", true);
+pub const CLONE: Mutation = of_key("cloneKey", SECRET);
 /// Gives a new secret.
-pub const ROTATE: Mutation = mutation("rotateKey", true);
+pub const ROTATE: Mutation = of_key("rotateKey", SECRET);
 /// Changes settings.
-pub const UPDATE: Mutation = mutation("updateKey", false);
+pub const UPDATE: Mutation = of_key("updateKey", "");
 /// Records that the secret was stored.
-pub const ACKNOWLEDGE: Mutation = mutation("acknowledgeKeySecret", false);
+pub const ACKNOWLEDGE: Mutation = of_key("acknowledgeKeySecret", "");
 /// Stops for now.
-pub const DISABLE: Mutation = mutation("disableKey", false);
+pub const DISABLE: Mutation = of_key("disableKey", "");
 /// Starts again.
-pub const ENABLE: Mutation = mutation("enableKey", false);
+pub const ENABLE: Mutation = of_key("enableKey", "");
 /// Cuts off for ever.
-pub const REVOKE: Mutation = mutation("revokeKey", false);
+pub const REVOKE: Mutation = of_key("revokeKey", "");
 /// Removes from lists.
-pub const DELETE: Mutation = mutation("deleteKey", false);
+pub const DELETE: Mutation = of_key("deleteKey", "");
+/// Makes an organization.
+pub const CREATE_ORGANIZATION: Mutation = of("organization", "createOrganization");
+/// Makes its signing key.
+pub const BOOTSTRAP: Mutation = of("organization", "bootstrapOrganization");
+/// Calls it otherwise.
+pub const RENAME_ORGANIZATION: Mutation = of("organization", "renameOrganization");
+/// Puts it below another.
+pub const MOVE: Mutation = of("organization", "moveOrganization");
+/// Changes its rules, and tells which keys break them.
+pub const SET_POLICY: Mutation = Mutation {
+    field: "setOrganizationPolicy",
+    object: "organization",
+    extra: " violations { count keys { key { id name environment expiresAt } violations { rule bound value } } }",
+};
+/// Makes a workspace.
+pub const CREATE_WORKSPACE: Mutation = of("workspace", "createWorkspace");
+/// Calls it otherwise.
+pub const RENAME_WORKSPACE: Mutation = of("workspace", "renameWorkspace");
+/// Sets how many keys it may have.
+pub const SET_QUOTA: Mutation = of("workspace", "setWorkspaceQuota");
+/// Defines a role.
+pub const CREATE_ROLE: Mutation = of("role", "createRole");
+/// Changes it.
+pub const UPDATE_ROLE: Mutation = of("role", "updateRole");
+/// Takes it away; what is left is its organization.
+pub const DELETE_ROLE: Mutation = of("organization", "deleteRole");
 
 impl Mutation {
-    /// The document. The type of an input is called after its field.
+    /// Whether its payload has a secret.
+    pub fn with_secret(self) -> bool {
+        self.extra == SECRET
+    }
+
+    /// The document. The type of an input is called after its field, a fragment after its type.
     pub fn document(self) -> String {
-        let Self { field, with_secret } = self;
-        let input = format!("{}{}Input", field[..1].to_uppercase(), &field[1..]);
-        let secret = if with_secret { " secret" } else { "" };
+        let Self { field, object, extra } = self;
+        let capital = |name: &str| format!("{}{}", name[..1].to_uppercase(), &name[1..]);
+        let (input, fields) = (capital(field), capital(object));
+        let fragment = match object {
+            "key" => KEY,
+            "organization" => ORGANIZATION,
+            "workspace" => WORKSPACE,
+            _ => ROLE,
+        };
         format!(
-            "mutation($input: {input}!) {{ {field}(input: $input) {{\n\
-             key {{ ...KeyFields }}{secret} events {{ id type at }} warnings {{ code message }}\n}} }}\n{KEY}"
+            "mutation($input: {input}Input!) {{ {field}(input: $input) {{\n\
+             {object} {{ ...{fields}Fields }}{extra} events {{ id type at }} warnings {{ code message }}\n}} }}\n\
+             {fragment}"
         )
     }
 }
@@ -131,33 +267,81 @@ impl Mutation {
 mod tests {
     use super::*;
 
-    const CHANGES: [Mutation; 9] =
-        [CREATE, CLONE, ROTATE, UPDATE, ACKNOWLEDGE, DISABLE, ENABLE, REVOKE, DELETE];
+    const CHANGES: [Mutation; 20] = [
+        CREATE,
+        CLONE,
+        ROTATE,
+        UPDATE,
+        ACKNOWLEDGE,
+        DISABLE,
+        ENABLE,
+        REVOKE,
+        DELETE,
+        CREATE_ORGANIZATION,
+        BOOTSTRAP,
+        RENAME_ORGANIZATION,
+        MOVE,
+        SET_POLICY,
+        CREATE_WORKSPACE,
+        RENAME_WORKSPACE,
+        SET_QUOTA,
+        CREATE_ROLE,
+        UPDATE_ROLE,
+        DELETE_ROLE,
+    ];
 
     #[test]
     fn every_document_is_graphql() {
-        let fixed = [VIEWER, OWN_ORGANIZATION, WORKSPACES, CREATE_WORKSPACE, KEY_TO_CONFIRM, TRAIL];
+        let fixed = [
+            VIEWER,
+            OWN_ORGANIZATION,
+            ROLE_NAMES,
+            ROLE_NAMES_OF_WORKSPACE,
+            ROLE_NAMES_OF_KEY,
+            ORGANIZATION_TO_CONFIRM,
+            ROLE_TO_CONFIRM,
+            KEY_TO_CONFIRM,
+            TRAIL,
+            UNUSED,
+            REVOKE_MANY,
+            IMPORT,
+        ];
+        let made = [key(), keys(), organization(), organizations(), workspaces(), role(), roles()];
         let changes = CHANGES.map(Mutation::document);
-        for document in fixed.map(String::from).into_iter().chain(changes).chain([key(), keys()]) {
+        for document in fixed.map(String::from).into_iter().chain(changes).chain(made) {
             async_graphql::parser::parse_query(&document).expect(&document);
         }
+    }
+
+    /// Each mutation with its input, as a document writes it.
+    fn wanted(document: &str) -> String {
+        let (input, rest) =
+            document.split_once("$input: ").and_then(|(_, rest)| rest.split_once(')')).unwrap();
+        let field = rest.trim_start_matches([' ', '{', '\n']).split('(').next().unwrap();
+        format!("{field}(input: {input})")
     }
 
     #[test]
     fn every_change_is_one_that_the_api_has() {
         let sdl = crate::graphql::sdl();
-        assert!(sdl.contains("createWorkspace(input: CreateWorkspaceInput!)"));
         for change in CHANGES {
-            let document = change.document();
-            let input = document.split_once("$input: ").and_then(|(_, rest)| rest.split_once(')')).unwrap().0;
-            let wanted = format!("{}(input: {input})", change.field);
+            let wanted = wanted(&change.document());
+            assert!(sdl.contains(&wanted), "{wanted}");
+        }
+    }
+
+    #[test]
+    fn many_keys_are_revoked_and_imported_as_the_api_has_it() {
+        let sdl = crate::graphql::sdl();
+        for document in [REVOKE_MANY, IMPORT] {
+            let wanted = wanted(document);
             assert!(sdl.contains(&wanted), "{wanted}");
         }
     }
 
     #[test]
     fn the_secret_is_asked_for_only_where_there_is_one() {
-        assert!(ROTATE.document().contains("} secret events"));
-        assert!(!DISABLE.document().contains("} secret events"));
+        assert!(ROTATE.with_secret() && ROTATE.document().contains("} secret events"));
+        assert!(!DISABLE.with_secret() && !DISABLE.document().contains("} secret events"));
     }
 }

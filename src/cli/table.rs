@@ -91,6 +91,24 @@ pub fn grants(value: &Value) -> Vec<String> {
     })
 }
 
+/// Who did something: the address, or else the id, or else the kind.
+pub fn actor(value: &Value) -> Option<String> {
+    text(&value["email"]).or_else(|| text(&value["id"])).or_else(|| text(&value["kind"]))
+}
+
+/// A length of time as it is typed, in the largest unit that leaves no rest: 5400 is 90m.
+pub fn length(seconds: u64) -> String {
+    let units = [(86_400, 'd'), (3_600, 'h'), (60, 'm')];
+    let fits = units.into_iter().find(|(unit, _)| seconds != 0 && seconds.is_multiple_of(*unit));
+    fits.map_or_else(|| format!("{seconds}s"), |(unit, letter)| format!("{}{letter}", seconds / unit))
+}
+
+/// A rate as it is typed: `600/1m`.
+pub fn rate(value: &Value) -> String {
+    let window = value["windowSeconds"].as_u64().map_or_else(|| "?".into(), length);
+    format!("{}/{window}", text(&value["limit"]).unwrap_or_default())
+}
+
 /// Each item of a list that has a text.
 pub fn list(value: &Value, each: impl Fn(&Value) -> Option<String>) -> Vec<String> {
     value.as_array().map(|items| items.iter().filter_map(each).collect()).unwrap_or_default()
@@ -135,6 +153,11 @@ mod tests {
 
     #[test]
     fn values_look_as_they_are_typed() {
+        for (seconds, shown) in [(0, "0s"), (45, "45s"), (5_400, "90m"), (7_200, "2h"), (7_776_000, "90d")] {
+            assert_eq!(length(seconds), shown);
+        }
+        assert_eq!(rate(&json!({ "limit": 600, "windowSeconds": 60 })), "600/1m");
+        assert_eq!(actor(&json!({ "kind": "OPERATOR", "id": null })), Some("OPERATOR".into()));
         assert_eq!(moment(&json!("2026-11-21T10:14:14.252913+01:00")), "2026-11-21 09:14:14Z");
         assert_eq!(moment(&Value::Null), "-");
         let held = json!([{ "role": "VERIFIER", "workspaceId": "ws_1", "organizationId": "org_1" },

@@ -94,3 +94,23 @@ fn every_command_has_a_description_and_an_example() {
     }
     walk(&Cli::command(), "");
 }
+
+#[test]
+fn the_document_names_every_command_and_every_flag() {
+    fn walk(command: &clap::Command, path: &str, document: &str) {
+        let mut leaf = true;
+        for inner in command.get_subcommands().filter(|inner| inner.get_name() != "help") {
+            leaf = false;
+            let path = format!("{path} {}", inner.get_name());
+            walk(inner, path.trim(), document);
+        }
+        assert!(!leaf || document.contains(&format!("`{path}")), "{path}");
+        for flag in command.get_arguments().filter_map(clap::Arg::get_long) {
+            assert!(document.contains(&format!("--{flag}")), "{path} --{flag}");
+        }
+    }
+    // The server's settings have a document of their own.
+    let document =
+        include_str!("../../docs/command-line.md").to_owned() + include_str!("../../docs/configuration.md");
+    walk(&Cli::command(), "", &document);
+}

@@ -7,10 +7,19 @@ use std::time::Duration;
 use std::{fs, io};
 
 use ipnet::IpNet;
-use keyledger_schema::{GrantRole, Metadata, OrganizationId, Timestamp, WorkspaceId};
+use keyledger_schema::{
+    Environment, GrantRole, Metadata, OrganizationId, RoleId, Scope, Timestamp, WorkspaceId,
+};
 use serde_json::{Value, json};
 
 use super::Failure;
+
+/// Sets a field of an input if there is a value. What is left out is not sent: null could mean "none".
+pub fn set(input: &mut Value, field: &str, value: Option<impl serde::Serialize>) {
+    if let Some(value) = value {
+        input[field] = json!(value);
+    }
+}
 
 /// A name: not blank.
 pub fn name(text: &str) -> Result<String, &'static str> {
@@ -97,6 +106,179 @@ impl Moment {
             Self::At(at) => at,
         }
     }
+}
+
+/// A role by its id or its name.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum RoleArgument {
+    /// `role_…`.
+    Id(RoleId),
+    /// Without regard to case.
+    Name(String),
+}
+
+impl FromStr for RoleArgument {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map_or_else(|_| name(text).map(Self::Name), |id| Ok(Self::Id(id)))
+    }
+}
+
+/// So many requests in so much time: `600/60s`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct RateArgument {
+    limit: u64,
+    seconds: u64,
+}
+
+impl FromStr for RateArgument {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "a rate is a number of requests, / and a length of time: 600/60s, 10000/24h";
+        let (limit, time) = text.split_once('/').ok_or(FORM)?;
+        if limit.is_empty() || !limit.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(FORM);
+        }
+        let seconds = duration(time).map_err(|_| FORM)?.as_secs();
+        if seconds == 0 {
+            return Err(FORM);
+        }
+        Ok(Self { limit: limit.parse().map_err(|_| FORM)?, seconds })
+    }
+}
+
+impl RateArgument {
+    fn to_input(self) -> Value {
+        json!({ "limit": self.limit, "windowSeconds": self.seconds })
+    }
+}
+
+/// A named rate: `api=600/60s`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct RateLimitArgument {
+    name: String,
+    rate: RateArgument,
+}
+
+impl FromStr for RateLimitArgument {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        const FORM: &str = "a rate limit is a name, = and a rate, such as api=600/60s; the name is 1 to 32 of \
+                            a-z, 0-9, _ and -";
+        let (name, rate) = text.split_once('=').ok_or(FORM)?;
+        let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+        if !(1..=32).contains(&name.len()) || !name.bytes().all(fits) {
+            return Err(FORM);
+        }
+        Ok(Self { name: name.to_owned(), rate: rate.parse()? })
+    }
+}
+
+impl RateLimitArgument {
+    /// As GraphQL wants it.
+    pub fn to_input(&self) -> Value {
+        let mut input = self.rate.to_input();
+        input["name"] = self.name.as_str().into();
+        input
+    }
+}
+
+/// As GraphQL wants a scope.
+pub fn scope_input(scope: &Scope) -> Value {
+    let action = match scope.action.as_str() {
+        "*" => "ANY".into(),
+        action => action.to_uppercase(),
+    };
+    json!({ "action": action, "resource": scope.resource.as_str() })
+}
+
+/// A scope and how people call it: `read:customers/**=Customer Read`. Nothing behind the sign takes the
+/// name away.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ScopeNameArgument {
+    /// Which one.
+    pub scope: Scope,
+    /// Its name.
+    pub name: Option<String>,
+}
+
+impl FromStr for ScopeNameArgument {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        // A resource may contain the sign; a name hardly does.
+        let (scope, name) = text.rsplit_once('=').ok_or(
+            "a scope's name is the scope, = and the name, such as 'read:customers/**=Customer Read'",
+        )?;
+        let scope = scope.parse().map_err(|error: keyledger_schema::scope::Error| error.to_string())?;
+        let name = name.trim();
+        Ok(Self { scope, name: (!name.is_empty()).then(|| name.to_owned()) })
+    }
+}
+
+/// A rule of a policy as GraphQL wants it: null takes the rule away.
+fn rule(text: &str, value: impl FnOnce(&str) -> Result<Value, &'static str>) -> Result<Value, String> {
+    if text == "unset" {
+        return Ok(Value::Null);
+    }
+    value(text).map_err(|message| format!("{message}; or unset, which takes the rule away"))
+}
+
+/// `on`, `off` or `unset`.
+pub fn switch_rule(text: &str) -> Result<Value, String> {
+    rule(text, |text| match text {
+        "on" => Ok(true.into()),
+        "off" => Ok(false.into()),
+        _ => Err("expected on or off"),
+    })
+}
+
+/// `yes`, `no` or `unset`.
+pub fn demand_rule(text: &str) -> Result<Value, String> {
+    rule(text, |text| match text {
+        "yes" => Ok(true.into()),
+        "no" => Ok(false.into()),
+        _ => Err("expected yes or no"),
+    })
+}
+
+/// A length of time in seconds, or `unset`.
+pub fn length_rule(text: &str) -> Result<Value, String> {
+    rule(text, |text| duration(text).map(|length| length.as_secs().into()))
+}
+
+/// A length of time in minutes, or `unset`.
+pub fn minutes_rule(text: &str) -> Result<Value, String> {
+    rule(text, |text| match duration(text)?.as_secs() {
+        seconds if seconds.is_multiple_of(60) => Ok((seconds / 60).into()),
+        _ => Err("expected whole minutes, such as 30m or 24h"),
+    })
+}
+
+/// A rate, or `unset`.
+pub fn rate_rule(text: &str) -> Result<Value, String> {
+    rule(text, |text| text.parse().map(RateArgument::to_input))
+}
+
+/// Environments with commas between, or `unset`.
+pub fn environments_rule(text: &str) -> Result<Value, String> {
+    rule(text, |text| {
+        let one = |text: &str| {
+            let environment = text.trim().parse::<Environment>();
+            environment.map(|environment| Value::from(environment.as_str().to_uppercase()))
+        };
+        text.split(',')
+            .map(one)
+            .collect::<Result<_, _>>()
+            .map_err(|_| "expected production, staging or development, with commas between")
+    })
+}
+
+/// A number of keys, or null for `unlimited`.
+pub fn quota(text: &str) -> Result<Value, &'static str> {
+    if text == "unlimited" {
+        return Ok(Value::Null);
+    }
+    text.parse::<u64>().map(Value::from).map_err(|_| "expected a number of keys, or unlimited")
 }
 
 /// A grant as it is typed: `verifier@workspace:ws_…`, `auditor@organization`.
@@ -221,6 +403,58 @@ mod tests {
         {
             assert!(text.parse::<GrantArgument>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn rates_are_requests_in_a_time() {
+        let limit = |text: &str| text.parse::<RateLimitArgument>().map(|limit| limit.to_input());
+        assert_eq!(
+            limit("api=600/60s").unwrap(),
+            json!({ "name": "api", "limit": 600, "windowSeconds": 60 })
+        );
+        assert_eq!(limit("per-day=10000/24h").unwrap()["windowSeconds"], 86_400);
+        for text in ["api", "api=600", "=600/60s", "API=1/1s", "api=+1/1s", "api=1/0", "api=/1s", "a=1/x"] {
+            assert!(limit(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_role_is_an_id_or_a_name() {
+        let id = "role_01h455vb4pex5vsknk084sn02q";
+        assert_eq!(id.parse(), Ok(RoleArgument::Id(id.parse().unwrap())));
+        assert_eq!("Support ".parse(), Ok(RoleArgument::Name("Support".into())));
+        assert!(" ".parse::<RoleArgument>().is_err());
+    }
+
+    #[test]
+    fn a_scope_is_named_behind_the_last_sign() {
+        let named = |text: &str| text.parse::<ScopeNameArgument>().unwrap();
+        let both = named("read:a=b=Customer Read");
+        assert_eq!(
+            (both.scope.to_string().as_str(), both.name.as_deref()),
+            ("read:a=b", Some("Customer Read"))
+        );
+        assert_eq!(named("read:a=").name, None);
+        assert!("read:a".parse::<ScopeNameArgument>().is_err());
+        assert!("fly:a=x".parse::<ScopeNameArgument>().is_err());
+    }
+
+    #[test]
+    fn rules_are_set_or_taken_away() {
+        assert_eq!(switch_rule("off"), Ok(json!(false)));
+        assert_eq!(demand_rule("yes"), Ok(json!(true)));
+        assert_eq!(length_rule("30d"), Ok(json!(2_592_000)));
+        assert_eq!(minutes_rule("2h"), Ok(json!(120)));
+        assert_eq!(rate_rule("1000/60s"), Ok(json!({ "limit": 1000, "windowSeconds": 60 })));
+        assert_eq!(environments_rule("production, staging"), Ok(json!(["PRODUCTION", "STAGING"])));
+        for parse in [switch_rule, demand_rule, length_rule, minutes_rule, rate_rule, environments_rule] {
+            assert_eq!(parse("unset"), Ok(Value::Null));
+            assert!(parse("soon").unwrap_err().contains("unset"));
+            assert!(parse("").is_err());
+        }
+        assert!(minutes_rule("90s").is_err());
+        assert_eq!((quota("10"), quota("unlimited")), (Ok(json!(10)), Ok(Value::Null)));
+        assert!(quota("-1").is_err());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Whether an edit clashes with what others did since its author looked.
 //!
 //! An edit that names the revision that it was made on is refused only if something that it changes was
-//! changed since: two people who edit different things of one key, one role or one policy both succeed.
+//! changed since: two people who edit different fields of a key, or different roles, both succeed. A role and
+//! a policy are one thing each.
 
 use keyledger_schema::Event;
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use keyledger_projections::{KeyState, KeyStatus};
+use keyledger_projections::{Acknowledgement, KeyState, KeyStatus};
 use keyledger_schema::event::{
     Event, Hex32, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported, KeyRevoked,
     KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeyUpdated, RevocationReason,
@@ -117,7 +117,7 @@ pub struct Ground<'a> {
     /// The rules that hold where the key is.
     pub policy: &'a Policy,
     /// The rules on acknowledgements, see [`policy::acknowledgement_due`].
-    pub acknowledgement: &'a [(u32, Timestamp)],
+    pub acknowledgement: &'a [Acknowledgement],
 }
 
 /// Networks sorted, without host bits and without repetitions, so that equal sets are equal.
@@ -290,10 +290,12 @@ fn enable(state: &KeyState, comment: Comment, ground: Ground<'_>) -> Result<Deci
         KeyStatus::Inactive => {
             let due = policy::acknowledgement_due(ground.acknowledgement, state);
             if due.is_some_and(|due| due <= ground.now) {
-                return Err(Error::new(
-                    Code::PolicyViolation,
-                    "nobody acknowledged the secret in time, as secretAcknowledgementRequired demands; acknowledge it or rotate the key first",
-                ));
+                let message = "nobody acknowledged the secret in time, as secretAcknowledgementRequired demands; acknowledge it or rotate the key first";
+                let rule = Rule::SecretAcknowledgementRequired.as_str();
+                let violation = serde_json::json!({ "rule": rule, "bound": due, "value": ground.now });
+                return Err(Error::new(Code::PolicyViolation, message)
+                    .about("input.id")
+                    .with("violations", vec![violation]));
             }
             Ok(Decision::one(Event::KeyEnabled(KeyEnabled { comment })))
         }

@@ -50,6 +50,21 @@ pub struct PolicyChange {
 }
 
 impl PolicyChange {
+    /// The rules that it names.
+    fn rules(&self) -> Vec<Rule> {
+        let named = [
+            (Rule::ApiKeysEnabled, self.api_keys_enabled.is_some()),
+            (Rule::ExpiryRequired, self.expiry_required.is_some()),
+            (Rule::DefaultTtl, self.default_ttl_seconds.is_some()),
+            (Rule::MaxTtl, self.max_ttl_seconds.is_some()),
+            (Rule::RequireAllowedCidrs, self.require_allowed_cidrs.is_some()),
+            (Rule::MaxRateLimit, self.max_rate_limit.is_some()),
+            (Rule::SecretAcknowledgementRequired, self.secret_acknowledgement_minutes.is_some()),
+            (Rule::AllowedEnvironments, self.allowed_environments.is_some()),
+        ];
+        named.into_iter().filter(|(_, is)| *is).map(|(rule, _)| rule).collect()
+    }
+
     /// The rules after the change.
     pub fn of(self, before: &Policy) -> Policy {
         let before = before.clone();
@@ -152,7 +167,7 @@ pub fn decide(state: Option<&OrganizationState>, command: Command) -> Result<Dec
         Command::Rename(name) if name == state.name => Ok(Decision::nothing()),
         Command::Rename(name) => Ok(Decision::one(Event::OrganizationRenamed(OrganizationRenamed { name }))),
         Command::Move { parent, above, inherited } => move_below(state, parent, &above, &inherited),
-        Command::SetPolicy { change, inherited } => set_policy(state, change.of(&state.policy), &inherited),
+        Command::SetPolicy { change, inherited } => set_policy(state, *change, &inherited),
         Command::CreateRole(id, definition) => create_role(state, id, definition),
         Command::UpdateRole(id, update) => update_role(state, id, update),
         Command::DeleteRole { role, holders, count } => delete_role(state, role, &holders, count),
@@ -193,11 +208,13 @@ fn move_below(
         )
         .about("input.parentId"));
     }
-    only_stricter(&state.policy, inherited, "input.parentId")?;
+    only_stricter(&state.policy, inherited, &Rule::ALL, "input.parentId")?;
     Ok(Decision::one(Event::OrganizationMoved(OrganizationMoved { parent })))
 }
 
-fn set_policy(state: &OrganizationState, policy: Policy, inherited: &Policy) -> Result<Decision> {
+fn set_policy(state: &OrganizationState, change: PolicyChange, inherited: &Policy) -> Result<Decision> {
+    let touched = change.rules();
+    let policy = change.of(&state.policy);
     let both = policy.default_ttl_seconds.zip(policy.max_ttl_seconds);
     if both.is_some_and(|(default, most)| default > most) {
         return Err(Error::invalid(
@@ -205,7 +222,9 @@ fn set_policy(state: &OrganizationState, policy: Policy, inherited: &Policy) -> 
             "a key would live longer by default than maxTtl allows; lower defaultTtl or raise maxTtl",
         ));
     }
-    only_stricter(&policy, inherited, "input")?;
+    // A rule that was there before, and that those above have tightened since, must not block the others: it
+    // holds in its stricter form all the same.
+    only_stricter(&policy, inherited, &touched, "input")?;
     if policy == state.policy {
         return Ok(Decision::nothing());
     }
@@ -217,15 +236,16 @@ fn set_policy(state: &OrganizationState, policy: Policy, inherited: &Policy) -> 
 }
 
 /// A child may only be stricter than what holds above it.
-fn only_stricter(policy: &Policy, inherited: &Policy, field: &'static str) -> Result<()> {
-    let looser = policy.looser_than(inherited);
+fn only_stricter(policy: &Policy, inherited: &Policy, rules: &[Rule], field: &'static str) -> Result<()> {
+    let mut looser = policy.looser_than(inherited);
+    looser.retain(|rule| rules.contains(rule));
     if looser.is_empty() {
         return Ok(());
     }
     let names: Vec<&str> = looser.iter().map(|rule| rule.as_str()).collect();
     let message = format!(
-        "a sub-organization can only be stricter than those above it, and this would loosen {}; leave these rules out \
-         to inherit them, or choose stricter values",
+        "a sub-organization can only be stricter than those above it, and this would loosen {}; set these rules \
+         to null to inherit them, or choose stricter values",
         names.join(", ")
     );
     let violations: Vec<Value> = looser
@@ -323,7 +343,8 @@ fn delete_role(
     }
     if count > 0 {
         let message = format!(
-            "{count} keys hold this role, so it cannot be deleted; take it from them first (keys with the filter roleId lists them)"
+            "{} this role, so it cannot be deleted; take it from them first (keys with the filter roleId lists them)",
+            if count == 1 { "1 key holds".to_owned() } else { format!("{count} keys hold") },
         );
         let holders: Vec<Value> =
             holders.iter().map(|holder| json!({ "id": holder.id, "name": holder.name })).collect();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use ipnet::IpNet;
-use keyledger_projections::KeyState;
+use keyledger_projections::{Acknowledgement, KeyState};
 use keyledger_schema::{Environment, Policy, Rate, RateLimit, Rule, Timestamp};
 use serde_json::{Value, json};
 
@@ -157,14 +157,14 @@ impl Violation {
 }
 
 /// From this moment on a key whose secret nobody acknowledged is switched off; none when no rule says so.
-/// `rules` are minutes, and since when each rule holds: it says nothing about older secrets.
-pub fn acknowledgement_due(rules: &[(u32, Timestamp)], state: &KeyState) -> Option<Timestamp> {
+pub fn acknowledgement_due(rules: &[Acknowledgement], state: &KeyState) -> Option<Timestamp> {
     if state.secret.acknowledged_at.is_some() {
         return None;
     }
     let issued = state.secret.issued_at;
-    let due = |&(minutes, since): &(u32, Timestamp)| {
-        (issued >= since).then(|| issued.plus(Duration::from_secs(60 * u64::from(minutes))))
+    let due = |rule: &Acknowledgement| {
+        let held = issued >= rule.from && rule.until.is_none_or(|until| issued < until);
+        held.then(|| issued.plus(Duration::from_secs(60 * u64::from(rule.minutes))))
     };
     rules.iter().filter_map(due).min()
 }

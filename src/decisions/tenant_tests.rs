@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use keyledger_projections::OrganizationState;
+use keyledger_projections::{Acknowledgement, OrganizationState};
 use keyledger_schema::{
     Environment, Event, KeyId, OrganizationId, Policy, Rate, RateLimit, RoleDefinition, RoleId, Rule,
     Timestamp,
@@ -35,7 +35,8 @@ fn organization() -> OrganizationState {
         created_at: NOW,
         signing_key: None,
         policy: Policy::default(),
-        acknowledgement_since: None,
+        acknowledgement: Vec::new(),
+        joined_at: NOW,
         roles: BTreeMap::new(),
         open_revocations: Vec::new(),
         revision: 0,
@@ -107,13 +108,19 @@ fn only_secrets_made_since_a_rule_are_held_to_it() {
             },
         ),
     );
-    let due = |rules: &[(u32, Timestamp)]| acknowledgement_due(rules, &state);
+    let later = NOW.plus(Duration::from_micros(1));
+    let rule = |minutes, from| Acknowledgement { minutes, from, until: None };
+    let due = |rules: &[Acknowledgement]| acknowledgement_due(rules, &state);
     assert_eq!(due(&[]), None);
-    assert_eq!(due(&[(2, NOW)]), Some(NOW.plus(Duration::from_mins(2))));
-    assert_eq!(due(&[(2, NOW.plus(Duration::from_micros(1)))]), None);
-    assert_eq!(due(&[(9, NOW), (3, NOW)]), Some(NOW.plus(Duration::from_mins(3))));
+    assert_eq!(due(&[rule(2, NOW)]), Some(NOW.plus(Duration::from_mins(2))));
+    assert_eq!(due(&[rule(2, later)]), None);
+    assert_eq!(due(&[rule(9, NOW), rule(3, NOW)]), Some(NOW.plus(Duration::from_mins(3))));
+    // The rule that held when it was made holds, whatever came after.
+    let before = Acknowledgement { until: Some(later), ..rule(9, NOW) };
+    assert_eq!(due(&[before, rule(1, later)]), Some(NOW.plus(Duration::from_mins(9))));
+    assert_eq!(due(&[Acknowledgement { until: Some(NOW), ..rule(9, NOW) }]), None);
     state.secret.acknowledged_at = Some(NOW);
-    assert_eq!(acknowledgement_due(&[(1, NOW)], &state), None);
+    assert_eq!(acknowledgement_due(&[rule(1, NOW)], &state), None);
 }
 
 #[test]
@@ -139,6 +146,20 @@ fn nothing_stands_below_itself() {
     let strict = Policy { max_ttl_seconds: Some(10), ..Policy::default() };
     let command = Command::Move { parent: id(2), above: Vec::new(), inherited: strict };
     assert_eq!(decide(Some(&loose), command).unwrap_err().code, Code::PolicyViolation);
+}
+
+#[test]
+fn a_rule_that_those_above_tightened_later_blocks_no_other() {
+    let mut state = organization();
+    state.policy = Policy { expiry_required: Some(false), ..Policy::default() };
+    let inherited = Policy { expiry_required: Some(true), ..Policy::default() };
+    let set = |change: PolicyChange| {
+        decide(Some(&state), Command::SetPolicy { change: Box::new(change), inherited: inherited.clone() })
+    };
+    let off = PolicyChange { api_keys_enabled: Some(Some(false)), ..PolicyChange::default() };
+    assert_eq!(set(off).unwrap().events.len(), 1);
+    let loose = PolicyChange { expiry_required: Some(Some(false)), ..PolicyChange::default() };
+    assert_eq!(set(loose).unwrap_err().code, Code::PolicyViolation);
 }
 
 #[test]

@@ -25,6 +25,14 @@ impl Warning {
         Self::new("ALREADY_REVOKED", "the key was revoked before; the first reason and comment stand")
     }
 
+    /// A bulk revocation leaves out the key that it is done with.
+    pub fn own_key_left() -> Self {
+        Self::new(
+            "OWN_KEY_LEFT",
+            "your own key matches too and is left out; revoke it by itself when you are done",
+        )
+    }
+
     /// The key lost a role.
     pub fn role_removed() -> Self {
         Self::new(

@@ -1,6 +1,6 @@
 //! Input objects, and how they become checked values of the domain. Errors name the field.
 
-use async_graphql::{ID, InputObject, Json};
+use async_graphql::{ID, InputObject, Json, MaybeUndefined};
 use ipnet::IpNet;
 use keyledger_schema as domain;
 use keyledger_schema::event::{KeySelection, RevocationStarted};
@@ -209,8 +209,8 @@ pub(crate) struct RenameWorkspaceInput {
 #[derive(InputObject, Clone, Debug)]
 pub(crate) struct SetWorkspaceQuotaInput {
     pub(super) id: ID,
-    /// 0 to 1000000000; null for any number.
-    pub(super) max_keys: Option<u64>,
+    /// 0 to 1000000000; null for any number. Has to be said.
+    pub(super) max_keys: MaybeUndefined<u64>,
 }
 
 /// A new workspace.
@@ -305,10 +305,14 @@ impl RevokeKeysInput {
         if reason == domain::event::RevocationReason::Other && comment.is_none() {
             return Err(Error::invalid("input.comment", "the reason OTHER needs a comment; say why"));
         }
+        if filter.ids.as_ref().is_some_and(Vec::is_empty) {
+            let message = "no key is named; name some, or leave ids out if the other conditions are all";
+            return Err(Error::invalid("input.filter.ids", message));
+        }
         let ids = filter.ids.unwrap_or_default();
         limits::at_most("input.filter.ids", "ids", ids.len(), limits::MAX_NAMED_KEYS)?;
+        // An empty text is refused, not left out: it would mean every key.
         let text = |field: &'static str, text: Option<String>| {
-            let text = text.filter(|text| !text.trim().is_empty());
             text.map(|text| limits::name(field, &text).map(Personal)).transpose()
         };
         let one = |field: &'static str, text: Option<ID>| text.map(|text| id(field, &text)).transpose();

@@ -112,9 +112,9 @@ pub(crate) struct SetOrganizationPolicyInput {
     /// Whether a new key must have an expiry date.
     expiry_required: MaybeUndefined<bool>,
     /// In seconds: 1 to 3162240000.
-    default_ttl: MaybeUndefined<u64>,
+    default_ttl: MaybeUndefined<Long>,
     /// In seconds: 1 to 3162240000.
-    max_ttl: MaybeUndefined<u64>,
+    max_ttl: MaybeUndefined<Long>,
     /// Whether a key must name the networks that it may be used from.
     require_allowed_cidrs: MaybeUndefined<bool>,
     /// The highest rate of a key.
@@ -164,7 +164,7 @@ impl SetOrganizationPolicyInput {
     pub(super) fn check(self) -> Result<(Option<OrganizationId>, PolicyChange)> {
         let id = self.id.as_deref().map(|id| input::id("input.id", id)).transpose()?;
         let ttl = |field, value| {
-            changed(value, |value| within(field, "seconds", value, 1, limits::MAX_TTL_SECONDS))
+            changed(value, |Long(value)| within(field, "seconds", value, 1, limits::MAX_TTL_SECONDS))
         };
         let change = PolicyChange {
             api_keys_enabled: changed(self.api_keys_enabled, Ok)?,

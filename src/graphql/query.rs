@@ -158,11 +158,14 @@ async fn keys(
             sequence: sequence(order.direction),
         },
     );
-    let organization = organization_id(context, filter.organization_id.as_ref(), "filter.organizationId")?;
+    let workspace = filter.workspace_id.map(|id| input::id("filter.workspaceId", &id)).transpose()?;
+    let named = filter.organization_id.map(|id| input::id("filter.organizationId", &id)).transpose()?;
+    let fields = ("filter.organizationId", "filter.workspaceId");
+    let organization = service.organization_of_list(caller, named, workspace, fields)?;
     let query = KeyQuery {
         organization,
         workspaces: service.sight(caller, Right::ReadKeys, organization)?,
-        workspace: filter.workspace_id.map(|id| input::id("filter.workspaceId", &id)).transpose()?,
+        workspace,
         statuses,
         environment: filter.environment.map(Into::into),
         search: text("filter.search", filter.search)?,

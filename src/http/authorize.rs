@@ -3,8 +3,8 @@
 //!
 //! The client's key is where clients put it, see [`super::credentials`]. The gateway says who it is by
 //! `Keyledger-Verifier`, and what has to be checked by the query: `environment`, `action`, `resource`, or
-//! `derive=forwarded` for action and resource of the request that it forwards. The answer is in the
-//! status and the headers; there is no body.
+//! `derive=forwarded` for action and resource of the request that it forwards, and `cost`. The answer is in
+//! the status and the headers; there is no body.
 //!
 //! Invariant: what a client sends never widens what is checked. Query parameters are the gateway's and
 //! each may come once; a forwarded request counts only from a gateway that authenticated itself, or from
@@ -14,11 +14,12 @@
 //! What a client can cause is a 401 where it is about the key, and a 403 where it is about the path.
 
 use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Once;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, WWW_AUTHENTICATE};
+use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse, HttpResponseBuilder};
 use keyledger_schema::VerificationCode;
@@ -30,6 +31,7 @@ use super::problem::{CHALLENGE, GATEWAY_CHALLENGE, NO_STORE, Refused};
 use super::{State, address, credentials, problem};
 use crate::error::{Code, Error};
 use crate::verify::decision::Request;
+use crate::verify::limits::{Charge, Checked, wrong_cost};
 use crate::verify::{Answer, Asker, Question};
 
 static FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -102,8 +104,9 @@ async fn answer(request: &HttpRequest, state: &State, asker: &Asker) -> Result<H
         Err(Ambiguous) => Presented::default(),
     };
     let address = holder(request, state);
-    let question =
-        Question { key: &key, request: Request { environment: query.environment, address, access } };
+    let request = Request { environment: query.environment, address, access };
+    let charge = Charge { cost: query.cost, only: None };
+    let question = Question { key: &key, request, charge };
     Ok(respond(&state.verifier.verify(&question, asker).await?))
 }
 
@@ -137,6 +140,9 @@ fn respond(answer: &Answer) -> HttpResponse {
     if let Some(challenge) = challenge {
         response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
     }
+    if let Some(checked) = &answer.limits {
+        tell_limits(&mut response, checked);
+    }
     if let Some(entry) = &answer.entry {
         header(&mut response, "keyledger-key-id", &entry.key);
         if answer.code == VerificationCode::Valid {
@@ -147,6 +153,24 @@ fn respond(answer: &Answer) -> HttpResponse {
         }
     }
     response.finish()
+}
+
+/// The fields of draft-ietf-httpapi-ratelimit-headers, lists of structured fields (RFC 9651), and when to come
+/// again (RFC 9110 §10.2.3).
+fn tell_limits(response: &mut HttpResponseBuilder, checked: &Checked) {
+    let (mut policy, mut standing) = (String::new(), String::new());
+    for (rule, left) in checked.limits() {
+        let comma = if policy.is_empty() { "" } else { ", " };
+        // The name of a limit needs no escape. Writing to a string cannot fail.
+        let (name, limit, window) = (&rule.name, rule.limit, rule.window_seconds);
+        let _ = write!(policy, r#"{comma}"{name}";q={limit};w={window}"#);
+        let _ = write!(standing, r#"{comma}"{name}";r={};t={}"#, left.remaining, left.reset_seconds());
+    }
+    header(response, "ratelimit-policy", &policy);
+    header(response, "ratelimit", &standing);
+    if let Some(seconds) = checked.retry_after_seconds() {
+        response.insert_header((RETRY_AFTER, seconds));
+    }
 }
 
 /// Status and challenge of each code (RFC 6750 §3.1).
@@ -176,13 +200,13 @@ struct Query<'a> {
     action: Option<Cow<'a, str>>,
     resource: Option<Cow<'a, str>>,
     derive: bool,
+    cost: u32,
 }
 
 impl<'a> Query<'a> {
     fn parse(text: &'a str) -> Result<Self, Error> {
         let mut query = Self::default();
-        let mut derive = None;
-        let mut environment = None;
+        let (mut derive, mut environment, mut cost) = (None, None, None);
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, slot) = match name {
@@ -190,8 +214,9 @@ impl<'a> Query<'a> {
                 "action" => ("action", &mut query.action),
                 "resource" => ("resource", &mut query.resource),
                 "derive" => ("derive", &mut derive),
+                "cost" => ("cost", &mut cost),
                 _ => {
-                    let message = "there is no such parameter; the parameters are environment, action, resource, derive";
+                    let message = "there is no such parameter; the parameters are environment, action, resource, derive, cost";
                     return Err(Error::invalid("query", message));
                 }
             };
@@ -200,6 +225,7 @@ impl<'a> Query<'a> {
             }
         }
         query.environment = Request::environment(environment.as_deref())?;
+        query.cost = Charge::cost(cost.as_deref().map(whole_number).transpose()?)?;
         query.derive = match derive.as_deref() {
             None => false,
             Some("forwarded") => true,
@@ -210,6 +236,11 @@ impl<'a> Query<'a> {
         }
         Ok(query)
     }
+}
+
+fn whole_number(text: &str) -> Result<u64, Error> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).ok_or_else(wrong_cost)
 }
 
 /// Undoes percent-encoding (RFC 3986 §2.1). A plus sign stays one: this is no form.
@@ -308,7 +339,9 @@ mod tests {
         let query = Query::parse("environment=production&action=read&resource=a%2Fb+c&").unwrap();
         assert_eq!(query.environment, Some(Environment::Production));
         assert_eq!((query.action.as_deref(), query.resource.as_deref()), (Some("read"), Some("a/b+c")));
-        assert_eq!(Query::parse("").unwrap(), Query::default());
+        assert_eq!(Query::parse("").unwrap(), Query { cost: 1, ..Query::default() });
+        assert_eq!(Query::parse("cost=0").unwrap().cost, 0);
+        assert_eq!(Query::parse("cost=%31000000").unwrap().cost, 1_000_000);
         assert!(Query::parse("derive=forwarded").unwrap().derive);
         for (text, field) in [
             ("action=read&action=write", "action"),
@@ -319,7 +352,14 @@ mod tests {
             ("resource=%zz", "resource"),
             ("resource=%", "resource"),
             ("resource=%ff", "resource"),
-            ("cost=1", "query"),
+            ("cost=", "cost"),
+            ("cost=+1", "cost"),
+            ("cost=-1", "cost"),
+            ("cost=1.0", "cost"),
+            ("cost=1000001", "cost"),
+            ("cost=99999999999999999999", "cost"),
+            ("cost=1&cost=1", "cost"),
+            ("limits=a", "query"),
             ("Action=read", "query"),
         ] {
             assert_eq!(Query::parse(text).unwrap_err().field.unwrap(), field, "{text}");

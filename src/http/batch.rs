@@ -5,24 +5,56 @@
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::body::{self, VerifyBody};
 use super::fields::Fields;
 use super::problem::{JSON, NO_STORE, Refused};
-use super::verify::{Body, wanted};
+use super::verify::{Body, charge, wanted};
 use super::{State, credentials};
-use crate::error::Error;
-use crate::verify::{Asker, Question};
+use crate::error::{Code, Error};
+use crate::verify::{Answer, Asker, Question};
 
 /// The most questions of a call.
 pub const MAX_REQUESTS: usize = 100;
 
 #[derive(Serialize)]
-struct Results {
-    results: Vec<Body>,
+struct Results<'a> {
+    results: Vec<Item<'a>>,
+}
+
+/// An answer, or why this one question has none: it chose a rate limit that its key does not have, which shows
+/// only when the key is known.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Item<'a> {
+    Answer(Body<'a>),
+    Refused { error: Why<'a> },
+}
+
+impl<'a> From<&'a Result<Answer, Error>> for Item<'a> {
+    fn from(answer: &'a Result<Answer, Error>) -> Self {
+        match answer {
+            Ok(answer) => Self::Answer(Body::from(answer)),
+            Err(error) => Self::Refused {
+                error: Why {
+                    code: error.code.as_str(),
+                    message: &error.message,
+                    field: error.field.as_deref(),
+                },
+            },
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Why<'a> {
+    code: &'static str,
+    message: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    field: Option<&'a str>,
 }
 
 /// With a verifier's key.
@@ -54,12 +86,19 @@ async fn answer(
     let bodies = parse(&bytes)?;
     let questions = bodies.iter().enumerate().map(|(at, body)| {
         let request = wanted(body).map_err(|error| within(at, error))?;
-        Ok(Question { key: &body.key, request })
+        Ok(Question { key: &body.key, request, charge: charge(body) })
     });
     let questions: Vec<Question<'_>> = questions.collect::<Result<_, Error>>()?;
     // All at once: they share a write of the log.
-    let answers = try_join_all(questions.iter().map(|asked| state.verifier.verify(asked, asker))).await?;
-    let results = Results { results: answers.iter().map(Body::from).collect() };
+    let answered = join_all(questions.iter().map(|asked| state.verifier.verify(asked, asker))).await;
+    let mut answers = Vec::with_capacity(answered.len());
+    for (at, answer) in answered.into_iter().enumerate() {
+        match answer {
+            Err(error) if error.code == Code::InvalidInput => answers.push(Err(within(at, error))),
+            other => answers.push(Ok(other?)),
+        }
+    }
+    let results = Results { results: answers.iter().map(Item::from).collect() };
     let text = serde_json::to_vec(&results).map_err(|_| Error::internal())?;
     Ok(HttpResponse::Ok().insert_header(JSON).insert_header(NO_STORE).body(text))
 }

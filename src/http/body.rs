@@ -13,11 +13,12 @@ use actix_web::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use actix_web::rt::time::timeout;
 use actix_web::web::{Bytes, BytesMut, Payload};
 use futures_util::{FutureExt, StreamExt};
-use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess};
+use serde::de::{self, Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess};
 use serde_json::error::Category;
 
 use super::problem::Refused;
 use crate::error::{Code, Error};
+use crate::verify::limits::{Charge, MAX_CHOSEN, wrong_cost};
 
 /// The largest body, in bytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -83,9 +84,13 @@ pub(super) struct VerifyBody<'a> {
     pub(super) action: Option<Cow<'a, str>>,
     pub(super) resource: Option<Cow<'a, str>>,
     pub(super) ip: Option<Cow<'a, str>>,
+    pub(super) cost: u32,
+    pub(super) limits: Option<Vec<Cow<'a, str>>>,
 }
 
-const FIELDS: &str = "key, environment, action, resource, ip";
+/// The fields that are texts, in the order of [`Raw::texts`]; then the others.
+const FIELDS: [&str; 7] = ["key", "environment", "action", "resource", "ip", "cost", "limits"];
+const TEXTS: usize = 5;
 
 impl<'a> VerifyBody<'a> {
     /// Reads the body. Every field is checked for its type, and a field that would be ignored is refused:
@@ -94,17 +99,10 @@ impl<'a> VerifyBody<'a> {
         let raw: Raw<'a> = serde_json::from_slice(bytes).map_err(|error| {
             let message = match error.classify() {
                 Category::Data => {
-                    "the body is one JSON object with the fields key, environment, action, resource, ip"
+                    format!("the body is one JSON object with the fields {}", FIELDS.join(", "))
                 }
                 Category::Io | Category::Syntax | Category::Eof => {
-                    return Error::new(
-                        Code::InvalidInput,
-                        format!(
-                            "the body is not valid JSON at line {} column {}",
-                            error.line(),
-                            error.column()
-                        ),
-                    );
+                    format!("the body is not valid JSON at line {} column {}", error.line(), error.column())
                 }
             };
             Error::new(Code::InvalidInput, message)
@@ -112,62 +110,87 @@ impl<'a> VerifyBody<'a> {
         if let Some(problem) = raw.problem {
             return Err(problem);
         }
-        let [key, environment, action, resource, ip] = raw.values;
+        let [key, environment, action, resource, ip] = raw.texts;
         let key = key
             .ok_or_else(|| Error::invalid("key", "name the key to verify: the text that its holder sent"))?;
-        Ok(Self { key, environment, action, resource, ip })
+        let cost = Charge::cost(raw.cost)?;
+        if raw.limits.as_ref().is_some_and(|names| names.is_empty() || names.len() > MAX_CHOSEN) {
+            return Err(wrong_limits());
+        }
+        Ok(Self { key, environment, action, resource, ip, cost, limits: raw.limits })
     }
+}
+
+fn wrong_limits() -> Error {
+    let message = format!(
+        "limits is a list of 1 to {MAX_CHOSEN} names of the key's rate limits; leave it out for all of them"
+    );
+    Error::invalid("limits", message)
 }
 
 #[derive(Default)]
 struct Raw<'a> {
-    values: [Option<Cow<'a, str>>; 5],
+    texts: [Option<Cow<'a, str>>; TEXTS],
+    cost: Option<u64>,
+    limits: Option<Vec<Cow<'a, str>>>,
     problem: Option<Error>,
 }
 
-/// A field's name or value, borrowed where JSON needs no unescaping.
-enum Text<'a> {
-    Is(Cow<'a, str>),
+/// A field's name or value, texts borrowed where JSON needs no unescaping.
+enum Value<'a> {
+    Text(Cow<'a, str>),
+    /// A whole number that is not negative.
+    Number(u64),
+    /// A list of texts, cut where it is too long to be one of ours.
+    Texts(Vec<Cow<'a, str>>),
     Null,
     Other,
 }
 
-impl<'de> Deserialize<'de> for Text<'de> {
+impl<'de> Deserialize<'de> for Value<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
         impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Text<'de>;
+            type Value = Value<'de>;
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a text")
+                f.write_str("a value")
             }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Text<'de>, E> {
-                Ok(Text::Is(Cow::Borrowed(text)))
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Value<'de>, E> {
+                Ok(Value::Text(Cow::Borrowed(text)))
             }
-            fn visit_str<E>(self, text: &str) -> Result<Text<'de>, E> {
-                Ok(Text::Is(Cow::Owned(text.to_owned())))
+            fn visit_str<E>(self, text: &str) -> Result<Value<'de>, E> {
+                Ok(Value::Text(Cow::Owned(text.to_owned())))
             }
-            fn visit_unit<E>(self) -> Result<Text<'de>, E> {
-                Ok(Text::Null)
+            fn visit_unit<E>(self) -> Result<Value<'de>, E> {
+                Ok(Value::Null)
             }
-            fn visit_bool<E>(self, _: bool) -> Result<Text<'de>, E> {
-                Ok(Text::Other)
+            fn visit_bool<E>(self, _: bool) -> Result<Value<'de>, E> {
+                Ok(Value::Other)
             }
-            fn visit_i64<E>(self, _: i64) -> Result<Text<'de>, E> {
-                Ok(Text::Other)
+            fn visit_i64<E>(self, _: i64) -> Result<Value<'de>, E> {
+                Ok(Value::Other)
             }
-            fn visit_u64<E>(self, _: u64) -> Result<Text<'de>, E> {
-                Ok(Text::Other)
+            fn visit_u64<E>(self, number: u64) -> Result<Value<'de>, E> {
+                Ok(Value::Number(number))
             }
-            fn visit_f64<E>(self, _: f64) -> Result<Text<'de>, E> {
-                Ok(Text::Other)
+            fn visit_f64<E>(self, _: f64) -> Result<Value<'de>, E> {
+                Ok(Value::Other)
             }
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut items: A) -> Result<Text<'de>, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
+                let mut texts = Vec::new();
+                let mut other = false;
+                while texts.len() <= MAX_CHOSEN
+                    && !other
+                    && let Some(item) = items.next_element()?
+                {
+                    if let Value::Text(text) = item { texts.push(text) } else { other = true }
+                }
                 while items.next_element::<IgnoredAny>()?.is_some() {}
-                Ok(Text::Other)
+                Ok(if other { Value::Other } else { Value::Texts(texts) })
             }
-            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Text<'de>, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value<'de>, A::Error> {
                 while fields.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Text::Other)
+                Ok(Value::Other)
             }
         }
         deserializer.deserialize_any(Visitor)
@@ -180,6 +203,22 @@ pub(super) fn shown(name: &str) -> String {
     name.chars().filter(known).take(32).collect()
 }
 
+impl<'a> Raw<'a> {
+    /// Takes the value of a field, given by its place in [`FIELDS`].
+    fn set(&mut self, place: usize, value: Value<'a>) -> Result<(), Error> {
+        match (FIELDS[place], value) {
+            (_, Value::Null) => {}
+            ("cost", Value::Number(cost)) => self.cost = Some(cost),
+            ("cost", _) => return Err(wrong_cost()),
+            ("limits", Value::Texts(names)) => self.limits = Some(names),
+            ("limits", _) => return Err(wrong_limits()),
+            (_, Value::Text(text)) if place < TEXTS => self.texts[place] = Some(text),
+            (name, _) => return Err(Error::invalid(name, "the field is a text")),
+        }
+        Ok(())
+    }
+}
+
 impl<'de> Deserialize<'de> for Raw<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         struct Visitor;
@@ -190,37 +229,24 @@ impl<'de> Deserialize<'de> for Raw<'de> {
             }
             fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Raw<'de>, A::Error> {
                 let mut raw = Raw::default();
-                let mut seen = [false; 5];
-                while let Some(name) = fields.next_key::<Text<'de>>()? {
-                    let name = if let Text::Is(name) = name { name } else { Cow::Borrowed("") };
-                    let place = match &*name {
-                        "key" => 0,
-                        "environment" => 1,
-                        "action" => 2,
-                        "resource" => 3,
-                        "ip" => 4,
-                        other => {
-                            fields.next_value::<IgnoredAny>()?;
-                            let problem = Error::invalid(
-                                shown(other),
-                                format!("there is no such field; the fields are {FIELDS}"),
-                            );
-                            raw.problem.get_or_insert(problem);
-                            continue;
-                        }
+                let mut seen = [false; FIELDS.len()];
+                while let Some(name) = fields.next_key::<Value<'de>>()? {
+                    let name = if let Value::Text(name) = name { name } else { Cow::Borrowed("") };
+                    let Some(place) = FIELDS.iter().position(|field| *field == name) else {
+                        fields.next_value::<IgnoredAny>()?;
+                        let problem = format!("there is no such field; the fields are {}", FIELDS.join(", "));
+                        raw.problem.get_or_insert_with(|| Error::invalid(shown(&name), problem));
+                        continue;
                     };
-                    let twice = std::mem::replace(&mut seen[place], true);
                     let value = fields.next_value()?;
-                    let problem = match value {
-                        _ if twice => "the field is there twice; send it once",
-                        Text::Is(text) => {
-                            raw.values[place] = Some(text);
-                            continue;
-                        }
-                        Text::Null => continue,
-                        Text::Other => "the field is a text",
+                    let taken = if std::mem::replace(&mut seen[place], true) {
+                        Err(Error::invalid(FIELDS[place], "the field is there twice; send it once"))
+                    } else {
+                        raw.set(place, value)
                     };
-                    raw.problem.get_or_insert(Error::invalid(name.into_owned(), problem));
+                    if let Err(problem) = taken {
+                        raw.problem.get_or_insert(problem);
+                    }
                 }
                 Ok(raw)
             }
@@ -245,6 +271,11 @@ mod tests {
         assert!(matches!(body.key, Cow::Borrowed("k")));
         assert!(body.ip.is_none());
         assert_eq!(body.action.unwrap(), "read");
+        assert_eq!((body.cost, body.limits), (1, None));
+        let body = VerifyBody::parse(br#"{"limits":["a","\u0062"],"cost":1000000,"key":"k"}"#).unwrap();
+        assert_eq!((body.cost, body.limits.unwrap()), (1_000_000, vec!["a".into(), "b".into()]));
+        let body = VerifyBody::parse(br#"{"limits":null,"cost":null,"key":"k"}"#).unwrap();
+        assert_eq!((body.cost, body.limits), (1, None));
     }
 
     #[test]
@@ -256,7 +287,18 @@ mod tests {
             (r#"{"key":{"a":[1,{"b":"s3cret"}]}}"#, Some("key"), "a text"),
             (r#"{"key":["s3cret"]}"#, Some("key"), "a text"),
             (r#"{"key":"a","key":"b"}"#, Some("key"), "twice"),
-            (r#"{"key":"a","cost":1}"#, Some("cost"), "no such field"),
+            (r#"{"key":"a","tags":1}"#, Some("tags"), "no such field"),
+            (r#"{"key":"a","cost":-1}"#, Some("cost"), "from 0 to 1000000"),
+            (r#"{"key":"a","cost":1000001}"#, Some("cost"), "from 0 to 1000000"),
+            (r#"{"key":"a","cost":1.0}"#, Some("cost"), "from 0 to 1000000"),
+            (r#"{"key":"a","cost":"1"}"#, Some("cost"), "from 0 to 1000000"),
+            (r#"{"key":"a","cost":[]}"#, Some("cost"), "from 0 to 1000000"),
+            (r#"{"key":"a","limits":[]}"#, Some("limits"), "1 to 8 names"),
+            (r#"{"key":"a","limits":"b"}"#, Some("limits"), "1 to 8 names"),
+            (r#"{"key":"a","limits":["b",1]}"#, Some("limits"), "1 to 8 names"),
+            (r#"{"key":"a","limits":[["s3cret"]]}"#, Some("limits"), "1 to 8 names"),
+            (r#"{"key":"a","limits":["","","","","","","","","s3cret"]}"#, Some("limits"), "1 to 8 names"),
+            (r#"{"key":"a","limits":["b"],"limits":["b"]}"#, Some("limits"), "twice"),
             (r#"{"key":"a","<s>\u0000":1}"#, Some("s"), "no such field"),
             ("[]", None, "one JSON object"),
             ("\"s3cret\"", None, "one JSON object"),

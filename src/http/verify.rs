@@ -17,12 +17,23 @@ use super::{State, credentials};
 use crate::error::Error;
 use crate::verify::decision::{Request, remedy};
 use crate::verify::directory::Entry;
+use crate::verify::limits::{Charge, Checked, Refusal};
 use crate::verify::{Answer, Asker, Question};
+
+/// Where a rate limit stands.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct RateLimit<'a> {
+    name: &'a str,
+    limit: u64,
+    remaining: u64,
+    reset_seconds: u64,
+}
 
 /// The body of an answer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Body {
+pub(super) struct Body<'a> {
     valid: bool,
     code: VerificationCode,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -40,11 +51,15 @@ pub(super) struct Body {
     #[serde(skip_serializing_if = "Option::is_none")]
     secret_expires_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    rate_limits: Option<Vec<RateLimit<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after_seconds: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'static str>,
 }
 
-impl From<&Answer> for Body {
-    fn from(answer: &Answer) -> Self {
+impl<'a> From<&'a Answer> for Body<'a> {
+    fn from(answer: &'a Answer) -> Self {
         let valid = answer.code == VerificationCode::Valid;
         let entry = answer.entry.as_deref();
         let granted = entry.filter(|_| valid);
@@ -58,8 +73,29 @@ impl From<&Answer> for Body {
             expires_at: granted.and_then(Entry::expires_at),
             secret_version: granted.map(|entry| entry.secret_version),
             secret_expires_at: granted.and_then(Entry::secret_expires_at),
-            message: (!valid).then(|| remedy(answer.code)),
+            rate_limits: answer.limits.as_ref().map(rate_limits),
+            retry_after_seconds: answer.limits.as_ref().and_then(Checked::retry_after_seconds),
+            message: (!valid).then(|| message(answer)),
         }
+    }
+}
+
+fn rate_limits(checked: &Checked) -> Vec<RateLimit<'_>> {
+    let shown = checked.limits().map(|(rule, standing)| RateLimit {
+        name: &rule.name,
+        limit: rule.limit,
+        remaining: standing.remaining,
+        reset_seconds: standing.reset_seconds(),
+    });
+    shown.collect()
+}
+
+fn message(answer: &Answer) -> &'static str {
+    match answer.limits.as_ref().and_then(|checked| checked.refusal) {
+        Some(Refusal::ForEver) => {
+            "the call costs more than one of the key's limits ever allows at once; lower its cost, or raise the limit"
+        }
+        Some(Refusal::For(_)) | None => remedy(answer.code),
     }
 }
 
@@ -90,11 +126,16 @@ async fn answer(
 ) -> Result<HttpResponse, Refused> {
     let bytes = body::read(request, payload).await?;
     let body = VerifyBody::parse(&bytes)?;
-    let question = Question { key: &body.key, request: wanted(&body)? };
+    let question = Question { key: &body.key, request: wanted(&body)?, charge: charge(&body) };
     let answer = state.verifier.verify(&question, asker).await?;
     let mut text = Vec::with_capacity(384);
     serde_json::to_writer(&mut text, &Body::from(&answer)).map_err(|_| Error::internal())?;
     Ok(HttpResponse::Ok().insert_header(JSON).insert_header(NO_STORE).body(text))
+}
+
+/// What a question costs.
+pub(super) fn charge<'a>(body: &'a VerifyBody<'_>) -> Charge<'a> {
+    Charge { cost: body.cost, only: body.limits.as_deref() }
 }
 
 /// What a question asks for.

@@ -146,10 +146,13 @@ impl Service {
         decide: impl Fn(&A) -> Result<Decision>,
     ) -> Result<Written<A>> {
         for _ in 0..ATTEMPTS {
-            if let Some((seen, clashes)) = seen {
+            let decided = decide(&loaded.state);
+            // An edit that is true already is repeated rather than late.
+            let repeated = decided.as_ref().is_ok_and(|decision| decision.events.is_empty());
+            if let Some((seen, clashes)) = seen.filter(|_| !repeated) {
                 self.refuse_clash(&loaded, seen, clashes).await?;
             }
-            let decision = decide(&loaded.state)?;
+            let decision = decided?;
             if decision.events.is_empty() {
                 // Somebody else made it true, maybe a moment ago: this node must know it before it is said.
                 self.applied_to(loaded.position).await?;

@@ -18,6 +18,9 @@ use crate::readmodel::{Item, KeyQuery, KeyRow, Window};
 /// How many holders of a role a refusal to delete it names.
 const HOLDERS_NAMED: usize = 100;
 
+/// The longest part of addresses that names an organization and those above it: well within a domain name.
+const MAX_SLUG_BYTES: usize = 160;
+
 /// An organization after a command.
 pub type OrganizationWritten = Written<OrganizationState>;
 
@@ -44,23 +47,32 @@ impl Service {
         let id = OrganizationId::from_uuid(self.edge.uuid());
         // Nobody else takes an address part while this one is looked for.
         let _turn = self.organization_turn.lock().await;
-        let slug = self.free_slug(&name, id);
+        let slug = self.free_slug(&name, id, parent);
         let command = Command::Create { name, slug: slug.into(), parent };
         let place = Place { organization: id, workspace: None };
         self.begin(context, Stream::Organization(id), place, decisions::decide(None, command)?).await
     }
 
-    /// The part of addresses that names an organization. It is nobody else's, and says nothing of whether
-    /// another tenant has this name: then the end of the id stands behind it.
-    fn free_slug(&self, name: &str, id: OrganizationId) -> String {
+    /// The part of addresses that names an organization. A sub-organization's ends with that of its parent, so
+    /// that it says nothing of whether another tenant has this name. Where the name is taken, the end of
+    /// the id stands behind it.
+    fn free_slug(&self, name: &str, id: OrganizationId, parent: Option<OrganizationId>) -> String {
         // The end of an id is random.
         let end = id.to_string().split_off(20);
-        match slug::of(name) {
-            None => end,
-            Some(slug) if self.tenants.organizations().iter().any(|known| *known.slug == *slug) => {
-                format!("{slug}-{end}")
+        let above = parent.and_then(|parent| self.tenants.organization(parent));
+        let below = |slug: &str| match &above {
+            Some(parent) if slug.len() + parent.slug.len() < MAX_SLUG_BYTES => {
+                format!("{slug}.{}", parent.slug)
             }
-            Some(slug) => slug,
+            Some(_) => end.clone(),
+            None => slug.to_owned(),
+        };
+        let taken = |slug: &str| self.tenants.organizations().iter().any(|known| *known.slug == *slug);
+        let wanted = slug::of(name).map(|slug| (below(&slug), slug));
+        match wanted {
+            None => below(&end),
+            Some((wanted, slug)) if taken(&wanted) => below(&format!("{slug}-{end}")),
+            Some((wanted, _)) => wanted,
         }
     }
 
@@ -244,7 +256,7 @@ impl Service {
         Ok(written)
     }
 
-    /// The first keys that hold a role, and how many there are, revoked and deleted ones left out.
+    /// The first keys that hold a role and can still be used, and how many there are.
     async fn holders(
         &self,
         organization: OrganizationId,
@@ -253,7 +265,7 @@ impl Service {
     ) -> Result<(Vec<RoleHolder>, u64)> {
         let query = KeyQuery {
             role: Some(role),
-            statuses: vec![KeyStatus::Active, KeyStatus::Inactive, KeyStatus::Expired],
+            statuses: vec![KeyStatus::Active, KeyStatus::Inactive],
             window: Window::first(max),
             count: true,
             ..KeyQuery::new(organization, self.now())

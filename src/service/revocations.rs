@@ -47,6 +47,8 @@ pub struct Revocation {
     pub revoked: u64,
     /// Keys that were left as they are.
     pub skipped: u64,
+    /// Whether the caller's own key matched too, which is left out.
+    pub own: bool,
     /// The first keys that matched, newest first.
     pub keys: Vec<KeyId>,
     /// The first keys that were left as they are.
@@ -65,7 +67,8 @@ struct Underway<'a>(&'a Running, EventId);
 impl Running {
     fn begin(&self, event: EventId) -> Option<Underway<'_>> {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        running.insert(event).then_some(Underway(self, event))
+        // Not `then_some`: what it would make in vain takes the entry of another away.
+        running.insert(event).then(|| Underway(self, event))
     }
 }
 
@@ -95,10 +98,15 @@ impl Service {
         let mut started = started;
         let before = started.selection.created_before.map_or(context.at, |before| before.min(context.at));
         started.selection.created_before = Some(before);
-        let matched = self.selected(caller.holder(), organization, &started.selection, context.at).await?;
+        let mut matched =
+            self.selected(caller.holder(), organization, &started.selection, context.at).await?;
+        // Whoever is at it needs the key that it is done with.
+        let own = matched.len();
+        matched.retain(|id| *id != caller.key);
+        let own = own > matched.len();
         started.matched = matched.len() as u64;
         let mut outcome =
-            Revocation { matched: started.matched, keys: first(&matched), ..Revocation::default() };
+            Revocation { matched: started.matched, keys: first(&matched), own, ..Revocation::default() };
         if rehearsal || matched.is_empty() {
             return Ok(outcome);
         }
@@ -139,7 +147,8 @@ impl Service {
         let (home, grants) = self.mandate_of(organization, open).await?;
         let holder = Holder { organization: home, grants: &grants };
         let context = Context { actor: open.actor.clone(), cause: Some(open.event), ..self.own_context() };
-        let matched = self.selected(holder, organization, &open.started.selection, context.at).await?;
+        let mut matched = self.selected(holder, organization, &open.started.selection, context.at).await?;
+        matched.retain(|id| Some(*id) != open.actor.key_id());
         let mut outcome = Revocation::default();
         let mandate = Mandate { holder, context: &context };
         self.revoke_all(mandate, organization, open.event, &open.started, matched, &mut outcome).await?;

@@ -59,12 +59,14 @@ impl Service {
         let now = self.now();
         let mut overdue: Vec<KeyId> = Vec::new();
         for tenant in self.tenants.all() {
-            for &(minutes, since) in &*tenant.acknowledgement {
-                let due = now.minus(Duration::from_secs(60 * u64::from(minutes)));
+            for rule in &*tenant.acknowledgement {
+                let due = now.minus(Duration::from_secs(60 * u64::from(rule.minutes)));
+                // One that is due at this very moment is due.
+                let until = due.plus(Duration::from_micros(1));
+                let until = rule.until.map_or(until, |end| end.min(until));
                 let query = KeyQuery {
                     unacknowledged: Some(true),
-                    // One that is due at this very moment is due.
-                    secret_issued: Some((since, due.plus(Duration::from_micros(1)))),
+                    secret_issued: Some((rule.from, until)),
                     order: KeyOrder { by: KeySort::CreatedAt, sequence: Sequence::Ascending },
                     ..KeyQuery::new(tenant.state.id, now)
                 };

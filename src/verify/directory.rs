@@ -8,7 +8,8 @@
 //! - An entry exists for the current secret of each key that is not deleted, and for the one before it
 //!   while a rotation overlaps. A secret that was rotated away at once has none.
 //! - Revoked, expired and disabled keys keep their entries, so that their holders are told.
-//! - Entries are replaced whole, never changed in place: a reader sees one state of a key.
+//! - Entries are replaced whole, never changed in place: a reader sees one state of a key. Only what was spent
+//!   of a key's rate limits is outside of them, shared by all entries that the key ever has.
 //! - A scheme of which there ever was an imported secret stays marked: only for those is it worth while to
 //!   hash a text that is not one of ours.
 //!
@@ -22,19 +23,18 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 use ipnet::IpNet;
 use keyledger_projections::{KeyState, OrganizationState};
-use keyledger_schema::{OrganizationId, Scope, SecretHash, SecretScheme};
+use keyledger_schema::{OrganizationId, RateLimit, Scope, SecretHash, SecretScheme};
 use subtle::ConstantTimeEq;
 
 use super::entry::Shared;
 pub use super::entry::{Entry, Management};
-use super::intern::{ARC_BYTES, Interned};
+use super::intern::{ALLOCATION_BYTES, ARC_BYTES, Interned};
+use super::limits::Limits;
 use super::realm::{Realms, RoleScopes};
 
 /// A power of two. Enough that two cores rarely meet and that growing one shard takes well below a
 /// millisecond with a million keys.
 const SHARDS: usize = 256;
-/// What an allocator adds to an allocation, on average.
-const ALLOCATION_BYTES: usize = 8;
 
 type Shard = RwLock<HashTable<Arc<Entry>>>;
 
@@ -44,8 +44,9 @@ pub struct Directory {
     scopes: Interned<Scope>,
     networks: Interned<IpNet>,
     roles: Interned<Arc<RoleScopes>>,
+    rate_limits: Interned<RateLimit>,
     realms: Realms,
-    management_bytes: AtomicUsize,
+    rare_bytes: AtomicUsize,
     out_of_date: AtomicBool,
     imported: [AtomicBool; SecretScheme::ALL.len()],
 }
@@ -92,8 +93,9 @@ impl Directory {
             scopes: Interned::default(),
             networks: Interned::default(),
             roles: Interned::default(),
+            rate_limits: Interned::default(),
             realms: Realms::default(),
-            management_bytes: AtomicUsize::new(0),
+            rare_bytes: AtomicUsize::new(0),
             out_of_date: AtomicBool::new(false),
             imported: Default::default(),
         }
@@ -116,7 +118,7 @@ impl Directory {
     pub fn apply(&self, before: Option<&KeyState>, after: &KeyState) {
         if after.deleted_at.is_none() {
             self.mark_imported(after);
-            for entry in Entry::all_of(after, &self.shared(after)) {
+            for entry in Entry::all_of(after, &self.shared(before, after)) {
                 self.put(entry);
             }
         } else {
@@ -142,7 +144,7 @@ impl Directory {
         self.imported[scheme as usize].load(Ordering::Acquire)
     }
 
-    fn shared(&self, state: &KeyState) -> Shared {
+    fn shared(&self, before: Option<&KeyState>, state: &KeyState) -> Shared {
         let realm = self.realms.of(state.organization);
         let roles = (!state.roles.is_empty()).then(|| {
             let roles: Vec<_> = state.roles.iter().map(|&id| realm.role(id)).collect();
@@ -153,8 +155,27 @@ impl Directory {
             roles,
             networks: (!state.allowed_cidrs.is_empty()).then(|| self.networks.share(&state.allowed_cidrs)),
             management: Management::of(state).map(Arc::new),
+            limits: self.limits(before, state),
             realm,
         }
+    }
+
+    /// The limits of a key, with what was spent of those that it had before.
+    fn limits(&self, before: Option<&KeyState>, after: &KeyState) -> Option<Arc<Limits>> {
+        if after.rate_limits.is_empty() {
+            return None;
+        }
+        let rules = self.rate_limits.share(&after.rate_limits);
+        let known = before.into_iter().chain([after]).flat_map(hashes).find_map(|hash| {
+            let entry = self.find(hash).filter(|entry| entry.key == after.id)?;
+            entry.limits().cloned().map(|limits| (entry.revision, limits))
+        });
+        Some(match known {
+            None => Arc::new(Limits::new(rules)),
+            // Redelivered, as in `put`.
+            Some((revision, limits)) if revision > after.revision => limits,
+            Some((_, limits)) => limits.changed(&rules),
+        })
     }
 
     /// Takes over what an organization is now, on all its keys at once. `keys_enabled` tells whether
@@ -170,7 +191,7 @@ impl Directory {
 
     fn put(&self, entry: Entry) {
         let hash = entry.hash;
-        let added = entry.management_bytes();
+        let added = entry.rare_bytes();
         let entry = Arc::new(entry);
         let replaced = {
             let mut shard = write(self.shard(&hash));
@@ -188,9 +209,9 @@ impl Directory {
                 }
             }
         };
-        self.management_bytes.fetch_add(added, Ordering::Relaxed);
+        self.rare_bytes.fetch_add(added, Ordering::Relaxed);
         if let Some(replaced) = replaced {
-            self.management_bytes.fetch_sub(replaced.management_bytes(), Ordering::Relaxed);
+            self.rare_bytes.fetch_sub(replaced.rare_bytes(), Ordering::Relaxed);
         }
     }
 
@@ -199,7 +220,7 @@ impl Directory {
         let known = |entry: &Arc<Entry>| same(&entry.hash, hash) && entry.key == state.id;
         if let Ok(slot) = shard.find_entry(probe(hash), known) {
             let (removed, _) = slot.remove();
-            self.management_bytes.fetch_sub(removed.management_bytes(), Ordering::Relaxed);
+            self.rare_bytes.fetch_sub(removed.rare_bytes(), Ordering::Relaxed);
         }
     }
 
@@ -235,7 +256,8 @@ impl Directory {
             + scopes
             + self.networks.bytes(|_| 0)
             + self.roles.bytes(|_| 0)
-            + self.management_bytes.load(Ordering::Relaxed)
+            + self.rate_limits.bytes(|limit| limit.name.len() + ALLOCATION_BYTES)
+            + self.rare_bytes.load(Ordering::Relaxed)
     }
 }
 

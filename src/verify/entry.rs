@@ -12,6 +12,7 @@ use keyledger_schema::{
     WorkspaceId,
 };
 
+use super::limits::Limits;
 use super::realm::{Realm, RoleScopes};
 
 /// Stands for "never". Later than any moment that can be written.
@@ -40,6 +41,7 @@ pub(super) struct Shared {
     pub(super) roles: Option<Arc<[Arc<RoleScopes>]>>,
     pub(super) networks: Option<Arc<[IpNet]>>,
     pub(super) management: Option<Arc<Management>>,
+    pub(super) limits: Option<Arc<Limits>>,
 }
 
 /// One secret of a key: immutable, replaced whole when the key changes.
@@ -58,6 +60,7 @@ pub struct Entry {
     roles: Option<Arc<[Arc<RoleScopes>]>>,
     networks: Option<Arc<[IpNet]>>,
     management: Option<Arc<Management>>,
+    limits: Option<Arc<Limits>>,
     expires_micros: i64,
     valid_until_micros: i64,
     /// Which of the key's secrets this is.
@@ -100,6 +103,7 @@ impl Entry {
             roles: shared.roles.clone(),
             networks: shared.networks.clone(),
             management: shared.management.clone(),
+            limits: shared.limits.clone(),
             expires_micros: state.expires_at.map_or(NEVER, Timestamp::micros),
             valid_until_micros: valid_until.map_or(NEVER, Timestamp::micros),
             secret_version: record.version,
@@ -186,13 +190,19 @@ impl Entry {
         Place { organization: self.organization(), workspace: Some(self.workspace) }
     }
 
-    /// Memory of the part that only management keys have, in bytes.
-    pub(super) fn management_bytes(&self) -> usize {
-        self.management.as_ref().map_or(0, |management| {
+    /// How often the key may be used; none for a key without rate limits.
+    pub fn limits(&self) -> Option<&Arc<Limits>> {
+        self.limits.as_ref()
+    }
+
+    /// Memory of the parts that only some keys have, in bytes. What two entries of a key share counts twice.
+    pub(super) fn rare_bytes(&self) -> usize {
+        let management = self.management.as_ref().map_or(0, |management| {
             size_of::<Management>()
                 + size_of_val::<[Grant]>(&management.grants)
                 + management.email.len()
                 + 3 * 24
-        })
+        });
+        management + self.limits.as_ref().map_or(0, |limits| limits.bytes())
     }
 }

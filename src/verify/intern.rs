@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Bytes of one `Arc`'s two counters.
 pub(super) const ARC_BYTES: usize = 16;
+/// What an allocator adds to an allocation, on average.
+pub(super) const ALLOCATION_BYTES: usize = 8;
 /// Unused slices are looked for when the table has grown to twice what was in use the last time, and
 /// not below this.
 const FIRST_SWEEP: usize = 1_024;

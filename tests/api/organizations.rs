@@ -58,7 +58,7 @@ fn an_organization_issues_no_key_before_its_bootstrap_which_is_done_once() {
     let key = root.create_key("now").with("workspaceId", workspace.as_str()).run();
     assert!(root.verify(&key.secret()).unwrap().valid);
     let email = text(&root.key(&key.id(), "email").unwrap()["email"]);
-    assert!(email.ends_with("@keys.sales"), "{email}");
+    assert!(email.ends_with("@keys.sales.acme"), "{email}");
     let again = attempt(&root, "bootstrapOrganization", &json!({ "id": id }));
     assert_eq!(again.code(), "ILLEGAL_TRANSITION");
     // The refusals are in the trail, and everything survives a restart.
@@ -71,8 +71,16 @@ fn two_organizations_of_one_name_have_different_addresses() {
     let world = world();
     let one = organization(&world.root, "createOrganization", &json!({ "name": "Same" }));
     let two = organization(&world.other, "createOrganization", &json!({ "name": "Same" }));
-    assert_ne!(one["organization"]["slug"], two["organization"]["slug"]);
-    assert_eq!(one["organization"]["name"], two["organization"]["name"]);
+    assert_eq!(
+        (&one["organization"]["slug"], &two["organization"]["slug"]),
+        (&json!("same.acme"), &json!("same.other"))
+    );
+    let again = organization(&world.root, "createOrganization", &json!({ "name": "Same" }));
+    let slug = text(&again["organization"]["slug"]);
+    assert!(slug.starts_with("same-"), "{slug}");
+    let below = json!({ "name": "Deep", "parentId": again["organization"]["id"] });
+    let below = organization(&world.root, "createOrganization", &below);
+    assert_eq!(text(&below["organization"]["slug"]), format!("deep.{slug}"));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Runs the program in an empty environment, and a server in a directory of its own.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -23,6 +23,22 @@ pub(crate) fn command(arguments: &[&str]) -> Command {
 
 pub(crate) fn run(mut command: Command) -> Done {
     let output = command.output().expect("the program runs");
+    Done {
+        code: output.status.code().expect("an exit code"),
+        out: String::from_utf8(output.stdout).expect("UTF-8"),
+        err: String::from_utf8(output.stderr).expect("UTF-8"),
+    }
+}
+
+/// Runs the program with something on its standard input.
+pub(crate) fn run_with_input(mut command: Command, input: &str) -> Done {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().expect("the program runs");
+    let mut stdin = child.stdin.take().expect("its input");
+    // A program that stops before it has read everything closes the pipe.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().expect("it ends");
     Done {
         code: output.status.code().expect("an exit code"),
         out: String::from_utf8(output.stdout).expect("UTF-8"),
@@ -82,6 +98,13 @@ impl Server {
         run(command)
     }
 
+    /// Runs a command as the root key, with something on its standard input.
+    pub(crate) fn run_with(&self, arguments: &[&str], input: &str) -> Done {
+        let mut command = command(arguments);
+        command.env("KEYLEDGER_URL", &self.url).env("KEYLEDGER_KEY", self.root_key());
+        run_with_input(command, input)
+    }
+
     pub(crate) fn run(&self, arguments: &[&str]) -> Done {
         self.run_as(self.root_key(), arguments)
     }
@@ -130,4 +153,29 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Answers one request with a body, and gives the request's text. For answers that no server gives at will.
+pub(crate) fn answering(body: &'static str) -> (String, std::thread::JoinHandle<String>) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", listener.local_addr().expect("its address"));
+    let answering = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().expect("a connection");
+        let mut input = BufReader::new(stream.try_clone().expect("a clone"));
+        let (mut request, mut length) = (String::new(), 0);
+        while !request.ends_with("\r\n\r\n") {
+            let start = request.len();
+            input.read_line(&mut request).expect("a line");
+            if let Some(value) = request[start..].to_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a number");
+            }
+        }
+        let mut sent = vec![0; length];
+        input.read_exact(&mut sent).expect("the body");
+        let head =
+            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length:";
+        write!(stream, "{head} {}\r\n\r\n{body}", body.len()).expect("it is sent");
+        request + &String::from_utf8_lossy(&sent)
+    });
+    (url, answering)
 }

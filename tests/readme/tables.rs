@@ -1,8 +1,10 @@
 //! Tables say what the code does, and every code has its entry.
 
-use keyledger::decisions::{limits, slug};
+use keyledger::decisions::{limits, slug, workspace};
 use keyledger::error::Code;
+use keyledger::service::revocations::MAX_REVOKED;
 use keyledger::store::sqlite::Options;
+use keyledger::verify::limits::MAX_COST;
 use keyledger::verify::recorder::UNKNOWN_INTERVAL;
 use keyledger::{graphql, http, secret};
 use keyledger_schema::grant::Right;
@@ -56,8 +58,21 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("name of a key", n(limits::MAX_NAME_CHARS)),
         ("comment", n(limits::MAX_COMMENT_CHARS)),
         ("scopes of a key", n(limits::MAX_SCOPES)),
+        ("roles of a key", n(limits::MAX_KEY_ROLES)),
         ("grants of a key", n(limits::MAX_GRANTS)),
         ("allowed networks", n(limits::MAX_NETWORKS)),
+        ("rate limits of a key", n(limits::MAX_RATE_LIMITS)),
+        ("requests of a rate limit", limits::MAX_RATE),
+        ("window of a rate limit", limits::MAX_WINDOW_SECONDS.into()),
+        ("cost of a verification", MAX_COST.into()),
+        ("roles of an organization", n(limits::MAX_ROLES)),
+        ("life of a key", limits::MAX_TTL_SECONDS),
+        ("time to acknowledge", limits::MAX_ACKNOWLEDGEMENT_MINUTES.into()),
+        ("quota of a workspace", limits::MAX_QUOTA),
+        ("keys that one bulk revocation names", n(limits::MAX_NAMED_KEYS)),
+        ("keys that one bulk revocation revokes", n(MAX_REVOKED)),
+        ("keys that an answer names", private("src/service/revocations.rs", "NAMED")),
+        ("a place reserved", workspace::RESERVATION.as_secs()),
         ("resource, or filter", n(resource::MAX_BYTES)),
         ("segments of", n(resource::MAX_SEGMENTS)),
         ("metadata", n(metadata::MAX_BYTES)),
@@ -79,7 +94,7 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("user agent", n(actor::MAX_USER_AGENT_BYTES)),
         ("one event", n(codec::MAX_EVENT_BYTES)),
         ("hops", private("src/http/address.rs", "MAX_HOPS")),
-        ("attempts", private("src/service/keys.rs", "ATTEMPTS")),
+        ("attempts", private("src/service/aggregate.rs", "ATTEMPTS")),
         ("wait of a mutation", private("src/service/writer.rs", "APPLY_TIMEOUT")),
         ("distinct records", private(pending, "MAX_RECORDS")),
         ("verifications that wait", private(lane, "MAX_WAITING")),

@@ -1,4 +1,5 @@
-//! The tour, pasted into a shell against a server that was just started.
+//! The tour, and the guides that show a worked example, each pasted into a shell against a server that was just
+//! started.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -25,6 +26,8 @@ fn steps(tour: &str) -> Vec<Step<'_>> {
         match (block.language, steps.last_mut()) {
             ("sh", _) => steps.push(Step { commands: block.lines.join("\n"), shown: Vec::new() }),
             ("text", Some(step)) if step.shown.is_empty() => step.shown = block.lines,
+            // What is looked at and not pasted.
+            ("json" | "graphql" | "shell", _) => {}
             (other, _) => panic!("a block of {other:?} belongs to no step"),
         }
     }
@@ -121,7 +124,31 @@ fn go_on_the_tour(with_curl: bool) {
     let readme = read("README.md");
     let steps = steps(section(&readme, "## Tour"));
     assert!(steps.len() > 10, "the tour has {} steps", steps.len());
+    follow("README.md", &steps, with_curl);
+}
 
+/// Guides whose commands can be pasted one after another.
+const GUIDES: [&str; 7] = [
+    "docs/finding-keys.md",
+    "docs/incidents.md",
+    "docs/organizations.md",
+    "docs/policies.md",
+    "docs/quotas.md",
+    "docs/rate-limits.md",
+    "docs/roles.md",
+];
+
+#[test]
+fn the_guides_do_what_they_show() {
+    for guide in GUIDES {
+        let text = read(guide);
+        let steps = steps(&text);
+        assert!(steps.len() > 1, "{guide} has {} steps", steps.len());
+        follow(guide, &steps, is_there("curl"));
+    }
+}
+
+fn follow(document: &str, steps: &[Step<'_>], with_curl: bool) {
     let directory = tempfile::tempdir().unwrap();
     stand_in(directory.path(), "cargo", CARGO);
     if !with_curl {
@@ -138,15 +165,15 @@ fn go_on_the_tour(with_curl: bool) {
     bash.args(["-eu", "tour.sh"]).current_dir(directory.path()).env("PATH", path).stdin(Stdio::null());
     let output = bash.output().expect("bash can be run");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "the tour ended with {}:\n{said}", output.status);
+    assert!(output.status.success(), "{document} ended with {}:\n{said}", output.status);
 
     let mut said = said.split(STEP).skip(1);
-    for step in &steps {
+    for step in steps {
         let lines: Vec<&str> = said.next().unwrap_or_default().lines().skip(1).map(str::trim_end).collect();
         let shown: Vec<&str> = step.shown.iter().map(|line| line.trim_end()).collect();
         assert!(
             fits(&shown, &lines),
-            "the README shows another output of\n{}\n--- it shows\n{}\n--- and it is\n{}",
+            "{document} shows another output of\n{}\n--- it shows\n{}\n--- and it is\n{}",
             step.commands,
             shown.join("\n"),
             lines.join("\n")

@@ -12,7 +12,9 @@ fn world() -> World {
 fn bodies_that_are_no_question_are_refused_by_field_or_place() {
     let world = world();
     for (sent, field) in [
-        (body(1, r#","cost":1"#), Some("cost")),
+        (body(1, r#","cost":-1"#), Some("cost")),
+        (body(1, r#","cost":1000001"#), Some("cost")),
+        (body(1, r#","limits":[]"#), Some("limits")),
         (body(1, r#","tags":{"a":1}"#), Some("tags")),
         (body(1, r#","key":"other""#), Some("key")),
         (body(1, r#","environment":"prod""#), Some("environment")),

@@ -1,4 +1,5 @@
 use super::*;
+use serde_json::json;
 
 fn client() -> Client {
     let connection =
@@ -9,20 +10,20 @@ fn client() -> Client {
 #[test]
 fn the_address_is_completed() {
     for url in ["http://127.0.0.1:8080", "http://127.0.0.1:8080/", "http://127.0.0.1:8080/graphql"] {
-        assert_eq!(endpoint(url, false).unwrap(), ("http://127.0.0.1:8080/graphql".into(), true));
+        assert_eq!(base(url, false).unwrap(), ("http://127.0.0.1:8080".into(), true));
     }
-    let below = endpoint("https://keys.example.com/keyledger/", false).unwrap();
-    assert_eq!(below, ("https://keys.example.com/keyledger/graphql".into(), false));
+    let below = base("https://keys.example.com/keyledger/", false).unwrap();
+    assert_eq!(below, ("https://keys.example.com/keyledger".into(), false));
 }
 
 #[test]
 fn the_key_does_not_go_readable_to_another_machine() {
     for url in ["http://localhost:1", "http://127.0.0.2", "http://[::1]:80", "https://example.com"] {
-        assert!(endpoint(url, false).is_ok(), "{url}");
+        assert!(base(url, false).is_ok(), "{url}");
     }
     for url in ["http://example.com", "http://192.0.2.1:8080", "http://localhost.example.com"] {
-        assert!(endpoint(url, false).unwrap_err().message.contains("--insecure-http"), "{url}");
-        assert!(endpoint(url, true).is_ok(), "{url}");
+        assert!(base(url, false).unwrap_err().message.contains("--insecure-http"), "{url}");
+        assert!(base(url, true).is_ok(), "{url}");
     }
 }
 
@@ -30,7 +31,7 @@ fn the_key_does_not_go_readable_to_another_machine() {
 fn what_is_not_a_servers_address_is_refused() {
     for url in ["", "localhost", "ftp://localhost", "http://", "https://me:pw@example.com", "https://a/?b=c"]
     {
-        let failure = endpoint(url, true).unwrap_err();
+        let failure = base(url, true).unwrap_err();
         assert_eq!(failure.exit, Exit::Usage, "{url}");
         assert!(!failure.message.contains("pw@"), "{url}");
     }
@@ -64,15 +65,47 @@ fn debug_does_not_show_the_key() {
 #[test]
 fn answers_are_taken_apart() {
     let read = |status, text: &str| client().read(status, text.as_bytes());
-    assert_eq!(read(200, r#"{"data":{"a":1}}"#).unwrap(), json!({"a": 1}));
-    let graphql = read(
-        200,
-        r#"{"data":null,"errors":[{"message":"no","extensions":{"code":"NOT_FOUND","field":"id"}}]}"#,
-    );
-    assert_eq!(graphql, Err(Failure::from_server("NOT_FOUND", "no", Some("id"))));
+    assert_eq!(read(200, r#"{"data":{"a":1}}"#).unwrap(), (json!({"a": 1}), None));
+    let refused = Failure::from_server("NOT_FOUND", "no", Some("id"));
+    for data in ["null", r#"{"key":null}"#] {
+        let errors = r#"[{"message":"no","extensions":{"code":"NOT_FOUND","field":"id"}}]"#;
+        let graphql = read(200, &format!(r#"{{"data":{data},"errors":{errors}}}"#));
+        assert_eq!(graphql, Err(refused.clone()));
+    }
     let http = read(401, r#"{"error":{"code":"UNAUTHENTICATED","message":"no key"}}"#);
     assert_eq!(http, Err(Failure::from_server("UNAUTHENTICATED", "no key", None)));
     for (status, text) in [(502, "<html>"), (200, "[]"), (200, r#"{"data":null}"#), (302, ""), (500, "{}")] {
+        assert_eq!(read(status, text).unwrap_err().code, "UNEXPECTED_ANSWER", "{status} {text}");
+    }
+}
+
+#[test]
+fn what_came_is_given_beside_what_failed() {
+    let answer = r#"{"data":{"createKey":{"secret":"s","key":{"usage":null}}},
+        "errors":[{"message":"not now","extensions":{"code":"UNAVAILABLE"}}]}"#;
+    let (data, missing) = client().read(200, answer.as_bytes()).unwrap();
+    assert_eq!(data["createKey"]["secret"], "s");
+    assert_eq!(missing.unwrap().code, "UNAVAILABLE");
+}
+
+#[test]
+fn details_of_a_refusal_are_kept() {
+    let answer = r#"{"data":null,"errors":[{"message":"no","extensions":
+        {"code":"ILLEGAL_TRANSITION","details":{"holderCount":1}}}]}"#;
+    let failure = client().read(200, answer.as_bytes()).unwrap_err();
+    assert_eq!(failure.details.as_deref(), Some(&json!({ "holderCount": 1 })));
+}
+
+#[test]
+fn answers_over_rest_are_taken_apart() {
+    let read = |status, text: &str| client().read_plain("/v1/verify", status, text.as_bytes());
+    assert_eq!(read(200, r#"{"valid":true}"#).unwrap(), json!({ "valid": true }));
+    let refused = read(403, r#"{"error":{"code":"FORBIDDEN","message":"no"}}"#);
+    assert_eq!(refused, Err(Failure::from_server("FORBIDDEN", "no", None)));
+    let half = read(200, r#"{"found":true,"error":{"code":"FORBIDDEN","message":"no"}}"#).unwrap();
+    assert_eq!(error_beside(&half), Some(Failure::from_server("FORBIDDEN", "no", None)));
+    assert_eq!(error_beside(&json!({ "found": true })), None);
+    for (status, text) in [(502, "<html>"), (200, "[]"), (404, "{}"), (409, r#"{"error":{}}"#)] {
         assert_eq!(read(status, text).unwrap_err().code, "UNEXPECTED_ANSWER", "{status} {text}");
     }
 }

@@ -2,10 +2,11 @@ use super::*;
 use crate::cli::{Cli, Command};
 use clap::Parser;
 
-const ID: &str = "key_01h455vb4pex5vsknk084sn02q";
-const WS: &str = "ws_01h455vb4pex5vsknk084sn02q";
+pub(crate) const ID: &str = "key_01h455vb4pex5vsknk084sn02q";
+const ROLE: &str = "role_01h455vb4pex5vsknk084sn02q";
+pub(crate) const WS: &str = "ws_01h455vb4pex5vsknk084sn02q";
 
-fn command(arguments: &[&str]) -> KeyCommand {
+pub(crate) fn command(arguments: &[&str]) -> KeyCommand {
     let arguments = ["keyledger", "key"].iter().chain(arguments);
     match Cli::try_parse_from(arguments).unwrap_or_else(|error| panic!("{error}")).command {
         Command::Key(args) => args.command,
@@ -13,7 +14,7 @@ fn command(arguments: &[&str]) -> KeyCommand {
     }
 }
 
-fn client() -> Client {
+pub(crate) fn client() -> Client {
     let arguments = ["keyledger", "whoami", "--url", "http://127.0.0.1:1"];
     match Cli::try_parse_from(arguments).unwrap().command {
         Command::Whoami(args) => Client::new(&args.connection, Some("kl_prod_x".into())).unwrap(),
@@ -54,6 +55,10 @@ fn everything_that_can_be_typed_is_sent() {
         "203.0.113.7",
         "--expires",
         "2027-01-31T00:00:00Z",
+        "--role",
+        ROLE,
+        "--rate-limit",
+        "api=600/60s",
         "--metadata",
         r#"{"team":"x"}"#,
         "--prefix",
@@ -64,6 +69,7 @@ fn everything_that_can_be_typed_is_sent() {
     let expected = json!({
         "name": "billing", "environment": "STAGING", "workspaceId": WS,
         "scopes": [{ "action": "READ", "resource": "customers/**" }, { "action": "ANY", "resource": "*" }],
+        "roleIds": [ROLE], "rateLimits": [{ "name": "api", "limit": 600, "windowSeconds": 60 }],
         "grants": [{ "role": "VERIFIER", "workspaceId": WS }],
         "allowedCidrs": ["203.0.113.7/32"], "expiresAt": "2027-01-31T00:00:00.000000Z",
         "metadata": { "team": "x" }, "prefix": "acme", "idempotencyKey": "once",
@@ -74,60 +80,25 @@ fn everything_that_can_be_typed_is_sent() {
 #[test]
 fn an_update_replaces_only_the_lists_that_were_named() {
     let update = |arguments: &[&str]| match command(&[&["update", ID], arguments].concat()) {
-        KeyCommand::Update(args) => update_input(&args).unwrap(),
+        KeyCommand::Update(args) => update_input(&args, &client()).unwrap(),
         other => panic!("{other:?}"),
     };
     assert_eq!(update(&["--name", "b"]), json!({ "id": ID, "name": "b" }));
     assert_eq!(update(&["--no-scopes", "--no-cidrs"]), json!({ "id": ID, "scopes": [], "allowedCidrs": [] }));
+    let emptied = update(&["--no-roles", "--no-grants", "--no-rate-limits", "--if-revision", "7"]);
+    let expected = json!({ "id": ID, "roleIds": [], "grants": [], "rateLimits": [], "expectedRevision": 7 });
+    assert_eq!(emptied, expected);
+    assert_eq!(update(&["--role", ROLE])["roleIds"], json!([ROLE]));
     assert_eq!(update(&["--cidr", "::/0"]), json!({ "id": ID, "allowedCidrs": ["::/0"] }));
 }
 
 #[test]
-fn a_list_shows_active_keys_unless_told_otherwise() {
-    let variables = |arguments: &[&str]| match command(&[&["list"], arguments].concat()) {
-        KeyCommand::List(args) => list_variables(&args, &Edge::default()),
-        other => panic!("{other:?}"),
-    };
-    let plain = json!({
-        "filter": { "statuses": ["ACTIVE"] }, "orderBy": { "field": "CREATED_AT", "direction": "DESC" }
-    });
-    assert_eq!(variables(&[]), plain);
-    let all = variables(&["--status", "all", "--sort", "name", "--reverse", "--unacknowledged"]);
-    assert_eq!(all["filter"]["statuses"], json!(["ACTIVE", "INACTIVE", "EXPIRED", "REVOKED", "DELETED"]));
-    assert_eq!(all["filter"]["secretAcknowledged"], json!(false));
-    assert_eq!(all["orderBy"], json!({ "field": "NAME", "direction": "DESC" }));
-}
-
-#[test]
-fn what_was_done_is_told_and_what_was_not_too() {
-    let key = json!({ "id": "key_1", "name": "a\u{1b}b", "environment": "PRODUCTION", "status": "REVOKED" });
-    assert_eq!(
-        told(&key, &json!({ "events": [{}] }), "revoked"),
-        "revoked key_1 \"a\u{fffd}b\" (production, revoked)"
-    );
-    assert!(told(&key, &json!({ "events": [] }), "revoked").starts_with("unchanged key_1"));
-}
-
-#[test]
-fn a_key_is_described_without_empty_fields() {
-    let shown = described(&json!({
-        "id": "key_1", "name": "billing", "status": "ACTIVE", "environment": "PRODUCTION",
-        "workspace": { "id": "ws_1", "name": "main" }, "scopes": [{ "text": "read:a" }], "grants": [],
-        "allowedCidrs": [], "metadata": {}, "secretHint": "kl_prod_abcd", "secretVersion": 1,
-        "createdAt": "2026-11-21T09:14:14Z", "usage": { "valid": 3, "refused": 1, "lastCode": "VALID" },
-    }));
-    let expected = "\
-id             key_1
-name           billing
-status         active
-environment    production
-workspace      main (ws_1)
-scopes         read:a
-allowed from   everywhere
-secret         kl_prod_abcd…, version 1
-acknowledged   no
-created        2026-11-21 09:14:14Z
-expires        never
-verifications  3 valid, 1 refused";
-    assert_eq!(shown, expected);
+fn a_repeatable_create_names_the_moment_of_its_expiry() {
+    let arguments = ["create", "a", "-e", "staging", "--idempotency-key", "once", "--expires"];
+    let KeyCommand::Create(args) = command(&[&arguments[..], &["90d"]].concat()) else { panic!() };
+    let refused = create_input(&args, &client(), &Edge::default()).unwrap_err();
+    assert_eq!(refused.code, "USAGE");
+    let remedy = refused.message.rsplit(' ').next().unwrap();
+    let input = create(&[&arguments[..], &[remedy]].concat());
+    assert!(input["expiresAt"].is_string(), "{remedy}");
 }

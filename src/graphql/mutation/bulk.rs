@@ -3,6 +3,7 @@
 use async_graphql::{Context, Object, SimpleObject};
 
 use super::{Warning, warnings};
+use crate::decisions;
 use crate::graphql::MUTATION_COST;
 use crate::graphql::answer::{parties, recorded};
 use crate::graphql::event::EventNode;
@@ -62,8 +63,9 @@ impl BulkMutation {
         let target = input.filter.organization_id.clone();
         let run = async {
             let (organization, started) = input.check()?;
-            let organization =
-                service.organization_in_sight(caller, organization, "input.filter.organizationId")?;
+            let fields = ("input.filter.organizationId", "input.filter.workspaceId");
+            let workspace = started.selection.workspace;
+            let organization = service.organization_of_list(caller, organization, workspace, fields)?;
             let done = Box::pin(service.revoke_keys(caller, organization, started, dry_run)).await?;
             let keys = service.readable(caller, &done.keys).await?;
             let mut left = Vec::with_capacity(done.left.len());
@@ -82,7 +84,11 @@ impl BulkMutation {
                 keys: keys.into_iter().map(KeyNode::new).collect(),
                 skipped_keys: left,
                 events: EventNode::written(done.events),
-                warnings: warnings(Vec::new()),
+                warnings: warnings(if done.own {
+                    vec![decisions::Warning::own_key_left()]
+                } else {
+                    Vec::new()
+                }),
             })
         };
         recorded(context, target.as_deref().map(String::as_str), run).await

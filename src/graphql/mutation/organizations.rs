@@ -1,6 +1,6 @@
 //! Mutations about organizations and workspaces.
 
-use async_graphql::{Context, Object};
+use async_graphql::{Context, MaybeUndefined, Object};
 use keyledger_projections::WorkspaceState;
 
 use super::{OrganizationPayload, PolicyPayload, WorkspacePayload, warnings};
@@ -176,7 +176,15 @@ impl OrganizationMutation {
     }
 }
 
-fn quota(max_keys: Option<u64>) -> Result<Option<u64>> {
+fn quota(max_keys: MaybeUndefined<u64>) -> Result<Option<u64>> {
+    let max_keys = match max_keys {
+        MaybeUndefined::Undefined => {
+            let message = "say how many keys the workspace may have, or null for any number";
+            return Err(Error::invalid("input.maxKeys", message));
+        }
+        MaybeUndefined::Null => None,
+        MaybeUndefined::Value(max_keys) => Some(max_keys),
+    };
     if let Some(asked) = max_keys.filter(|max| *max > limits::MAX_QUOTA) {
         let message = format!("a quota is 0 to {}, or null for any number, not {asked}", limits::MAX_QUOTA);
         return Err(Error::invalid("input.maxKeys", message));

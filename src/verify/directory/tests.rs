@@ -5,6 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::verify::fixture::{NOW, hash, organization, rotated, state};
+use crate::verify::limits::Charge;
 
 fn versions(directory: &Directory, n: u128) -> Vec<u32> {
     (1..=4).filter(|version| directory.find(&hash(n, *version)).is_some()).collect()
@@ -83,7 +84,7 @@ fn only_keys_with_grants_carry_what_management_needs() {
     let mut deleted = manager.clone();
     deleted.deleted_at = Some(NOW);
     directory.apply(Some(&manager), &deleted);
-    assert_eq!(directory.management_bytes.load(Ordering::Relaxed), 0);
+    assert_eq!(directory.rare_bytes.load(Ordering::Relaxed), 0);
 }
 
 #[test]
@@ -101,6 +102,55 @@ fn a_key_takes_at_most_250_bytes_when_scopes_are_shared() {
     let each = directory.bytes() / directory.len();
     assert!(each <= 250, "{each} bytes a key");
     assert_eq!(Arc::strong_count(&directory.find(&hash(1, 1)).unwrap().scopes), 100_001);
+}
+
+fn limited(n: u128, limit: u64) -> KeyState {
+    let rule = |name: &str, limit, window_seconds| RateLimit { name: name.into(), limit, window_seconds };
+    KeyState { rate_limits: vec![rule("minute", limit, 60), rule("day", 1_000_000, 86_400)], ..state(n) }
+}
+
+#[test]
+fn the_entries_of_a_key_share_its_limits_and_a_change_keeps_what_was_spent() {
+    let directory = Directory::default();
+    let limits = |version| Arc::clone(directory.find(&hash(7, version)).unwrap().limits().unwrap());
+    let remaining = |version| {
+        let charge = Charge { cost: 0, only: None };
+        limits(version).spend(&charge, 1).unwrap().limits().next().unwrap().1.remaining
+    };
+    let first = limited(7, 100);
+    directory.apply(None, &first);
+    limits(1).spend(&Charge { cost: 40, only: None }, 1).unwrap();
+    let second = rotated(&first, 7, Some(NOW));
+    directory.apply(Some(&first), &second);
+    assert!(Arc::ptr_eq(&limits(1), &limits(2)));
+    assert_eq!((remaining(1), remaining(2)), (60, 60));
+    // At once, and so by the new secret only.
+    let third = rotated(&second, 7, None);
+    directory.apply(Some(&second), &third);
+    assert_eq!(remaining(3), 60);
+    let fourth = KeyState { revision: 3, rate_limits: limited(7, 10).rate_limits, ..third.clone() };
+    directory.apply(Some(&third), &fourth);
+    assert_eq!(remaining(3), 6);
+    // Redelivered, and an older state: nothing changes.
+    directory.apply(None, &fourth);
+    directory.apply(None, &third);
+    assert_eq!(remaining(3), 6);
+    let without = KeyState { revision: 4, rate_limits: Vec::new(), ..fourth.clone() };
+    directory.apply(Some(&fourth), &without);
+    assert!(directory.find(&hash(7, 3)).unwrap().limits().is_none());
+    assert_eq!(directory.rare_bytes.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_key_takes_at_most_200_bytes_more_for_its_limits() {
+    let bytes = |make: fn(u128) -> KeyState| {
+        let directory = Directory::with_capacity(10_000);
+        (0..10_000).for_each(|n| directory.apply(None, &make(n)));
+        directory.bytes() / directory.len()
+    };
+    let (without, with) = (bytes(state), bytes(|n| limited(n, 100)));
+    println!("{without} bytes a key without rate limits, {with} with two");
+    assert!(with - without <= 200, "{without} {with}");
 }
 
 #[test]

@@ -1,0 +1,295 @@
+//! The rate limits of a key. Pure.
+//!
+//! Each limit is a GCRA, the generic cell rate algorithm of ITU-T I.371, in its form as a leaky bucket: a
+//! call adds its cost to a debt, time takes it away evenly, and a call that would raise the debt above the
+//! limit is refused. So a key that rested may make `limit` calls at once, and then they come back one by
+//! one. In any stretch of time at most `limit + limit * stretch / window` are admitted.
+//!
+//! A debt counts in calls times nanoseconds: a call adds a window, a nanosecond takes `limit` away. Nothing
+//! is rounded then, whatever the two numbers are; only what is shown is, and never in the caller's favour.
+//!
+//! Invariants:
+//! - The limits of a key are checked and spent together, under one lock: a call that one of them refuses
+//!   spends none.
+//! - A clock that is set back gives nothing back and takes nothing more: debts stay as they were and go on
+//!   from there. Up to [`CLOCK_STEP_NANOS`] it is taken for requests that overtake each other, and time
+//!   stands still.
+//! - When the limits of a key change, nothing that was spent on a limit of the same name is forgotten, not
+//!   even by a call that is being answered meanwhile.
+//!
+//! Architecture invariant: no clock and no I/O. The state is in memory only: a start begins with every
+//! limit at rest.
+
+use std::borrow::Cow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use keyledger_schema::RateLimit;
+
+use super::intern::{ALLOCATION_BYTES, ARC_BYTES};
+use crate::decisions::limits::MAX_RATE_LIMITS;
+use crate::error::Error;
+
+/// The most that a call may cost.
+pub const MAX_COST: u32 = 1_000_000;
+/// The most limits that a call may choose: as many as a key may have.
+pub const MAX_CHOSEN: usize = MAX_RATE_LIMITS;
+/// Requests read the clock before they wait for the lock, so one may come with an earlier time than the one
+/// before it. A clock that is further behind was set back.
+const CLOCK_STEP_NANOS: u64 = 1_000_000_000;
+
+/// What a call wants to spend.
+#[derive(Clone, Copy, Debug)]
+pub struct Charge<'a> {
+    /// How many calls it counts as. 0 spends nothing and is never refused.
+    pub cost: u32,
+    /// The limits that apply; all when it is not said.
+    pub only: Option<&'a [Cow<'a, str>]>,
+}
+
+impl Default for Charge<'_> {
+    fn default() -> Self {
+        Self { cost: 1, only: None }
+    }
+}
+
+impl Charge<'_> {
+    /// The cost that somebody named, if they did.
+    pub fn cost(named: Option<u64>) -> Result<u32, Error> {
+        let cost = u32::try_from(named.unwrap_or(1)).ok().filter(|cost| *cost <= MAX_COST);
+        cost.ok_or_else(wrong_cost)
+    }
+
+    fn chooses(&self, rule: &RateLimit) -> bool {
+        self.only.is_none_or(|names| names.iter().any(|name| **name == *rule.name))
+    }
+}
+
+/// For what is no cost at all.
+pub fn wrong_cost() -> Error {
+    Error::invalid("cost", format!("the cost is a whole number from 0 to {MAX_COST}; leave it out for 1"))
+}
+
+/// A limit was chosen that the key does not have.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NoSuchLimit;
+
+impl From<NoSuchLimit> for Error {
+    fn from(_: NoSuchLimit) -> Self {
+        Self::invalid(
+            "limits",
+            "the key has no rate limit of one of these names, so it would not be enforced; name limits of the key, or \
+             leave the field out for all of them",
+        )
+    }
+}
+
+/// Why the limits refuse a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// It would be admitted after this time, and not a nanosecond earlier, if nobody else calls.
+    For(Duration),
+    /// It costs more than one of the limits ever allows at once.
+    ForEver,
+}
+
+/// Where a limit stands after a call.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Standing {
+    /// So many calls are admitted now.
+    pub remaining: u64,
+    /// After this time all of the limit is there again.
+    pub reset: Duration,
+}
+
+impl Standing {
+    /// The same in whole seconds, rounded up.
+    pub fn reset_seconds(&self) -> u64 {
+        whole_seconds(self.reset)
+    }
+}
+
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+}
+
+/// What the limits say to a call.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// Why it is refused; it has spent its cost when it is not.
+    pub refusal: Option<Refusal>,
+    rules: Arc<[RateLimit]>,
+    /// For each rule, unless it was not chosen.
+    standings: Vec<Option<Standing>>,
+}
+
+impl Checked {
+    /// After so many whole seconds it is worth another try; none where it is admitted, or never would be.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        match self.refusal {
+            Some(Refusal::For(time)) => Some(whole_seconds(time)),
+            Some(Refusal::ForEver) | None => None,
+        }
+    }
+
+    /// The limits that applied, and where each stands now.
+    pub fn limits(&self) -> impl Iterator<Item = (&RateLimit, Standing)> {
+        self.rules.iter().zip(&self.standings).filter_map(|(rule, standing)| Some((rule, (*standing)?)))
+    }
+}
+
+/// What a debt is counted in: calls times nanoseconds. A product of two 64-bit numbers always fits.
+type Debt = u128;
+
+fn window_nanos(rule: &RateLimit) -> Debt {
+    Debt::from(rule.window_seconds.max(1)) * 1_000_000_000
+}
+
+/// The debt at which the limit is used up.
+fn capacity(rule: &RateLimit) -> Debt {
+    Debt::from(rule.limit) * window_nanos(rule)
+}
+
+/// How long it takes until a debt is gone.
+fn time_of(debt: Debt, rule: &RateLimit) -> Debt {
+    debt.div_ceil(Debt::from(rule.limit.max(1)))
+}
+
+fn duration(nanos: Debt) -> Duration {
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+/// The limits of one key, shared by the entries of all its secrets.
+pub struct Limits {
+    rules: Arc<[RateLimit]>,
+    spent: Mutex<Spent>,
+}
+
+struct Spent {
+    /// The debts are of this moment, in nanoseconds since 1970.
+    at: u64,
+    /// One for each rule.
+    debts: Box<[Debt]>,
+    /// What holds since the key's limits changed. Whoever still has these goes on there.
+    successor: Option<Arc<Limits>>,
+}
+
+impl Spent {
+    fn advance(&mut self, rules: &[RateLimit], now: u64) {
+        if let Some(elapsed) = now.checked_sub(self.at) {
+            for (debt, rule) in self.debts.iter_mut().zip(rules) {
+                *debt = debt.saturating_sub(Debt::from(elapsed) * Debt::from(rule.limit));
+            }
+            self.at = now;
+        } else if self.at - now > CLOCK_STEP_NANOS {
+            self.at = now;
+        }
+    }
+
+    /// Why a limit refuses a call.
+    fn refusal(&self, rule: &RateLimit, debt: Debt, charge: &Charge<'_>, now: u64) -> Option<Refusal> {
+        if u64::from(charge.cost) > rule.limit {
+            return Some(Refusal::ForEver);
+        }
+        let cost = Debt::from(charge.cost) * window_nanos(rule);
+        let excess = (debt + cost).saturating_sub(capacity(rule));
+        (excess > 0).then(|| Refusal::For(duration(time_of(excess, rule) + self.behind(now))))
+    }
+
+    fn standing(&self, rule: &RateLimit, debt: Debt, now: u64) -> Standing {
+        let room = capacity(rule).saturating_sub(debt);
+        Standing {
+            remaining: u64::try_from(room / window_nanos(rule)).unwrap_or(u64::MAX),
+            reset: duration(if debt == 0 { 0 } else { time_of(debt, rule) + self.behind(now) }),
+        }
+    }
+
+    /// Time stands still for so long.
+    fn behind(&self, now: u64) -> Debt {
+        Debt::from(self.at.saturating_sub(now))
+    }
+}
+
+impl Limits {
+    /// Limits at rest.
+    pub fn new(rules: Arc<[RateLimit]>) -> Self {
+        let debts = vec![0; rules.len()].into();
+        Self { rules, spent: Mutex::new(Spent { at: 0, debts, successor: None }) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Spent> {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Admits a call and spends its cost on every limit that applies, or refuses it and spends nothing.
+    /// `now` is in nanoseconds since 1970.
+    pub fn spend(&self, charge: &Charge<'_>, now: u64) -> Result<Checked, NoSuchLimit> {
+        let mut spent = self.lock();
+        if let Some(successor) = spent.successor.clone() {
+            drop(spent);
+            return successor.spend(charge, now);
+        }
+        let known = |name: &Cow<'_, str>| self.rules.iter().any(|rule| *rule.name == **name);
+        if !charge.only.is_none_or(|names| names.iter().all(known)) {
+            return Err(NoSuchLimit);
+        }
+        spent.advance(&self.rules, now);
+        let mut refusal = None;
+        for (rule, debt) in self.rules.iter().zip(&spent.debts).filter(|(rule, _)| charge.chooses(rule)) {
+            refusal = later(refusal, spent.refusal(rule, *debt, charge, now));
+        }
+        let mut standings = Vec::with_capacity(self.rules.len());
+        for (at, rule) in self.rules.iter().enumerate() {
+            let chosen = charge.chooses(rule);
+            if chosen && refusal.is_none() {
+                spent.debts[at] += Debt::from(charge.cost) * window_nanos(rule);
+            }
+            standings.push(chosen.then(|| spent.standing(rule, spent.debts[at], now)));
+        }
+        drop(spent);
+        Ok(Checked { refusal, rules: Arc::clone(&self.rules), standings })
+    }
+
+    /// What holds once the key has these limits: the same, or others that begin with what was spent on limits
+    /// of the same name, in proportion: of a limit that is half used up, half is used up.
+    pub(super) fn changed(self: &Arc<Self>, rules: &Arc<[RateLimit]>) -> Arc<Self> {
+        let mut spent = self.lock();
+        if let Some(successor) = spent.successor.clone() {
+            drop(spent);
+            return successor.changed(rules);
+        }
+        if self.rules == *rules {
+            return Arc::clone(self);
+        }
+        let carried = |rule: &RateLimit| {
+            let (known, debt) =
+                self.rules.iter().zip(&spent.debts).find(|(known, _)| known.name == rule.name)?;
+            let time = (time_of(*debt, known) * window_nanos(rule)).div_ceil(window_nanos(known));
+            Some(time * Debt::from(rule.limit))
+        };
+        let debts = rules.iter().map(|rule| carried(rule).unwrap_or(0)).collect();
+        let successor = Arc::new(Self {
+            rules: Arc::clone(rules),
+            spent: Mutex::new(Spent { at: spent.at, debts, successor: None }),
+        });
+        spent.successor = Some(Arc::clone(&successor));
+        successor
+    }
+
+    /// Memory held, in bytes, without the rules, which keys share.
+    pub(super) fn bytes(&self) -> usize {
+        ARC_BYTES + size_of::<Self>() + self.rules.len() * size_of::<Debt>() + 2 * ALLOCATION_BYTES
+    }
+}
+
+/// The refusal that lasts longer.
+fn later(a: Option<Refusal>, b: Option<Refusal>) -> Option<Refusal> {
+    match (a, b) {
+        (Some(Refusal::For(a)), Some(Refusal::For(b))) => Some(Refusal::For(a.max(b))),
+        (Some(Refusal::ForEver), _) | (_, Some(Refusal::ForEver)) => Some(Refusal::ForEver),
+        (a, b) => a.or(b),
+    }
+}
+
+#[cfg(test)]
+mod tests;
