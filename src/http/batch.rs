@@ -152,7 +152,7 @@ mod tests {
             (r#"{"requests":[{"key":"a"},17]}"#, "requests[1]"),
             (r#"{"requests":[{"key":"a"},{}]}"#, "requests[1].key"),
             (r#"{"requests":[{"key":"a","ip":1}]}"#, "requests[0].ip"),
-            (r#"{"requests":[{"key":"a","cost":1}]}"#, "requests[0].cost"),
+            (r#"{"requests":[{"key":"a","price":1}]}"#, "requests[0].price"),
             (r#"{"requests":[],"more":1}"#, "more"),
         ] {
             assert_eq!(field(body).as_deref(), Some(place), "{body}");
