@@ -235,7 +235,7 @@ impl Service {
             }
             // Somebody else imported it in the same moment.
             Err(Failure::Conflict) => {
-                let loaded = self.load_key(id).await?.ok_or_else(Error::internal)?;
+                let loaded = Box::pin(self.load_key(id)).await?.ok_or_else(Error::internal)?;
                 let taken = self.taken(caller, place, Arc::new(loaded.state))?;
                 Ok((taken, Vec::new(), Some(loaded.position)))
             }

@@ -72,6 +72,11 @@ impl Service {
         if self.tenants.workspace(workspace).is_none_or(|workspace| workspace.max_keys.is_none()) {
             return Ok(Reserved::NOT_NEEDED);
         }
+        // Boxed, so that those who need no place do not carry around what waiting for one takes.
+        Box::pin(self.queue_for_place(workspace, key)).await
+    }
+
+    async fn queue_for_place(&self, workspace: WorkspaceId, key: KeyId) -> Result<Reserved> {
         let queue = {
             let mut queues = self.places.0.lock().unwrap_or_else(PoisonError::into_inner);
             Arc::clone(queues.entry(workspace).or_default())

@@ -128,9 +128,11 @@ fn go_on_the_tour(with_curl: bool) {
 }
 
 /// Guides whose commands can be pasted one after another.
-const GUIDES: [&str; 7] = [
+const GUIDES: [&str; 9] = [
     "docs/finding-keys.md",
+    "docs/importing-keys.md",
     "docs/incidents.md",
+    "docs/leaks.md",
     "docs/organizations.md",
     "docs/policies.md",
     "docs/quotas.md",
