@@ -324,7 +324,7 @@ fn a_call_that_is_wrong_as_a_whole_is_refused_as_a_whole() {
     assert_eq!((unclear.code(), unclear.field()), ("INVALID_INPUT", "input.workspaceId"));
     assert_eq!(code(&root, &secret(1)), "MALFORMED");
     // Fields of the keys count many times.
-    let fields: String = ["a", "b", "c", "d"]
+    let fields: String = ["a", "b", "c", "d", "e", "f", "g", "h"]
         .map(|name| format!("{name}: key {{ id name email prefix createdAt }} "))
         .concat();
     let query = format!(
