@@ -412,6 +412,17 @@ impl ReadModel {
         self.quick.read(move |connection| places::taken(connection, workspace, since)).await
     }
 
+    /// Of these keys those that have a place of the workspace's quota: since when it is reserved, or none when
+    /// they are issued.
+    pub async fn places_of(
+        &self,
+        workspace: WorkspaceId,
+        since: Timestamp,
+        keys: Vec<KeyId>,
+    ) -> Result<Vec<(KeyId, Option<Timestamp>)>, QueryError> {
+        self.quick.read(move |connection| places::held(connection, workspace, since, &keys)).await
+    }
+
     /// Up to `max` keys, of all organizations, for which the passing of time alone asks for an event by
     /// `now`, the longest due first. See [`KeyState::due_at`].
     pub async fn due(&self, now: Timestamp, max: usize) -> Result<Vec<KeyId>, QueryError> {

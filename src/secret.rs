@@ -147,6 +147,13 @@ impl<'a> WellFormed<'a> {
     }
 }
 
+impl<'a> WellFormed<'a> {
+    /// The start that lists may show.
+    pub fn hint(self) -> &'a str {
+        &self.0[..self.0.len() - (BODY_DIGITS + CHECKSUM_DIGITS) + HINT_DIGITS]
+    }
+}
+
 /// 256 bits from which every other key of this installation is derived. Never stored in the log.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct MasterKey([u8; 32]);

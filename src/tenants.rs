@@ -6,7 +6,9 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
+use keyledger_projections::permissions::{self, ScopeNames};
 use keyledger_projections::{Acknowledgement, KeyState, OrganizationState, WorkspaceState};
 use keyledger_schema::grant::{Holder, Place, Right};
 use keyledger_schema::{GrantRole, GrantTarget, KeyId, OrganizationId, Policy, Timestamp, WorkspaceId};
@@ -22,6 +24,8 @@ pub struct Tenant {
     pub policy: Arc<Policy>,
     /// The rules that hold above it.
     pub inherited: Arc<Policy>,
+    /// How its roles call scopes.
+    pub scope_names: Arc<ScopeNames>,
     /// Within which time secrets must be acknowledged, for each organization up the way that says so.
     pub acknowledgement: Arc<[Acknowledgement]>,
 }
@@ -34,6 +38,7 @@ impl Tenant {
             policy: Arc::new(state.policy.clone()),
             inherited: Arc::default(),
             acknowledgement: Arc::default(),
+            scope_names: Arc::new(permissions::scope_names(&state.roles)),
             state: Arc::new(state),
         }
     }
@@ -44,9 +49,21 @@ struct All {
     tenants: HashMap<OrganizationId, Arc<Tenant>>,
     below: HashMap<OrganizationId, BTreeSet<OrganizationId>>,
     workspaces: HashMap<WorkspaceId, Arc<WorkspaceState>>,
+    workspaces_of: HashMap<OrganizationId, BTreeSet<WorkspaceId>>,
     /// For each organization the keys that administer it and are not out of use, and when they expire.
-    administrators: HashMap<OrganizationId, HashMap<KeyId, Option<Timestamp>>>,
+    administrators: HashMap<OrganizationId, HashMap<KeyId, Administrator>>,
 }
+
+/// A key that administers an organization.
+#[derive(Clone, Copy)]
+struct Administrator {
+    /// Where the key lives.
+    home: OrganizationId,
+    expires_at: Option<Timestamp>,
+}
+
+/// An administrator who expires within this time is not one to rely on.
+const LASTING: Duration = Duration::from_hours(24);
 
 /// The organizations that a key administers as long as it has not expired.
 fn administers(state: &KeyState) -> impl Iterator<Item = OrganizationId> {
@@ -101,6 +118,7 @@ impl All {
             inherited: Arc::new(inherited),
             above: above.into(),
             acknowledgement: acknowledgement.into(),
+            scope_names: Arc::new(permissions::scope_names(&state.roles)),
             state,
         }
     }
@@ -116,12 +134,11 @@ impl Tenants {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
         let all = &mut *all;
         let before = all.tenants.get(&state.id).map(|tenant| Arc::clone(&tenant.state));
+        let parent_before = before.as_ref().and_then(|before| before.parent);
         let changed = Arc::new(all.tenant(Arc::new(state.clone())));
         all.tenants.insert(state.id, Arc::clone(&changed));
-        if before.as_ref().and_then(|before| before.parent) != state.parent {
-            if let Some(siblings) =
-                before.and_then(|before| before.parent).and_then(|parent| all.below.get_mut(&parent))
-            {
+        if parent_before != state.parent {
+            if let Some(siblings) = parent_before.and_then(|parent| all.below.get_mut(&parent)) {
                 siblings.remove(&state.id);
             }
             if let Some(parent) = state.parent {
@@ -129,6 +146,15 @@ impl Tenants {
             }
         }
         let mut affected = vec![changed];
+        // Most changes, of names and of roles, matter to nobody below.
+        let same = before.as_ref().is_some_and(|before| {
+            before.parent == state.parent
+                && before.policy == state.policy
+                && before.acknowledgement == state.acknowledgement
+        });
+        if same {
+            return affected;
+        }
         for id in all.family(state.id).into_iter().skip(1) {
             let Some(known) = all.tenants.get(&id).map(|tenant| Arc::clone(&tenant.state)) else { continue };
             let tenant = Arc::new(all.tenant(known));
@@ -141,6 +167,7 @@ impl Tenants {
     /// Takes over a newer state.
     pub fn workspace_changed(&self, state: &WorkspaceState) {
         let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        all.workspaces_of.entry(state.organization).or_default().insert(state.id);
         all.workspaces.insert(state.id, Arc::new(state.clone()));
     }
 
@@ -158,17 +185,24 @@ impl Tenants {
             }
         }
         for organization in administers(after) {
-            all.administrators.entry(organization).or_default().insert(after.id, after.expires_at);
+            all.administrators
+                .entry(organization)
+                .or_default()
+                .insert(after.id, Administrator { home: after.organization, expires_at: after.expires_at });
         }
     }
 
-    /// Whether an organization, or one above it, has an active administrator besides a key.
+    /// Whether an organization, or one above it, has an active administrator besides a key who stays so for a
+    /// day at least.
     pub fn has_administrator_besides(&self, id: OrganizationId, leaving: KeyId, now: Timestamp) -> bool {
         let all = self.read();
         let above = all.tenants.get(&id).map(|tenant| Arc::clone(&tenant.above)).unwrap_or_default();
-        std::iter::once(&id).chain(above.iter()).any(|organization| {
+        let lasts = |expires: Option<Timestamp>| expires.is_none_or(|at| at > now.plus(LASTING));
+        std::iter::once(&id).chain(above.iter()).enumerate().any(|(level, organization)| {
+            // A key acts in its own organization and below: after a move its grant may lie elsewhere.
+            let reaches = |home: &OrganizationId| home == organization || above[level..].contains(home);
             all.administrators.get(organization).is_some_and(|keys| {
-                keys.iter().any(|(key, expires)| *key != leaving && expires.is_none_or(|at| at > now))
+                keys.iter().any(|(key, of)| *key != leaving && lasts(of.expires_at) && reaches(&of.home))
             })
         })
     }
@@ -195,6 +229,21 @@ impl Tenants {
         all
     }
 
+    /// Whether an organization has this part of addresses.
+    pub fn slug_is_taken(&self, slug: &str) -> bool {
+        self.read().tenants.values().any(|tenant| *tenant.state.slug == *slug)
+    }
+
+    /// How many organizations there are in an organization's family, itself among them, and over how many
+    /// levels.
+    pub fn size_of_family(&self, id: OrganizationId) -> (usize, usize) {
+        let all = self.read();
+        let family = all.family(id);
+        let level = |id: &OrganizationId| all.tenants.get(id).map_or(0, |tenant| tenant.above.len());
+        let deepest = family.iter().map(level).max().unwrap_or(0);
+        (family.len(), deepest + 1 - level(&id).min(deepest))
+    }
+
     /// An organization and all below it, in the order of their ids.
     pub fn family(&self, id: OrganizationId) -> Vec<Arc<Tenant>> {
         let all = self.read();
@@ -211,15 +260,9 @@ impl Tenants {
 
     /// The workspaces of an organization, in the order of their ids.
     pub fn workspaces(&self, organization: OrganizationId) -> Vec<Arc<WorkspaceState>> {
-        let mut all: Vec<_> = self
-            .read()
-            .workspaces
-            .values()
-            .filter(|workspace| workspace.organization == organization)
-            .cloned()
-            .collect();
-        all.sort_unstable_by_key(|workspace| workspace.id);
-        all
+        let all = self.read();
+        let ids = all.workspaces_of.get(&organization).into_iter().flatten();
+        ids.filter_map(|id| all.workspaces.get(id).cloned()).collect()
     }
 
     /// Whether a holder of grants has a right at a place. Nobody has one where there is no organization.

@@ -131,7 +131,7 @@ impl Verifier {
     pub async fn verify(&self, asked: &Question<'_>, by: &Asker) -> Result<Answer, Error> {
         self.up_to_date()?;
         let now = self.edge.now();
-        self.asker_stands(by, now)?;
+        let by = &self.asker_now(by, now)?;
         let Finding { code, entry, limits } = self.answer(asked, by, now);
         let used = Use {
             organization: entry
@@ -228,7 +228,7 @@ impl Verifier {
             self.record_refused(Some(&entry), code, address, self.edge.now()).await?;
             return Err(Error::new(
                 Code::Forbidden,
-                "your key may not verify keys, and grants are fixed; create one that holds the grant verifier",
+                "your key may not verify keys; use one that holds the grant verifier, or give it to this one",
             ));
         }
         Ok(Asker::Key(entry))
@@ -251,16 +251,15 @@ impl Verifier {
         })
     }
 
-    /// The same for whoever asks: its question may have taken seconds to arrive.
-    fn asker_stands(&self, by: &Asker, now: Timestamp) -> Result<(), Error> {
-        let Asker::Key(known) = by else { return Ok(()) };
-        let stands = self.directory.find(&known.hash).is_some_and(|entry| {
-            // Nearly always nothing changed. Otherwise all that a change can take away is looked at again.
-            Arc::ptr_eq(&entry, known)
-                || !(entry.revoked || entry.disabled || entry.expired(now) || entry.secret_ended(now))
-                    && entry.holder().may_somewhere(Right::Verify)
-        });
-        if stands { Ok(()) } else { Err(unauthenticated()) }
+    /// Who asks, as it is now: its question may have taken seconds to arrive.
+    fn asker_now(&self, by: &Asker, now: Timestamp) -> Result<Asker, Error> {
+        let Asker::Key(known) = by else { return Ok(by.clone()) };
+        let entry = self.directory.find(&known.hash).ok_or_else(unauthenticated)?;
+        // Nearly always nothing changed. Otherwise all that a change can take away is looked at again.
+        let stands = Arc::ptr_eq(&entry, known)
+            || !(entry.revoked || entry.disabled || entry.expired(now) || entry.secret_ended(now))
+                && entry.holder().may_somewhere(Right::Verify);
+        if stands { Ok(Asker::Key(entry)) } else { Err(unauthenticated()) }
     }
 
     /// Whether a caller is still who it was: its secret is still valid here and gives the same grants. A request

@@ -1,6 +1,6 @@
 //! What a key's holder may do, from its own scopes and its roles as they are.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use keyledger_schema::{RoleId, Scope};
 
@@ -20,22 +20,34 @@ pub struct Effective {
     pub by_roles: Vec<Box<str>>,
 }
 
+/// How an organization calls scopes: as the first of its roles that has a name for it does.
+pub type ScopeNames = HashMap<Scope, Box<str>>;
+
+/// The names that the roles of an organization give to scopes.
+pub fn scope_names(roles: &BTreeMap<RoleId, RoleState>) -> ScopeNames {
+    let mut names = ScopeNames::new();
+    for scope in roles.values().flat_map(|role| &role.definition.scopes) {
+        if let Some(name) = &scope.display_name {
+            names.entry(scope.scope.clone()).or_insert_with(|| name.clone());
+        }
+    }
+    names
+}
+
 /// A key's roles that there are.
 fn held<'a>(
     state: &'a KeyState,
-    roles: Option<&'a BTreeMap<RoleId, RoleState>>,
+    roles: &'a BTreeMap<RoleId, RoleState>,
 ) -> impl Iterator<Item = &'a RoleState> {
-    state.roles.iter().filter_map(move |id| roles?.get(id))
+    state.roles.iter().filter_map(|id| roles.get(id))
 }
 
-/// How an organization calls a scope: as the first of its roles that has a name for it does.
-fn called<'a>(roles: Option<&'a BTreeMap<RoleId, RoleState>>, scope: &Scope) -> Option<&'a str> {
-    let scopes = roles?.values().flat_map(|role| &role.definition.scopes);
-    scopes.filter(|known| known.scope == *scope).find_map(|known| known.display_name.as_deref())
-}
-
-/// All scopes of a key, sorted, each once. `roles` are those of its organization.
-pub fn effective(state: &KeyState, roles: Option<&BTreeMap<RoleId, RoleState>>) -> Vec<Effective> {
+/// All scopes of a key, sorted, each once. `roles` and `names` are those of its organization.
+pub fn effective(
+    state: &KeyState,
+    roles: &BTreeMap<RoleId, RoleState>,
+    names: &ScopeNames,
+) -> Vec<Effective> {
     let mut found: BTreeMap<&Scope, (bool, Vec<Box<str>>)> = BTreeMap::new();
     for scope in &state.scopes {
         found.entry(scope).or_default().0 = true;
@@ -49,7 +61,7 @@ pub fn effective(state: &KeyState, roles: Option<&BTreeMap<RoleId, RoleState>>) 
         .into_iter()
         .map(|(scope, (own, by_roles))| Effective {
             scope: scope.clone(),
-            display_name: called(roles, scope).map(Box::from),
+            display_name: names.get(scope).cloned(),
             own,
             by_roles,
         })
@@ -57,7 +69,7 @@ pub fn effective(state: &KeyState, roles: Option<&BTreeMap<RoleId, RoleState>>) 
 }
 
 /// What a key may do in a few words: its roles by their display names, then its own scopes by theirs.
-pub fn summary(state: &KeyState, roles: Option<&BTreeMap<RoleId, RoleState>>) -> Vec<String> {
+pub fn summary(state: &KeyState, roles: &BTreeMap<RoleId, RoleState>, names: &ScopeNames) -> Vec<String> {
     let by_role = held(state, roles).map(|role| {
         let definition = &role.definition;
         definition.display_name.as_deref().unwrap_or(&definition.name).to_owned()
@@ -65,9 +77,9 @@ pub fn summary(state: &KeyState, roles: Option<&BTreeMap<RoleId, RoleState>>) ->
     let own = state
         .scopes
         .iter()
-        .map(|scope| called(roles, scope).map_or_else(|| scope.to_string(), str::to_owned));
+        .map(|scope| names.get(scope).map_or_else(|| scope.to_string(), ToString::to_string));
     let mut lines: Vec<String> = by_role.chain(own).collect();
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     lines.retain(|line| seen.insert(line.clone()));
     lines
 }

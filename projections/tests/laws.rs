@@ -223,7 +223,7 @@ proptest! {
         let organization = organization.unwrap();
         let mut state = fold(None, &life).unwrap();
         state.roles = organization.roles.keys().copied().collect();
-        let found = permissions::effective(&state, Some(&organization.roles));
+        let found = permissions::effective(&state, &organization.roles, &permissions::scope_names(&organization.roles));
         let mut expected: Vec<_> = state.scopes.clone();
         expected.extend(organization.roles.values().flat_map(|role| role.definition.scopes.iter().map(|it| it.scope.clone())));
         expected.sort();

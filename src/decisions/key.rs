@@ -291,11 +291,11 @@ fn enable(state: &KeyState, comment: Comment, ground: Ground<'_>) -> Result<Deci
             let due = policy::acknowledgement_due(ground.acknowledgement, state);
             if due.is_some_and(|due| due <= ground.now) {
                 let message = "nobody acknowledged the secret in time, as secretAcknowledgementRequired demands; acknowledge it or rotate the key first";
-                let rule = Rule::SecretAcknowledgementRequired.as_str();
-                let violation = serde_json::json!({ "rule": rule, "bound": due, "value": ground.now });
+                let violation = policy::unacknowledged(ground.policy, state, ground.now);
+                let violations: Vec<_> = violation.iter().map(policy::Violation::to_json).collect();
                 return Err(Error::new(Code::PolicyViolation, message)
                     .about("input.id")
-                    .with("violations", vec![violation]));
+                    .with("violations", violations));
             }
             Ok(Decision::one(Event::KeyEnabled(KeyEnabled { comment })))
         }

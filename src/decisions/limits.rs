@@ -14,6 +14,14 @@ pub const MAX_SCOPES: usize = 64;
 pub const MAX_GRANTS: usize = 16;
 /// The most keys that one command names by their ids.
 pub const MAX_NAMED_KEYS: usize = 1_000;
+/// How deep organizations stand below each other at most.
+pub const MAX_ORGANIZATION_DEPTH: usize = 64;
+/// The most organizations of a tenant.
+pub const MAX_ORGANIZATIONS: usize = 10_000;
+/// The most text of all roles of an organization together, in bytes.
+pub const MAX_ROLES_BYTES: usize = 512 * 1024;
+/// The most bulk revocations of an organization at once.
+pub const MAX_OPEN_REVOCATIONS: usize = 8;
 /// The most roles of an organization.
 pub const MAX_ROLES: usize = 256;
 /// The most roles of a key.

@@ -171,6 +171,13 @@ pub fn decide(state: Option<&OrganizationState>, command: Command) -> Result<Dec
         Command::CreateRole(id, definition) => create_role(state, id, definition),
         Command::UpdateRole(id, update) => update_role(state, id, update),
         Command::DeleteRole { role, holders, count } => delete_role(state, role, &holders, count),
+        Command::StartRevocation(_) if state.open_revocations.len() >= limits::MAX_OPEN_REVOCATIONS => {
+            let message = format!(
+                "{} bulk revocations of this organization are on their way, which is the most; wait until one is finished",
+                limits::MAX_OPEN_REVOCATIONS
+            );
+            Err(Error::new(Code::Conflict, message))
+        }
         Command::StartRevocation(started) => Ok(Decision::one(Event::RevocationStarted(*started))),
         Command::FinishRevocation(finished) => {
             let open = state.open_revocations.iter().any(|open| open.event == finished.started);
@@ -272,7 +279,9 @@ fn value_of(policy: &Policy, rule: Rule) -> Value {
                 .map(|rate| json!({ "limit": rate.limit, "windowSeconds": rate.window_seconds }))
         ),
         Rule::SecretAcknowledgementRequired => json!(policy.secret_acknowledgement_minutes),
-        Rule::AllowedEnvironments => json!(policy.allowed_environments),
+        Rule::AllowedEnvironments => json!(policy.allowed_environments.as_ref().map(|all| {
+            all.iter().map(|environment| environment.as_str().to_uppercase()).collect::<Vec<_>>()
+        })),
     }
 }
 
@@ -298,6 +307,34 @@ fn free_name(state: &OrganizationState, id: RoleId, name: &str) -> Result<()> {
     Ok(())
 }
 
+/// The text of a role, in bytes.
+fn bytes(definition: &RoleDefinition) -> usize {
+    let text = |text: &Option<Box<str>>| text.as_ref().map_or(0, |text| text.len());
+    let scopes = definition.scopes.iter();
+    let scopes = scopes.map(|scope| scope.scope.resource.as_str().len() + text(&scope.display_name) + 16);
+    definition.name.len()
+        + text(&definition.display_name)
+        + text(&definition.description)
+        + scopes.sum::<usize>()
+}
+
+/// Roles are looked at as a whole whenever one of them changes.
+fn room_for(state: &OrganizationState, id: RoleId, definition: &RoleDefinition) -> Result<()> {
+    let others = state.roles.values().filter(|role| role.id != id).map(|role| bytes(&role.definition));
+    let all = others.sum::<usize>() + bytes(definition);
+    if all > limits::MAX_ROLES_BYTES {
+        let message = format!(
+            "all roles of an organization together have at most {} bytes of text, and these would have {all}; use fewer or shorter scopes",
+            limits::MAX_ROLES_BYTES
+        );
+        return Err(Error::new(Code::QuotaExceeded, message)
+            .about("input.scopes")
+            .with("limit", limits::MAX_ROLES_BYTES)
+            .with("count", all));
+    }
+    Ok(())
+}
+
 fn create_role(state: &OrganizationState, id: RoleId, definition: RoleDefinition) -> Result<Decision> {
     if state.roles.len() >= limits::MAX_ROLES {
         let message = format!(
@@ -309,6 +346,7 @@ fn create_role(state: &OrganizationState, id: RoleId, definition: RoleDefinition
             .with("count", state.roles.len()));
     }
     free_name(state, id, &definition.name)?;
+    room_for(state, id, &definition)?;
     Ok(Decision::one(Event::RoleCreated(RoleCreated { role: id, definition })))
 }
 
@@ -325,6 +363,7 @@ fn update_role(state: &OrganizationState, id: RoleId, update: RoleUpdate) -> Res
         return Ok(Decision::nothing());
     }
     free_name(state, id, &definition.name)?;
+    room_for(state, id, &definition)?;
     let scopes = |definition: &RoleDefinition| -> Vec<_> {
         definition.scopes.iter().map(|scope| scope.scope.clone()).collect()
     };

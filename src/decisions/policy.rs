@@ -76,11 +76,16 @@ fn environment(policy: &Policy, facts: Facts<'_>) -> Option<Violation> {
         policy.allowed_environments.as_ref().filter(|allowed| !allowed.contains(&facts.environment))?;
     Some(Violation {
         rule: Rule::AllowedEnvironments,
-        bound: json!(allowed),
-        value: json!(facts.environment),
+        bound: allowed.iter().map(|environment| named(*environment)).collect(),
+        value: named(facts.environment),
         field: "input.environment",
         remedy: "choose an environment that is allowed",
     })
+}
+
+/// An environment as the API names it.
+fn named(environment: Environment) -> Value {
+    environment.as_str().to_uppercase().into()
 }
 
 fn lifetime(policy: &Policy, facts: Facts<'_>) -> Option<Violation> {
@@ -154,6 +159,20 @@ impl Violation {
     pub fn to_json(&self) -> Value {
         json!({ "rule": self.rule.as_str(), "bound": self.bound, "value": self.value })
     }
+}
+
+/// A secret that nobody acknowledged within the time that the rule gives. Older secrets than the rule are told of,
+/// too, although they are left alone.
+pub fn unacknowledged(policy: &Policy, state: &KeyState, now: Timestamp) -> Option<Violation> {
+    let minutes = policy.secret_acknowledgement_minutes?;
+    let age = now.since(state.secret.issued_at).as_secs() / 60;
+    (state.secret.acknowledged_at.is_none() && age >= u64::from(minutes)).then(|| Violation {
+        rule: Rule::SecretAcknowledgementRequired,
+        bound: minutes.into(),
+        value: age.into(),
+        field: "input.id",
+        remedy: "acknowledge the secret, or rotate it",
+    })
 }
 
 /// From this moment on a key whose secret nobody acknowledged is switched off; none when no rule says so.

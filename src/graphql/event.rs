@@ -1,6 +1,6 @@
 //! An event as the API shows it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use async_graphql::{Context, ID, Json, Object, SimpleObject};
@@ -115,6 +115,7 @@ impl Differences {
         differences: fn(Option<&S>, &S) -> Vec<Change>,
         found: &mut HashMap<(Stream, u64), Vec<Change>>,
     ) -> Result<()> {
+        let wanted: HashSet<(Stream, u64)> = self.wanted.iter().copied().collect();
         let mut state: Option<S> = None;
         let mut from = 0;
         while from <= last {
@@ -122,11 +123,12 @@ impl Differences {
             let Some(end) = page.last().map(|(envelope, _)| envelope.revision) else { break };
             for (envelope, _) in page.iter().filter(|(envelope, _)| envelope.revision <= last) {
                 let place = (stream, envelope.revision);
-                let after = fold(state.clone(), envelope);
-                if let Some(after) = after.as_ref().filter(|_| self.wanted.contains(&place)) {
-                    found.insert(place, differences(state.as_ref(), after));
+                // States are large: one is kept only where it is needed.
+                let before = if wanted.contains(&place) { Some(state.clone()) } else { None };
+                state = fold(state, envelope);
+                if let (Some(before), Some(after)) = (before, &state) {
+                    found.insert(place, differences(before.as_ref(), after));
                 }
-                state = after;
             }
             from = end + 1;
         }

@@ -215,6 +215,7 @@ impl KeyNode {
     }
 
     /// The roles that it holds, by name.
+    #[graphql(complexity = "1 + 8 * child_complexity")]
     async fn roles(&self, context: &Context<'_>) -> async_graphql::Result<Vec<RoleNode>> {
         let tenant = parties(context)?.0.tenants().tenant(self.state.organization);
         let mut roles: Vec<RoleNode> = self
@@ -229,10 +230,11 @@ impl KeyNode {
     }
 
     /// All that its holder may do in your API: its own scopes and those of its roles, each once.
+    #[graphql(complexity = "1 + 16 * child_complexity")]
     async fn effective_scopes(&self, context: &Context<'_>) -> async_graphql::Result<Vec<EffectiveScope>> {
         let tenant = parties(context)?.0.tenants().tenant(self.state.organization);
-        let roles = tenant.as_ref().map(|tenant| &tenant.state.roles);
-        let found = permissions::effective(&self.state, roles);
+        let Some(tenant) = tenant else { return Ok(Vec::new()) };
+        let found = permissions::effective(&self.state, &tenant.state.roles, &tenant.scope_names);
         Ok(found.iter().map(EffectiveScope::from).collect())
     }
 
@@ -240,8 +242,8 @@ impl KeyNode {
     /// scopes where there are such, and scopes as text where there are none.
     async fn permission_summary(&self, context: &Context<'_>) -> async_graphql::Result<Vec<String>> {
         let tenant = parties(context)?.0.tenants().tenant(self.state.organization);
-        let roles = tenant.as_ref().map(|tenant| &tenant.state.roles);
-        Ok(permissions::summary(&self.state, roles))
+        let Some(tenant) = tenant else { return Ok(Vec::new()) };
+        Ok(permissions::summary(&self.state, &tenant.state.roles, &tenant.scope_names))
     }
 
     /// How often it may be used.

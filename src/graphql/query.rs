@@ -22,6 +22,7 @@ use crate::caller::Caller;
 use crate::decisions::limits;
 use crate::error::{Code, Error, Result};
 use crate::readmodel::{EntryQuery, Item, KeyQuery, KeySort, Page, Sequence};
+use crate::secret::WellFormed;
 use crate::service::Service;
 use crate::service::keys::place_of;
 
@@ -168,7 +169,7 @@ async fn keys(
         workspace,
         statuses,
         environment: filter.environment.map(Into::into),
-        search: text("filter.search", filter.search)?,
+        search: text("filter.search", filter.search)?.map(shown_of_secret),
         name_contains: text("filter.nameContains", filter.name_contains)?,
         created_by: filter.created_by.map(|id| input::id("filter.createdBy", &id)).transpose()?,
         created_before: filter.created_before.map(|at| at.0),
@@ -186,6 +187,11 @@ async fn keys(
     let backward = query.window.is_backward();
     let page = service.read_model().keys(query).await.map_err(|error| page_failed(&error, backward))?;
     Ok(KeyConnection::new(page, KeyNode::from))
+}
+
+/// A whole secret is searched for by what lists show of it: it must not be kept, and its hash is not searched.
+fn shown_of_secret(text: String) -> String {
+    WellFormed::parse(&text).map(|secret| secret.hint().to_owned()).unwrap_or(text)
 }
 
 /// An organization that the caller may know of; its own when none is named.
@@ -341,7 +347,7 @@ impl Query {
     }
 
     /// The roles of an organization, by name: of the caller's own when none is named.
-    #[graphql(complexity = "QUERY_COST + 50 * child_complexity")]
+    #[graphql(complexity = "QUERY_COST + limits::MAX_ROLES * child_complexity")]
     async fn roles(
         &self,
         context: &Context<'_>,

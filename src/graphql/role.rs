@@ -69,6 +69,7 @@ impl RoleNode {
     }
 
     /// What its holders may do in your API.
+    #[graphql(complexity = "1 + 8 * child_complexity")]
     async fn scopes(&self) -> Vec<RoleScopeNode> {
         self.state.definition.scopes.iter().map(RoleScopeNode::from).collect()
     }

@@ -13,6 +13,7 @@ use super::policy::PolicyNode;
 use super::role::RoleNode;
 use super::scalar::{DateTime, GrantRole, Long};
 use super::{QUERY_COST, query};
+use crate::decisions::limits;
 use crate::service::Service;
 use crate::tenants::Tenant;
 
@@ -81,6 +82,7 @@ impl OrganizationNode {
     }
 
     /// Its roles, by name.
+    #[graphql(complexity = "QUERY_COST + limits::MAX_ROLES * child_complexity")]
     async fn roles(&self, context: &Context<'_>) -> async_graphql::Result<Vec<RoleNode>> {
         recorded(context, None, async { query::roles(context, self.0.state.id) }).await
     }

@@ -61,7 +61,8 @@ impl Changes {
                 .prepare_cached("DELETE FROM reservations WHERE at < ?1")?
                 .execute([at.minus(FORGOTTEN).micros()])?;
             let mut insert = transaction.prepare_cached(
-                "INSERT OR IGNORE INTO reservations (key, workspace, at) \
+                // Of a place that was reserved again the later moment counts.
+                "INSERT OR REPLACE INTO reservations (key, workspace, at) \
                  SELECT ?1, ?2, ?3 WHERE NOT EXISTS (SELECT 1 FROM keys WHERE id = ?1)",
             )?;
             for key in keys {
@@ -98,4 +99,29 @@ pub(super) fn taken(connection: &Connection, workspace: WorkspaceId, since: Time
         .prepare_cached("SELECT count(*) FROM reservations WHERE workspace = ?1 AND at > ?2")?
         .query_row(params![id, since.micros()], |row| row.get(0))?;
     Ok((keys.unwrap_or(0).max(0) + reserved).cast_unsigned())
+}
+
+/// The keys among these that have a place: since when it is reserved, or none when they are issued.
+pub(super) fn held(
+    connection: &Connection,
+    workspace: WorkspaceId,
+    since: Timestamp,
+    keys: &[KeyId],
+) -> Result<Vec<(KeyId, Option<Timestamp>)>> {
+    let workspace = workspace.uuid().into_bytes();
+    let mut reserved = connection
+        .prepare_cached("SELECT at FROM reservations WHERE key = ?1 AND workspace = ?2 AND at > ?3")?;
+    let mut issued = connection.prepare_cached("SELECT 1 FROM keys WHERE id = ?1")?;
+    let mut held = Vec::new();
+    for &key in keys {
+        let id = key.uuid().into_bytes();
+        if issued.exists([id])? {
+            held.push((key, None));
+        } else if let Some(at) =
+            reserved.query_row(params![id, workspace, since.micros()], |row| row.get(0)).optional()?
+        {
+            held.push((key, Some(Timestamp::from_micros(at))));
+        }
+    }
+    Ok(held)
 }

@@ -68,7 +68,8 @@ impl Service {
                 if !matches!(state.status(now), KeyStatus::Active | KeyStatus::Inactive) {
                     continue;
                 }
-                let broken = policy::violations(policy, Facts::of(&state));
+                let mut broken = policy::violations(policy, Facts::of(&state));
+                broken.extend(policy::unacknowledged(policy, &state, now));
                 if !broken.is_empty() {
                     found.count += 1;
                     if found.keys.len() < NAMED {

@@ -15,7 +15,7 @@ use keyledger_projections::KeyState;
 use keyledger_schema::grant::{Place, Right};
 use keyledger_schema::{KeyId, SecretHash, SecretRecord, WorkspaceId};
 
-use super::keys::{Birth, known_roles, place_of, query_failed};
+use super::keys::{Birth, Reach, known_roles, place_of, query_failed};
 use super::refusals::is_refusal;
 use super::writer::Failure;
 use super::{Context, NewKey, Service, WrittenEvent};
@@ -151,7 +151,7 @@ impl Service {
         new: NewImport,
     ) -> Result<Plan> {
         let tenant = tenant.map_err(Error::clone)?;
-        self.may_give(caller.holder(), &new.key.grants, place.organization, "input.grants")?;
+        self.may_give(caller.holder(), &new.key.grants, place.organization, "input.grants", Reach::Give)?;
         known_roles(tenant, &new.key.roles)?;
         let &hash = hashes.first().ok_or_else(Error::internal)?;
         let id = self.hasher.imported_id(&hash);

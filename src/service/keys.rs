@@ -9,8 +9,8 @@ use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::Hex32;
 use keyledger_schema::grant::{GrantTarget, Holder, Place, Right};
 use keyledger_schema::{
-    ActorKind, Envelope, Environment, Event, Grant, KeyId, Metadata, OrganizationId, Policy, RateLimit,
-    RoleId, Scope, SecretRecord, SecretScheme, Stream, Timestamp, WorkspaceId,
+    ActorKind, Envelope, Environment, Event, Grant, GrantRole, KeyId, Metadata, OrganizationId, Policy,
+    RateLimit, RoleId, Scope, SecretRecord, SecretScheme, Stream, Timestamp, WorkspaceId,
 };
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -138,7 +138,7 @@ impl Service {
     pub async fn create_key(&self, caller: &Caller, new: NewKey) -> Result<NewSecret> {
         let place = self.workspace_of(caller, new.workspace)?;
         self.require(caller, Right::ManageKeys, place)?;
-        self.may_give(caller.holder(), &new.grants, place.organization, "input.grants")?;
+        self.may_give(caller.holder(), &new.grants, place.organization, "input.grants", Reach::Give)?;
         Box::pin(self.issue(&self.context(caller), place, new, None)).await
     }
 
@@ -318,7 +318,7 @@ impl Service {
         update: &decisions::Update,
     ) -> Result<Option<tokio::sync::RwLockReadGuard<'_, ()>>> {
         if let Some(grants) = &update.grants {
-            self.may_give(caller.holder(), grants, state.organization, "input.grants")?;
+            self.may_give(caller.holder(), grants, state.organization, "input.grants", Reach::Give)?;
         }
         let Some(roles) = update.roles.as_ref().filter(|roles| !roles.is_empty()) else { return Ok(None) };
         let gate = self.role_gate.read().await;
@@ -337,7 +337,8 @@ impl Service {
         seen: Option<Seen>,
     ) -> Result<KeyWritten> {
         let tenant = self.tenants.tenant(loaded.state.organization).ok_or_else(Error::internal)?;
-        let administers = decisions::administers(&loaded.state, context.at).next().is_some();
+        let administers =
+            loaded.state.grants.iter().any(|grant| grant.role == GrantRole::OrganizationAdministrator);
         let turn = if administers && decisions::can_end_administration(&command) {
             Some(self.administrators.lock().await)
         } else {
@@ -403,7 +404,7 @@ impl Service {
         if !self.tenants.may(holder, Right::ManageKeys, place) {
             return Err(super::lacking(Right::ManageKeys));
         }
-        self.may_give(holder, &loaded.state.grants, place.organization, "input.id")?;
+        self.may_give(holder, &loaded.state.grants, place.organization, "input.id", Reach::Manage)?;
         Ok(loaded)
     }
 
@@ -415,6 +416,7 @@ impl Service {
         grants: &[Grant],
         organization: OrganizationId,
         field: &'static str,
+        reach: Reach,
     ) -> Result<()> {
         for wanted in grants {
             let tenant = match wanted.on {
@@ -428,7 +430,11 @@ impl Service {
                 tenant.state.id == organization || tenant.above.contains(&organization)
             };
             let Some(tenant) = tenant.as_ref().filter(within) else {
-                return Err(Error::not_found(field, "organization or workspace"));
+                match reach {
+                    Reach::Give => return Err(Error::not_found(field, "organization or workspace")),
+                    // Its organization was moved away since: the grant gives nothing any more.
+                    Reach::Manage => continue,
+                }
             };
             let place = wanted.place(tenant.state.id);
             if !holder.covers(wanted.role, place, &tenant.above) {
@@ -461,6 +467,15 @@ impl Service {
             )),
         }
     }
+}
+
+/// Why grants are held against somebody's own.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Reach {
+    /// A key is to get them.
+    Give,
+    /// A key has them and is to be managed.
+    Manage,
 }
 
 /// What decisions about keys of a tenant stand on.

@@ -11,7 +11,7 @@ use crate::caller::Caller;
 use crate::decisions::organization::{
     self as decisions, Command, FIRST_GENERATION, PolicyChange, RoleHolder, RoleUpdate,
 };
-use crate::decisions::{clash, slug};
+use crate::decisions::{clash, limits, slug};
 use crate::error::{Code, Error, Result};
 use crate::readmodel::{Item, KeyQuery, KeyRow, Window};
 
@@ -47,6 +47,9 @@ impl Service {
         let id = OrganizationId::from_uuid(self.edge.uuid());
         // Nobody else takes an address part while this one is looked for.
         let _turn = self.organization_turn.lock().await;
+        if let Some(parent) = parent {
+            self.room_below(parent, 1, 1)?;
+        }
         let slug = self.free_slug(&name, id, parent);
         let command = Command::Create { name, slug: slug.into(), parent };
         let place = Place { organization: id, workspace: None };
@@ -67,13 +70,43 @@ impl Service {
             Some(_) => end.clone(),
             None => slug.to_owned(),
         };
-        let taken = |slug: &str| self.tenants.organizations().iter().any(|known| *known.slug == *slug);
+        let taken = |slug: &str| self.tenants.slug_is_taken(slug);
         let wanted = slug::of(name).map(|slug| (below(&slug), slug));
         match wanted {
             None => below(&end),
             Some((wanted, slug)) if taken(&wanted) => below(&format!("{slug}-{end}")),
             Some((wanted, _)) => wanted,
         }
+    }
+
+    /// Refuses more organizations below one another than anybody needs: what holds above each is worked out for
+    /// all below it.
+    fn room_below(&self, parent: OrganizationId, more: usize, levels: usize) -> Result<()> {
+        let tenant = self.tenants.tenant(parent).ok_or_else(Error::internal)?;
+        let top = tenant.above.last().copied().unwrap_or(parent);
+        let (count, _) = self.tenants.size_of_family(top);
+        let depth = tenant.above.len() + 1 + levels;
+        let refused = |message: String, limit: usize, count: usize| {
+            let error = Error::new(Code::QuotaExceeded, message).about("input.parentId");
+            Err(error.with("limit", limit).with("count", count))
+        };
+        if depth > limits::MAX_ORGANIZATION_DEPTH {
+            let most = limits::MAX_ORGANIZATION_DEPTH;
+            return refused(
+                format!("organizations stand at most {most} deep; choose a higher parent"),
+                most,
+                depth,
+            );
+        }
+        if count + more > limits::MAX_ORGANIZATIONS {
+            let most = limits::MAX_ORGANIZATIONS;
+            return refused(
+                format!("a tenant has at most {most} organizations, and this one has them"),
+                most,
+                count,
+            );
+        }
+        Ok(())
     }
 
     /// Lets an organization issue keys. Done once.
@@ -132,6 +165,8 @@ impl Service {
         }
         // Two moves at once could make a loop that neither of them sees.
         let _turn = self.organization_turn.lock().await;
+        let (_, levels) = self.tenants.size_of_family(id);
+        self.room_below(parent, 0, levels)?;
         let target = self.tenants.tenant(parent).ok_or_else(Error::internal)?;
         let command =
             Command::Move { parent, above: target.above.to_vec(), inherited: (*target.policy).clone() };

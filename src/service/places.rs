@@ -9,7 +9,7 @@
 //! Creates that wait for places of one workspace are served together: whoever comes first reserves for
 //! all who wait, in one event.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use keyledger_schema::codec::Outcome;
@@ -93,10 +93,11 @@ impl Service {
                     let waiting = queue.take();
                     let keys: Vec<KeyId> = waiting.iter().map(|waiting| waiting.key).collect();
                     let reserved = self.reserve_places(workspace, &keys).await;
-                    for (place, waiting) in waiting.into_iter().enumerate() {
+                    for waiting in waiting {
                         let answer = match &reserved {
-                            Ok((granted, _, at)) if place < *granted => Ok(*at),
-                            Ok((_, refusal, _)) => Err(refusal.clone()),
+                            Ok((granted, refusal)) => {
+                                granted.get(&waiting.key).copied().ok_or_else(|| refusal.clone())
+                            }
                             Err(error) => Err(error.clone()),
                         };
                         // Whoever gave up leaves a place that is free again in a minute.
@@ -107,23 +108,32 @@ impl Service {
         }
     }
 
-    /// Reserves for those that come first, and says what the others are told.
+    /// Reserves for those that come first; says since when each of them has its place, and what the others are
+    /// told. A key that has its place already, because its request was repeated, takes no other.
     async fn reserve_places(
         &self,
         workspace: WorkspaceId,
         keys: &[KeyId],
-    ) -> Result<(usize, Error, Timestamp)> {
+    ) -> Result<(HashMap<KeyId, Timestamp>, Error)> {
         for _ in 0..ATTEMPTS {
             let loaded = self.load_workspace(workspace).await?.ok_or_else(Error::internal)?;
             self.applied_to(loaded.position).await?;
             let context = self.own_context();
             let taken = self.places_taken(workspace, context.at).await?;
             let Some(max_keys) = loaded.state.max_keys else {
-                return Ok((keys.len(), Error::internal(), context.at));
+                return Ok((keys.iter().map(|key| (*key, context.at)).collect(), Error::internal()));
             };
-            let (granted, event) = reserve(max_keys, taken, keys);
-            let refusal = no_place(max_keys, taken + granted as u64);
-            let Some(event) = event else { return Ok((0, refusal, context.at)) };
+            let since = context.at.minus(RESERVATION);
+            let held = self.read_model.places_of(workspace, since, keys.to_vec()).await;
+            let held = held.map_err(|error| super::keys::query_failed(&error))?;
+            let mut granted: HashMap<KeyId, Timestamp> =
+                held.into_iter().map(|(key, at)| (key, at.unwrap_or(context.at))).collect();
+            let mut seen: HashSet<KeyId> = granted.keys().copied().collect();
+            let wanted: Vec<KeyId> = keys.iter().copied().filter(|key| seen.insert(*key)).collect();
+            let (more, event) = reserve(max_keys, taken, &wanted);
+            granted.extend(wanted[..more].iter().map(|key| (*key, context.at)));
+            let refusal = no_place(max_keys, taken + more as u64);
+            let Some(event) = event else { return Ok((granted, refusal)) };
             let place = Some(super::aggregate::Aggregate::place(&loaded.state));
             let stream = Stream::Workspace(workspace);
             let appended =
@@ -131,7 +141,7 @@ impl Service {
             match appended {
                 Ok(events) => {
                     self.applied(&events).await?;
-                    return Ok((granted, refusal, context.at));
+                    return Ok((granted, refusal));
                 }
                 Err(Failure::Conflict) => {}
                 Err(Failure::Other(error)) => return Err(error),

@@ -134,9 +134,15 @@ impl Service {
                     .tenants
                     .organization(organization.id)
                     .is_some_and(|now| now.open_revocations.iter().any(|still| still.event == open.event));
-                if still_open {
-                    self.resume(organization.id, open).await?;
-                    finished += 1;
+                if !still_open {
+                    continue;
+                }
+                match self.resume(organization.id, open).await {
+                    Ok(()) => finished += 1,
+                    // One that cannot go on holds up no other.
+                    Err(error) => {
+                        tracing::error!(event = %open.event, %error, "a bulk revocation cannot go on; trying again");
+                    }
                 }
             }
         }
@@ -147,9 +153,16 @@ impl Service {
         let (home, grants) = self.mandate_of(organization, open).await?;
         let holder = Holder { organization: home, grants: &grants };
         let context = Context { actor: open.actor.clone(), cause: Some(open.event), ..self.own_context() };
-        let mut matched = self.selected(holder, organization, &open.started.selection, context.at).await?;
+        let selected = self.selected(holder, organization, &open.started.selection, context.at).await;
+        let mut matched = match selected {
+            // Whoever began it may manage nothing here any more: it ends with what was done.
+            Err(error) if super::refusals::is_refusal(error.code) => Vec::new(),
+            selected => selected?,
+        };
         matched.retain(|id| Some(*id) != open.actor.key_id());
-        let mut outcome = Revocation::default();
+        // What matches no more was revoked by the run that ended.
+        let before = open.started.matched.saturating_sub(matched.len() as u64);
+        let mut outcome = Revocation { revoked: before, ..Revocation::default() };
         let mandate = Mandate { holder, context: &context };
         self.revoke_all(mandate, organization, open.event, &open.started, matched, &mut outcome).await?;
         tracing::info!(

@@ -69,6 +69,44 @@ fn whoever_has_the_machine_brings_back_an_organization_that_is_locked() {
 }
 
 #[test]
+fn one_who_expires_soon_is_not_relied_on() {
+    let server = Server::fresh();
+    let root = server.root();
+    let organization = text(&data(&root, "{ organization { id } }", &json!({}))["organization"]["id"]);
+    let grants = json!([{ "role": "ORGANIZATION_ADMINISTRATOR", "organizationId": organization }]);
+    let soon = crate::ask::in_millis(3_600_000);
+    root.create_key("soon gone").with("grants", grants).with("expiresAt", soon).run();
+    let last = json!({ "id": root_key(&root), "reason": "UNUSED" });
+    assert_eq!(attempt(&root, "revokeKey", &last).code(), "ILLEGAL_TRANSITION");
+}
+
+#[test]
+fn a_key_whose_grant_was_moved_out_of_reach_can_be_revoked() {
+    let server = Server::fresh();
+    let root = server.root();
+    let query = "mutation($name: String!, $parent: ID) {
+        createOrganization(input: { name: $name, parentId: $parent }) { organization { id } } }";
+    let make = |name: &str, parent: Option<&str>| {
+        let made = data(&root, query, &json!({ "name": name, "parent": parent }));
+        text(&made["createOrganization"]["organization"]["id"])
+    };
+    let (p, q) = (make("p", None), make("q", None));
+    let c = make("c", Some(&p));
+    assert_eq!(attempt(&root, "bootstrapOrganization", &json!({ "id": p })).code(), "");
+    let query = "mutation($id: ID!) {
+        createWorkspace(input: { organizationId: $id, name: \"a\" }) { workspace { id } } }";
+    let workspace = text(&data(&root, query, &json!({ "id": p }))["createWorkspace"]["workspace"]["id"]);
+    let grants =
+        json!([{ "role": "VIEWER", "organizationId": c }, { "role": "AUDITOR", "organizationId": p }]);
+    let key = root.create_key("k").with("workspaceId", workspace).with("grants", grants).run();
+    assert_eq!(attempt(&root, "moveOrganization", &json!({ "id": c, "parentId": q })).code(), "");
+    let seen = server.client(&key.secret());
+    let foreign = seen.graphql("query($id: ID!) { organization(id: $id) { name } }", &json!({ "id": c }));
+    assert_eq!(foreign.unwrap_err().code(), Some("NOT_FOUND"));
+    assert!(root.revoke_key(&key.id(), "COMPROMISED").is_ok());
+}
+
+#[test]
 fn administrators_who_revoke_each_other_at_once_leave_one() {
     let server = Server::fresh();
     let root = server.root();

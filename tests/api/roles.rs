@@ -109,6 +109,17 @@ fn a_role_in_use_is_not_deleted_and_its_holders_are_named() {
 }
 
 #[test]
+fn roles_of_roles_of_roles_cost_too_much() {
+    let server = Server::fresh();
+    let root = server.root();
+    let deep = "{ organization { roles { organization { roles { organization { roles { id } } } } } } }";
+    let refused = ask(&root, deep, &json!({}));
+    assert_eq!(refused.code(), "INVALID_INPUT", "{}", refused.body);
+    let listed = "{ roles { id name displayName description scopes { text displayName } createdAt } }";
+    data(&root, listed, &json!({}));
+}
+
+#[test]
 fn names_are_unique_and_edits_clash_only_on_the_same_role() {
     let world = world();
     let root = &world.root;
