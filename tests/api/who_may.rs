@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::ask::{Answer, World, ask, attempt, create_workspace, data, manager, text, world};
 use crate::support::Client;
 
-const CALLERS: [&str; 8] = [
+const CALLERS: [&str; 12] = [
     "administrator",
     "owner",
     "manager",
@@ -17,6 +17,10 @@ const CALLERS: [&str; 8] = [
     "verifier",
     "owner elsewhere",
     "another tenant",
+    "organization auditor",
+    "organization viewer",
+    "organization verifier",
+    "administrator of a sub-organization",
 ];
 /// Those who are refused before anything is looked at.
 const STRANGERS: [&str; 3] = ["key without grants", "revoked administrator", "nobody"];
@@ -24,40 +28,40 @@ const STRANGERS: [&str; 3] = ["key without grants", "revoked administrator", "no
 /// For each operation, what each of [`CALLERS`] is answered: `+` done, `F` FORBIDDEN, `N` NOT_FOUND, `0`
 /// null. What it is asked of lives in the workspace of owner, manager, auditor, viewer and verifier.
 const TABLE: &[(&str, &str)] = &[
-    ("viewer", "++++++++"),
-    ("organization", "++++++++"),
-    ("workspace", "+++++NNN"),
-    ("workspaces", "+++++F++"),
-    ("key", "+++++NNN"),
-    ("keys", "+++++F++"),
-    ("event", "++N+NNNN"),
-    ("events", "++F+FF++"),
-    ("node", "+++++000"),
-    ("createKey", "+++FFNNN"),
-    ("acknowledgeKeySecret", "+++FFNNN"),
-    ("updateKey", "+++FFNNN"),
-    ("rotateKey", "+++FFNNN"),
-    ("disableKey", "+++FFNNN"),
-    ("enableKey", "+++FFNNN"),
-    ("revokeKey", "+++FFNNN"),
-    ("deleteKey", "+++FFNNN"),
-    ("cloneKey", "+++FFNNN"),
-    ("importKeys", "+++FFNNN"),
-    ("createWorkspace", "+FFFFFF+"),
-    ("renameWorkspace", "+FFFFNNN"),
-    ("setWorkspaceQuota", "+FFFFNNN"),
-    ("organizations", "++++++++"),
-    ("roles", "+++++F++"),
-    ("role", "+++++N+N"),
-    ("createRole", "+FFFFFF+"),
-    ("updateRole", "+FFFFNFN"),
-    ("deleteRole", "+FFFFNFN"),
-    ("createOrganization", "+FFFFFF+"),
-    ("bootstrapOrganization", "+NNNNNNN"),
-    ("renameOrganization", "+FFFFFFN"),
-    ("moveOrganization", "+NNNNNNN"),
-    ("setOrganizationPolicy", "+FFFFFFN"),
-    ("revokeKeys", "+++FFF++"),
+    ("viewer", "++++++++++++"),
+    ("organization", "++++++++++++"),
+    ("workspace", "+++++NNN++NN"),
+    ("workspaces", "+++++F++++F+"),
+    ("key", "+++++NNN++NN"),
+    ("keys", "+++++F++++F+"),
+    ("event", "++N+NNNN+NNN"),
+    ("events", "++F+FF+++FF+"),
+    ("node", "+++++000++00"),
+    ("createKey", "+++FFNNNFFNN"),
+    ("acknowledgeKeySecret", "+++FFNNNFFNN"),
+    ("updateKey", "+++FFNNNFFNN"),
+    ("rotateKey", "+++FFNNNFFNN"),
+    ("disableKey", "+++FFNNNFFNN"),
+    ("enableKey", "+++FFNNNFFNN"),
+    ("revokeKey", "+++FFNNNFFNN"),
+    ("deleteKey", "+++FFNNNFFNN"),
+    ("cloneKey", "+++FFNNNFFNN"),
+    ("importKeys", "+++FFNNNFFNN"),
+    ("createWorkspace", "+FFFFFF+FFF+"),
+    ("renameWorkspace", "+FFFFNNNFFNN"),
+    ("setWorkspaceQuota", "+FFFFNNNFFNN"),
+    ("organizations", "++++++++++++"),
+    ("roles", "+++++F++++F+"),
+    ("role", "+++++N+N++NN"),
+    ("createRole", "+FFFFFF+FFF+"),
+    ("updateRole", "+FFFFNFNFFNN"),
+    ("deleteRole", "+FFFFNFNFFNN"),
+    ("createOrganization", "+FFFFFF+FFF+"),
+    ("bootstrapOrganization", "+NNNNNNNFFNN"),
+    ("renameOrganization", "+FFFFFFNFFFN"),
+    ("moveOrganization", "+NNNNNNNFFNN"),
+    ("setOrganizationPolicy", "+FFFFFFNFFFN"),
+    ("revokeKeys", "+++FFF++FFF+"),
 ];
 
 fn operations(client: &Client) -> BTreeSet<String> {
@@ -149,6 +153,21 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
     }
 }
 
+/// A key of an organization below the first that administers it.
+fn administrator_of(world: &World, organization: &str) -> crate::support::Mutated {
+    assert_eq!(attempt(&world.root, "bootstrapOrganization", &json!({ "id": organization })).code(), "");
+    let query = "mutation($id: ID!) {
+        createWorkspace(input: { organizationId: $id, name: \"a\" }) { workspace { id } } }";
+    let made = data(&world.root, query, &json!({ "id": organization }));
+    let grants = json!([{ "role": "ORGANIZATION_ADMINISTRATOR", "organizationId": organization }]);
+    world
+        .root
+        .create_key("administrator below")
+        .with("workspaceId", made["createWorkspace"]["workspace"]["id"].clone())
+        .with("grants", grants)
+        .run()
+}
+
 fn outcome(answer: &Answer, operation: &str) -> char {
     match answer.code() {
         "" if answer.body["data"][operation].is_null() => '0',
@@ -181,6 +200,13 @@ fn every_operation_is_answered_to_every_kind_of_caller_as_the_table_says() {
         world.root.create_key("plain").with("workspaceId", world.workspace.as_str()).scope("*:*").run();
     let held =
         |role: &str, workspace: &str| world.server.client(&manager(&world.root, role, workspace).secret());
+    let everywhere = |role: &str| {
+        let grants = json!([{ "role": role, "organizationId": own(&world.root) }]);
+        let key = world.root.create_key(role).with("workspaceId", world.workspace.as_str());
+        world.server.client(&key.with("grants", grants).run().secret())
+    };
+    let sub = below(&world);
+    let administrator_below = administrator_of(&world, &sub);
     let callers = [
         world.server.client(&administrator(&world).secret()),
         held("WORKSPACE_OWNER", &world.workspace),
@@ -190,6 +216,10 @@ fn every_operation_is_answered_to_every_kind_of_caller_as_the_table_says() {
         held("VERIFIER", &world.workspace),
         held("WORKSPACE_OWNER", &elsewhere),
         world.server.client(&world.other_tenant.root_key),
+        everywhere("AUDITOR"),
+        everywhere("VIEWER"),
+        everywhere("VERIFIER"),
+        world.server.client(&administrator_below.secret()),
     ];
     let strangers = [
         world.server.client(&plain.secret()),
@@ -237,7 +267,10 @@ fn every_operation_is_answered_to_every_kind_of_caller_as_the_table_says() {
     // Each refusal is in the trail of the caller's own organization.
     for (place, client) in callers.iter().enumerate() {
         let caller = data(client, "{ viewer { keyId } }", &json!({}))["viewer"]["keyId"].clone();
-        let filter = json!({ "filter": { "actorId": caller, "types": ["command.refused"] } });
+        let mut filter = json!({ "filter": { "actorId": caller, "types": ["command.refused"] } });
+        if place == CALLERS.len() - 1 {
+            filter["filter"]["organizationId"] = sub.as_str().into();
+        }
         let query = "query($filter: EventFilter) { events(filter: $filter) { totalCount } }";
         let asker = if place == 7 { &world.other } else { &world.root };
         assert_eq!(
