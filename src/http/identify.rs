@@ -146,6 +146,19 @@ fn parse(bytes: &[u8]) -> Result<Asked, Error> {
     Ok(Asked { text: Zeroizing::new(pasted.trim().to_owned()), leak })
 }
 
+/// The shortest part of a pasted text that can be a secret, in bytes.
+const MIN_PART_BYTES: usize = 16;
+/// How many parts of a pasted text are looked at.
+const MAX_PARTS: usize = 64;
+
+/// What of a pasted text may be a secret: the whole of it, or a part between spaces, quotes and the signs that
+/// stand around values in configuration, commands and code.
+fn candidates(text: &str) -> impl Iterator<Item = &str> {
+    let around = |sign: char| sign.is_whitespace() || "\"'`,;=:<>()[]{}".contains(sign);
+    let parts = text.split(around).filter(|part| (MIN_PART_BYTES..text.len()).contains(&part.len()));
+    std::iter::once(text).chain(parts.take(MAX_PARTS))
+}
+
 /// The report, and which of the key's secrets was found; none where there is nothing that the caller may
 /// know of.
 async fn report(
@@ -154,8 +167,15 @@ async fn report(
     caller: &Caller,
     asked: Asked,
 ) -> Result<Option<(u32, Reported)>, Error> {
-    let found =
-        state.verifier.identify(&asked.text, |entry| service.may(caller, Right::ReadKeys, entry.place()))?;
+    let mut found = None;
+    for candidate in candidates(&asked.text) {
+        found = state
+            .verifier
+            .identify(candidate, |entry| service.may(caller, Right::ReadKeys, entry.place()))?;
+        if found.is_some() {
+            break;
+        }
+    }
     let Some(entry) = found else { return Ok(None) };
     let mut reported = service
         .report_leak(caller, COMMAND, entry.key, entry.secret_version, asked.leak)

@@ -417,3 +417,23 @@ fn secrets_that_are_shown_to_these_calls_are_kept_nowhere() {
         assert!(!found, "a digest is in {path}");
     }
 }
+
+#[test]
+fn a_secret_is_found_in_what_stands_around_it() {
+    let server = Server::fresh();
+    let root = server.root();
+    let key = root.create_key("a").run();
+    let brought = import(&root, IMPORTED);
+    let secret = key.secret();
+    for (pasted, id) in [
+        (format!("Authorization: Bearer {secret}"), key.id()),
+        (format!("  API_KEY=\"{secret}\",\n"), key.id()),
+        (format!("curl -H 'X-API-Key: {secret}' https://api.example/v1"), key.id()),
+        (format!("{{\"key\":\"{secret}\"}}"), key.id()),
+        (format!("key: {IMPORTED}"), brought),
+    ] {
+        let answer = identify(&root, &json!({ "key": pasted }));
+        assert_eq!(answer["key"]["id"], json!(id), "{answer}");
+    }
+    assert_eq!(identify(&root, &json!({ "key": "there is nothing in here to be found" }))["found"], false);
+}
