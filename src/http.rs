@@ -29,6 +29,7 @@ use ipnet::IpNet;
 pub use self::batch::MAX_REQUESTS;
 pub use self::body::MAX_BODY_BYTES;
 pub use self::problem::status;
+use crate::error::Error;
 use crate::service::Service;
 use crate::verify::Verifier;
 
@@ -87,4 +88,13 @@ pub fn configure_holders(config: &mut ServiceConfig, service: &Data<Service>) {
     config
         .service(resource("/v1/self-revoke").route(web::post().to(holder::self_revoke)))
         .service(resource("/v1/identify").route(web::post().to(identify::identify)));
+}
+
+/// Runs a command on its own, so that a client who hangs up cuts nothing off in the middle: what has begun is
+/// finished, its guards are held until it is applied, and a refusal is recorded.
+async fn to_its_end<T: 'static>(run: impl Future<Output = T> + 'static) -> Result<T, Error> {
+    actix_web::rt::spawn(run).await.map_err(|_| {
+        tracing::error!("a request panicked");
+        Error::internal()
+    })
 }

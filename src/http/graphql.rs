@@ -45,14 +45,10 @@ async fn execute(request: HttpRequest, state: Data<State>, api: Data<Api>, paylo
         Ok(asked) => asked,
         Err(Refused(status, error)) => return refused(status, &error),
     };
-    // On its own, so that a client who hangs up cuts nothing off in the middle: what has begun is finished, its
-    // guards are held until it is applied, and a refusal is recorded.
-    let run = actix_web::rt::spawn(async move { api.execute(asked, caller).await });
-    let Ok(response) = run.await else {
-        tracing::error!("a request panicked");
-        return refused(StatusCode::INTERNAL_SERVER_ERROR, &Error::internal());
-    };
-    answer(StatusCode::OK, &response)
+    match super::to_its_end(async move { api.execute(asked, caller).await }).await {
+        Ok(response) => answer(StatusCode::OK, &response),
+        Err(error) => refused(error.status_code(), &error),
+    }
 }
 
 async fn read(request: &HttpRequest, payload: Payload) -> Result<async_graphql::Request, Refused> {

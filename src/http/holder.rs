@@ -45,7 +45,8 @@ pub(super) async fn self_revoke(
     let source = credentials::source(&request, &state);
     let ip = address::client(&request, &state.trusted_proxies);
     let holder = state.verifier.holder(&key, ip).await?;
-    let written = service.self_revoke(holder.key, source, reason, comment).await.map_err(of_body)?;
+    let run = async move { service.self_revoke(holder.key, source, reason, comment).await };
+    let written = super::to_its_end(run).await?.map_err(of_body)?;
     let event = written.events.last().map(|event| event.envelope.id);
     let body = Body { key_id: written.state.id, status: "REVOKED", event };
     let text = serde_json::to_vec(&body).map_err(|_| Error::internal())?;

@@ -104,15 +104,20 @@ pub(super) async fn identify(
     let caller = credentials::caller(&request, &state).await?;
     let bytes = body::read(&request, payload).await?;
     state.verifier.still_stands(&caller)?;
-    let run = async {
-        let asked = parse(&bytes)?;
-        if !caller.holder().may_somewhere(Right::ReadKeys) {
-            let own = Place { organization: caller.organization, workspace: Some(caller.workspace) };
-            service.require(&caller, Right::ReadKeys, own)?;
-        }
-        report(&state, &service, &caller, asked).await
+    let commanded = Data::clone(&service);
+    let run = async move {
+        let service = commanded;
+        let run = async {
+            let asked = parse(&bytes)?;
+            if !caller.holder().may_somewhere(Right::ReadKeys) {
+                let own = Place { organization: caller.organization, workspace: Some(caller.workspace) };
+                service.require(&caller, Right::ReadKeys, own)?;
+            }
+            report(&state, &service, &caller, asked).await
+        };
+        Box::pin(service.recorded(&caller, COMMAND, None, run)).await
     };
-    let reported = Box::pin(service.recorded(&caller, COMMAND, None, run)).await?;
+    let reported = super::to_its_end(run).await??;
     let body = reported.as_ref().map_or_else(Body::default, |(version, reported)| {
         let revoked = reported.revoked.as_ref();
         let key = Key::of(&reported.state, *version, service.now());
