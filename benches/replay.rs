@@ -89,6 +89,7 @@ fn issued(n: u64) -> KeyIssued {
         roles: Vec::new(),
         rate_limits: Vec::new(),
         imported: None,
+        identity: None,
     }
 }
 

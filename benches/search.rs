@@ -110,6 +110,7 @@ fn issued(n: u64) -> KeyIssued {
         roles: Vec::new(),
         rate_limits: Vec::new(),
         imported: None,
+        identity: None,
     }
 }
 
@@ -162,14 +163,9 @@ fn log(keys: u64) -> Arc<MemoryStore> {
     for (seq, used) in used.chunks(RECORDS).enumerate() {
         let seq = seq as u64;
         let record = |n: &u64| UsageRecord {
-            key: Some(key(*n)),
             secret: Some(1),
-            code: VerificationCode::Valid,
-            action: None,
-            ip: None,
-            count: 1,
             last_ms: u32::try_from(mix(*n) % 1_000_000).unwrap(),
-            merged: None,
+            ..UsageRecord::bare(Some(key(*n)), VerificationCode::Valid, 1)
         };
         let groups = vec![UsageGroup { by: None, records: used.iter().map(record).collect() }];
         let recorded = UsageRecorded { seq, from: moment(keys), to: moment(keys), groups };

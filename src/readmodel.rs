@@ -19,6 +19,7 @@
 //!
 //! It must not: append to the log, decide anything, read a clock, or be backed up.
 
+pub mod analytics;
 mod cache;
 mod catalog;
 mod checkpoint;
@@ -46,8 +47,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
-use keyledger_schema::{EventId, KeyId, OrganizationId, Timestamp, WorkspaceId};
+use keyledger_projections::{IdentityState, KeyState, OrganizationState, PoolId, Tally, WorkspaceState};
+use keyledger_schema::{EventId, IdentityId, KeyId, OrganizationId, Timestamp, WorkspaceId};
 use rusqlite::Connection;
 use tokio::sync::watch;
 
@@ -79,6 +80,12 @@ pub trait Observer: Send + Sync + 'static {
     fn organization(&self, state: &OrganizationState);
     /// A workspace was created or changed.
     fn workspace(&self, state: &WorkspaceState);
+    /// An identity was created or changed.
+    fn identity(&self, _before: Option<&IdentityState>, _after: &IdentityState) {}
+    /// What recorded verifications spent of some credits. Told while the read model is opened, after all
+    /// states, of every pool that was ever spent from, with all that the log has; not after that, since
+    /// whoever spends knows it before the log does.
+    fn spent(&self, _pool: PoolId, _tally: &Tally) {}
     /// Nothing will be told any more, since the projection has stopped for good: what was told last may
     /// be out of date from now on.
     fn stopped(&self) {}
@@ -348,6 +355,11 @@ impl ReadModel {
     /// A workspace of whatever organization: the caller compares it with its own.
     pub async fn workspace(&self, id: WorkspaceId) -> Result<Option<WorkspaceState>, QueryError> {
         self.quick.read(move |connection| lookups::workspace(connection, id)).await
+    }
+
+    /// An identity of whatever organization: the caller compares it with its own.
+    pub async fn identity(&self, id: IdentityId) -> Result<Option<IdentityState>, QueryError> {
+        self.quick.read(move |connection| lookups::identity(connection, id)).await
     }
 
     /// The workspaces of an organization in the order in which they were created.

@@ -202,6 +202,7 @@ fn issued(
             roles: Vec::new(),
             rate_limits: limits.to_vec(),
             imported: None,
+            identity: None,
         }),
     }
 }

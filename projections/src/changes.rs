@@ -3,6 +3,8 @@
 use keyledger_schema::{Policy, Rate, Rule};
 use serde_json::{Value, json};
 
+use crate::credits::CreditsState;
+use crate::identity::IdentityState;
 use crate::key::KeyState;
 use crate::organization::OrganizationState;
 use crate::workspace::WorkspaceState;
@@ -21,7 +23,7 @@ pub struct Change {
 /// The fields in which two states of a key differ, in a fixed order. `before` is none for the event
 /// that issued the key.
 pub fn of_key(before: Option<&KeyState>, after: &KeyState) -> Vec<Change> {
-    let fields = |state: &KeyState| -> [(&'static str, Value); 20] {
+    let fields = |state: &KeyState| -> [(&'static str, Value); 22] {
         [
             ("name", json!(state.name)),
             ("email", json!(state.email)),
@@ -31,6 +33,8 @@ pub fn of_key(before: Option<&KeyState>, after: &KeyState) -> Vec<Change> {
             ("roles", json!(state.roles)),
             ("grants", json!(state.grants)),
             ("rateLimits", json!(state.rate_limits)),
+            ("identity", json!(state.identity)),
+            ("credits", state.credits.as_ref().map(credits).unwrap_or_default()),
             ("allowedCidrs", json!(state.allowed_cidrs)),
             ("metadata", json!(state.metadata)),
             ("expiresAt", json!(state.expires_at)),
@@ -46,6 +50,31 @@ pub fn of_key(before: Option<&KeyState>, after: &KeyState) -> Vec<Change> {
         ]
     };
     between(before.map(&fields), fields(after))
+}
+
+/// The fields in which two states of an identity differ.
+pub fn of_identity(before: Option<&IdentityState>, after: &IdentityState) -> Vec<Change> {
+    let fields = |state: &IdentityState| {
+        [
+            ("externalId", json!(state.external_id)),
+            ("name", json!(state.name)),
+            ("rateLimits", json!(state.rate_limits)),
+            ("credits", state.credits.as_ref().map(credits).unwrap_or_default()),
+            ("metadata", json!(state.metadata)),
+            ("deleted", json!(state.deleted_at.is_some())),
+        ]
+    };
+    between(before.map(&fields), fields(after))
+}
+
+/// What a change left; null for unlimited.
+fn credits(state: &CreditsState) -> Value {
+    let Some(remaining) = state.remaining else { return Value::Null };
+    json!({
+        "remaining": remaining,
+        "refillAmount": state.refill.map(|refill| refill.amount),
+        "refillIntervalSeconds": state.refill.map(|refill| refill.interval_seconds),
+    })
 }
 
 /// The fields in which two states of an organization differ.

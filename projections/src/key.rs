@@ -4,10 +4,12 @@ use ipnet::IpNet;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{Event, Hex32, KeyIssued, RevocationReason};
 use keyledger_schema::{
-    Actor, Envelope, Environment, EventId, Grant, KeyId, Metadata, OrganizationId, Personal, RateLimit,
-    RoleId, Rule, Scope, SecretRecord, SecretScheme, Source, Stream, Timestamp, WorkspaceId,
+    Actor, Envelope, Environment, EventId, Grant, IdentityId, KeyId, Metadata, OrganizationId, Personal,
+    RateLimit, RoleId, Rule, Scope, SecretRecord, SecretScheme, Source, Stream, Timestamp, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
+
+use crate::credits::CreditsState;
 
 /// What lists show and decisions ask for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -89,6 +91,12 @@ pub struct KeyState {
     pub grants: Vec<Grant>,
     /// See `KeyIssued`.
     pub rate_limits: Vec<RateLimit>,
+    /// See `KeyIssued`.
+    pub identity: Option<IdentityId>,
+    /// The last change of its credits; none if it never had any of its own.
+    pub credits: Option<CreditsState>,
+    /// How many addresses its trail names as new.
+    pub new_addresses: u32,
     /// See `KeyIssued`.
     pub allowed_cidrs: Personal<Vec<IpNet>>,
     /// See `KeyIssued`.
@@ -233,6 +241,9 @@ impl KeyState {
             roles: issued.roles.clone(),
             grants: issued.grants.clone(),
             rate_limits: issued.rate_limits.clone(),
+            identity: issued.identity,
+            credits: None,
+            new_addresses: 0,
             allowed_cidrs: issued.allowed_cidrs.clone(),
             metadata: issued.metadata.clone(),
             expires_at: issued.expires_at,
@@ -290,7 +301,12 @@ impl KeyState {
                 if let Some(rate_limits) = &data.rate_limits {
                     self.rate_limits.clone_from(rate_limits);
                 }
+                if let Some(identity) = data.identity {
+                    self.identity = identity;
+                }
             }
+            Event::KeyAddressFirstUsed(_) => self.new_addresses = self.new_addresses.saturating_add(1),
+            Event::KeyCreditsChanged(data) => self.credits = Some(CreditsState::of(data, envelope.at)),
             Event::KeySecretRotated(data) => {
                 let secret = SecretState {
                     record: data.secret.clone(),
@@ -339,6 +355,10 @@ impl KeyState {
             | Event::WorkspaceRenamed(_)
             | Event::WorkspaceQuotaSet(_)
             | Event::WorkspaceKeysReserved(_)
+            | Event::IdentityCreated(_)
+            | Event::IdentityUpdated(_)
+            | Event::IdentityCreditsChanged(_)
+            | Event::IdentityDeleted(_)
             | Event::CommandRefused(_)
             | Event::UsageRecorded(_)
             | Event::UsageGapDeclared(_)

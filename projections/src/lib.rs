@@ -8,6 +8,8 @@
 
 pub mod as_json;
 pub mod changes;
+pub mod credits;
+pub mod identity;
 pub mod key;
 pub mod node;
 pub mod organization;
@@ -16,6 +18,8 @@ pub mod usage;
 pub mod workspace;
 
 pub use changes::Change;
+pub use credits::{CreditsState, Exhausted, Pool, PoolId, Tally};
+pub use identity::IdentityState;
 pub use key::{KeyState, KeyStatus};
 pub use node::NodeState;
 pub use organization::{Acknowledgement, OrganizationState, RoleState};

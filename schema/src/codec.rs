@@ -159,8 +159,11 @@ fn as_it_is(_: &mut Map<String, Value>) {}
 pub const UPCASTERS: &[Upcaster] = &[
     Upcaster { event_type: "organization.created", from: 1, lift: as_it_is },
     Upcaster { event_type: "key.issued", from: 1, lift: as_it_is },
+    Upcaster { event_type: "key.issued", from: 2, lift: as_it_is },
     Upcaster { event_type: "key.updated", from: 1, lift: as_it_is },
+    Upcaster { event_type: "key.updated", from: 2, lift: as_it_is },
     Upcaster { event_type: "key.disabled", from: 1, lift: as_it_is },
+    Upcaster { event_type: "usage.recorded", from: 1, lift: as_it_is },
 ];
 
 impl Envelope {

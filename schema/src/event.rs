@@ -4,6 +4,7 @@
 //! version: give the payload its new form here, add an upcaster in [`crate::codec`], and add a golden
 //! file. Fields are never added to an existing version, see the codec for why.
 
+mod identity;
 mod key;
 mod node;
 mod organization;
@@ -13,9 +14,10 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+pub use self::identity::{CreditsChanged, IdentityCreated, IdentityDeleted, IdentityUpdated};
 pub use self::key::{
-    KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported, KeyRevoked,
-    KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeyUpdated, RevocationReason,
+    KeyAddressFirstUsed, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported,
+    KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeyUpdated, RevocationReason,
 };
 pub use self::node::{CommandRefused, NodeStarted, NodeStopped, PreviousStop, UsageMode};
 pub use self::organization::{
@@ -112,11 +114,11 @@ vocabulary! {
     /// Places are kept for keys that are about to be issued.
     WorkspaceKeysReserved(WorkspaceKeysReserved) = "workspace.keys_reserved" v 1;
     /// A key exists.
-    KeyIssued(KeyIssued) = "key.issued" v 2;
+    KeyIssued(KeyIssued) = "key.issued" v 3;
     /// Its owner has copied the secret.
     KeySecretAcknowledged(KeySecretAcknowledged) = "key.secret_acknowledged" v 1;
     /// Some of its fields changed.
-    KeyUpdated(KeyUpdated) = "key.updated" v 2;
+    KeyUpdated(KeyUpdated) = "key.updated" v 3;
     /// It has a new secret.
     KeySecretRotated(KeySecretRotated) = "key.secret_rotated" v 1;
     /// The secret before the current one is no longer valid.
@@ -129,14 +131,26 @@ vocabulary! {
     KeyLeakReported(KeyLeakReported) = "key.leak_reported" v 1;
     /// Its expiry date has passed.
     KeyExpired(KeyExpired) = "key.expired" v 1;
+    /// It was used from an address that it was never used from.
+    KeyAddressFirstUsed(KeyAddressFirstUsed) = "key.address_first_used" v 1;
+    /// It has other credits.
+    KeyCreditsChanged(CreditsChanged) = "key.credits_changed" v 1;
     /// It is out of use for good.
     KeyRevoked(KeyRevoked) = "key.revoked" v 1;
     /// It is gone from lists.
     KeyDeleted(KeyDeleted) = "key.deleted" v 1;
+    /// An identity exists.
+    IdentityCreated(IdentityCreated) = "identity.created" v 1;
+    /// Some of its fields changed.
+    IdentityUpdated(IdentityUpdated) = "identity.updated" v 1;
+    /// It has other credits.
+    IdentityCreditsChanged(CreditsChanged) = "identity.credits_changed" v 1;
+    /// It is gone.
+    IdentityDeleted(IdentityDeleted) = "identity.deleted" v 1;
     /// Somebody was told no.
     CommandRefused(CommandRefused) = "command.refused" v 1;
     /// Verifications were answered.
-    UsageRecorded(UsageRecorded) = "usage.recorded" v 1;
+    UsageRecorded(UsageRecorded) = "usage.recorded" v 2;
     /// Verifications may be missing.
     UsageGapDeclared(UsageGapDeclared) = "usage.gap_declared" v 1;
     /// A node serves.

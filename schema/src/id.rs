@@ -163,6 +163,8 @@ ids! {
     EventId "evt";
     /// A role of an organization.
     RoleId "role";
+    /// An identity: whoever holds several keys.
+    IdentityId "idn";
     /// A request to a node.
     RequestId "req";
     /// A node: one data directory's server.

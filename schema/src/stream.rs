@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::id::{KeyId, NodeId, OrganizationId, WorkspaceId};
+use crate::id::{IdentityId, KeyId, NodeId, OrganizationId, WorkspaceId};
 
 /// The events of one thing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -16,6 +16,8 @@ pub enum Stream {
     Workspace(WorkspaceId),
     /// A key's life.
     Key(KeyId),
+    /// An identity's life.
+    Identity(IdentityId),
     /// Verifications recorded by a node.
     Usage(NodeId),
     /// A node's own life.
@@ -30,6 +32,7 @@ impl fmt::Display for Stream {
             Self::Organization(id) => write!(f, "organization-{id}"),
             Self::Workspace(id) => write!(f, "workspace-{id}"),
             Self::Key(id) => write!(f, "key-{id}"),
+            Self::Identity(id) => write!(f, "identity-{id}"),
             Self::Usage(id) => write!(f, "usage-{id}"),
             Self::Node(id) => write!(f, "node-{id}"),
             Self::Audit(id) => write!(f, "audit-{id}"),
@@ -50,6 +53,7 @@ impl FromStr for Stream {
             "organization" => id.parse().ok().map(Self::Organization),
             "workspace" => id.parse().ok().map(Self::Workspace),
             "key" => id.parse().ok().map(Self::Key),
+            "identity" => id.parse().ok().map(Self::Identity),
             "usage" => id.parse().ok().map(Self::Usage),
             "node" => id.parse().ok().map(Self::Node),
             "audit" => id.parse().ok().map(Self::Audit),

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
+use crate::credits::Spent;
 use crate::id::KeyId;
 use crate::personal::Personal;
 use crate::timestamp::Timestamp;
@@ -36,11 +37,13 @@ pub enum VerificationCode {
     KeysDisabled,
     /// Used more often than one of its limits allows.
     RateLimited,
+    /// No credits are left.
+    CreditsExhausted,
 }
 
 impl VerificationCode {
     /// Every code.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Valid,
         Self::NotFound,
         Self::Malformed,
@@ -52,6 +55,7 @@ impl VerificationCode {
         Self::InsufficientScope,
         Self::KeysDisabled,
         Self::RateLimited,
+        Self::CreditsExhausted,
     ];
 
     /// As written in answers and events.
@@ -68,6 +72,7 @@ impl VerificationCode {
             Self::InsufficientScope => "INSUFFICIENT_SCOPE",
             Self::KeysDisabled => "KEYS_DISABLED",
             Self::RateLimited => "RATE_LIMITED",
+            Self::CreditsExhausted => "CREDITS_EXHAUSTED",
         }
     }
 }
@@ -78,7 +83,7 @@ impl fmt::Display for VerificationCode {
     }
 }
 
-/// Verifications of the same key, secret, outcome, action and address within one event.
+/// Verifications that agree in all that is recorded, times aside, within one event.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct UsageRecord {
@@ -93,17 +98,54 @@ pub struct UsageRecord {
     /// What the holder wanted to do, if it was said.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub action: Option<Action>,
+    /// On which resource, if it was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource: Option<Personal<Box<str>>>,
+    /// What the verifier filed it under. Sorted, without repetitions.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Box<str>>,
     /// The holder's address, if it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ip: Option<Personal<IpAddr>>,
     /// How many verifications this record stands for.
     pub count: u64,
+    /// When the first of them was, in milliseconds after the event's `from`; at the same time as the last
+    /// where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_ms: Option<u32>,
     /// When the last of them was, in milliseconds after the event's `from`.
     pub last_ms: u32,
+    /// How many calls each of them counts as; 1 where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<u32>,
+    /// The credits that they spent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub spent: Vec<Spent>,
     /// Set when records of more addresses than an event holds were merged into this one: how many
     /// records went into it. It names no address then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub merged: Option<u64>,
+}
+
+impl UsageRecord {
+    /// So many verifications with this answer and nothing else that is known: what others are described by.
+    pub const fn bare(key: Option<KeyId>, code: VerificationCode, count: u64) -> Self {
+        Self {
+            key,
+            secret: None,
+            code,
+            action: None,
+            resource: None,
+            tags: Vec::new(),
+            ip: None,
+            count,
+            first_ms: None,
+            last_ms: 0,
+            cost: None,
+            spent: Vec::new(),
+            merged: None,
+        }
+    }
 }
 
 /// Records of what one verifier asked.

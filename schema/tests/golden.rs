@@ -12,8 +12,10 @@ use std::fs;
 use std::path::PathBuf;
 
 use keyledger_schema::codec::Outcome;
+use keyledger_schema::credits::Base;
 use keyledger_schema::event::{
-    CommandRefused, Hex32, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported,
+    CommandRefused, CreditsChanged, Hex32, IdentityCreated, IdentityDeleted, IdentityUpdated,
+    KeyAddressFirstUsed, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported,
     KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeySelection, KeyUpdated,
     NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated, OrganizationMoved,
     OrganizationPolicySet, OrganizationRenamed, PreviousStop, RevocationFinished, RevocationReason,
@@ -23,8 +25,8 @@ use keyledger_schema::event::{
 use keyledger_schema::usage::{UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
 use keyledger_schema::{
     Action, Actor, ChainHash, Envelope, Environment, Event, Grant, GrantRole, GrantTarget, Metadata,
-    Personal, Policy, Rate, RateLimit, RoleDefinition, RoleScope, Rule, SecretHash, SecretRecord,
-    SecretScheme, Source, Stream, Timestamp, VerificationCode,
+    Personal, Policy, Rate, RateLimit, Refill, RoleDefinition, RoleScope, Rule, SecretHash, SecretRecord,
+    SecretScheme, Source, Spent, Stream, Timestamp, VerificationCode,
 };
 use serde_json::json;
 
@@ -219,6 +221,49 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
                 ..issued()
             }),
         ),
+        ("key.issued", 3) => of_key(
+            0,
+            Event::KeyIssued(KeyIssued {
+                roles: vec![id("role", 'a'), id("role", 'b')],
+                rate_limits: vec![limit()],
+                imported: Some(SecretScheme::Sha256),
+                identity: Some(id("idn", 'a')),
+                ..issued()
+            }),
+        ),
+        ("key.updated", 3) => {
+            of_key(2, Event::KeyUpdated(KeyUpdated { identity: Some(Some(id("idn", 'a'))), ..updated() }))
+        }
+        ("key.address_first_used", 1) => of_key(
+            4,
+            Event::KeyAddressFirstUsed(KeyAddressFirstUsed {
+                address: Personal("203.0.113.7".parse().unwrap()),
+                used_at: at(3),
+                last: true,
+            }),
+        ),
+        ("key.credits_changed", 1) => of_key(5, Event::KeyCreditsChanged(credits())),
+        ("identity.credits_changed", 1) => of_identity(2, Event::IdentityCreditsChanged(credits())),
+        ("identity.created", 1) => of_identity(
+            0,
+            Event::IdentityCreated(IdentityCreated {
+                external_id: Personal("customer 42".into()),
+                name: Some(Personal("Ada Lovelace".into())),
+                rate_limits: vec![limit()],
+                metadata: Personal(metadata()),
+            }),
+        ),
+        ("identity.updated", 1) => of_identity(
+            1,
+            Event::IdentityUpdated(IdentityUpdated {
+                name: Some(Personal("Ada King".into())),
+                rate_limits: Some(vec![limit()]),
+                metadata: Some(Personal(metadata())),
+            }),
+        ),
+        ("identity.deleted", 1) => {
+            of_identity(3, Event::IdentityDeleted(IdentityDeleted { comment: comment() }))
+        }
         ("key.secret_acknowledged", 1) => {
             of_key(1, Event::KeySecretAcknowledged(KeySecretAcknowledged { secret_version: 1 }))
         }
@@ -283,6 +328,22 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
             organization: Some(id("org", 'a')),
             ..by_node(usage, Event::UsageRecorded(recorded()))
         },
+        ("usage.recorded", 2) => {
+            let mut data = recorded();
+            let base = Base { n: 3, at: at(1), remaining: -7, counted: 18_446_744_073_709_551_615 };
+            data.groups[0].records[0] = UsageRecord {
+                resource: Some(Personal("customers/42".into())),
+                tags: vec!["eu".into(), "plan:pro".into()],
+                first_ms: Some(3),
+                cost: Some(5),
+                spent: vec![
+                    Spent { identity: None, credits: 5, refilled: Some(base) },
+                    Spent { identity: Some(id("idn", 'a')), credits: 5, refilled: None },
+                ],
+                ..data.groups[0].records[0].clone()
+            };
+            Envelope { organization: Some(id("org", 'a')), ..by_node(usage, Event::UsageRecorded(data)) }
+        }
         ("usage.gap_declared", 1) => by_node(
             usage,
             Event::UsageGapDeclared(UsageGapDeclared { after_seq: Some(41), from: at(1), to: at(2) }),
@@ -303,6 +364,22 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
 /// In the stream of an organization, by a key.
 fn of_organization(revision: u64, event: Event) -> Envelope {
     Envelope { stream: Stream::Organization(id("org", 'a')), workspace: None, ..of_key(revision, event) }
+}
+
+/// In the stream of an identity, by a key.
+fn of_identity(revision: u64, event: Event) -> Envelope {
+    Envelope { stream: Stream::Identity(id("idn", 'a')), workspace: None, ..of_key(revision, event) }
+}
+
+fn credits() -> CreditsChanged {
+    CreditsChanged {
+        n: 2,
+        counted: 958,
+        remaining: Some(1_000),
+        refill: Some(Refill { amount: 1_000, interval_seconds: 86_400, from: at(0) }),
+        adjusted_by: Some(-42),
+        reason: comment(),
+    }
 }
 
 fn definition() -> RoleDefinition {
@@ -352,30 +429,19 @@ fn issued() -> KeyIssued {
         roles: Vec::new(),
         rate_limits: Vec::new(),
         imported: None,
+        identity: None,
     }
 }
 
 fn recorded() -> UsageRecorded {
     let record = UsageRecord {
-        key: Some(id("key", 'a')),
         secret: Some(2),
-        code: VerificationCode::Valid,
         action: Some(Action::Read),
         ip: Some(Personal("203.0.113.7".parse().unwrap())),
-        count: 18_446_744_073_709_551_615,
         last_ms: 812,
-        merged: None,
+        ..UsageRecord::bare(Some(id("key", 'a')), VerificationCode::Valid, u64::MAX)
     };
-    let unknown = UsageRecord {
-        key: None,
-        secret: None,
-        code: VerificationCode::NotFound,
-        action: None,
-        ip: None,
-        count: 3,
-        last_ms: 0,
-        merged: Some(3),
-    };
+    let unknown = UsageRecord { merged: Some(3), ..UsageRecord::bare(None, VerificationCode::NotFound, 3) };
     UsageRecorded {
         seq: 42,
         from: at(1),
@@ -476,6 +542,17 @@ fn every_optional_field_is_in_the_files() {
             ],
             ("workspace.quota_set", 1) => &["max_keys"],
             ("key.issued", 2) => &["roles", "rate_limits", "imported"],
+            ("key.issued", 3) => &["roles", "rate_limits", "imported", "identity"],
+            ("key.updated", 3) => &["identity"],
+            ("key.address_first_used", 1) => &["last"],
+            ("key.credits_changed" | "identity.credits_changed", 1) => {
+                &["remaining", "refill", "adjusted_by", "reason"]
+            }
+            ("identity.created" | "identity.updated", 1) => &["name", "rate_limits", "metadata"],
+            ("identity.deleted", 1) => &["comment"],
+            ("usage.recorded", 2) => {
+                &["resource", "tags", "first_ms", "cost", "spent", "refilled", "identity", "credits"]
+            }
             ("key.updated", 2) => &["roles", "grants", "rate_limits"],
             ("key.disabled", 2) => &["comment", "rule"],
             ("key.issued", 1) => {

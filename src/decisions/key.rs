@@ -201,6 +201,7 @@ fn issue(issue: Issue, ground: Ground<'_>) -> Result<Decision> {
         roles: issue.roles,
         rate_limits: issue.rate_limits,
         imported: issue.imported,
+        identity: None,
     });
     Ok(Decision::one(event).warn(warnings))
 }
@@ -232,6 +233,7 @@ fn update(state: &KeyState, update: Update, ground: Ground<'_>) -> Result<Decisi
         roles: update.roles.filter(|roles| *roles != state.roles),
         grants: update.grants.filter(|grants| *grants != state.grants),
         rate_limits: update.rate_limits.filter(|limits| *limits != state.rate_limits),
+        identity: None,
     };
     if changed.is_empty() {
         return Ok(Decision::nothing().warn(warnings));

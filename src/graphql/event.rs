@@ -7,7 +7,7 @@ use async_graphql::{Context, ID, Json, Object, SimpleObject};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use keyledger_projections::changes::{self, Change};
-use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
+use keyledger_projections::{IdentityState, KeyState, OrganizationState, WorkspaceState};
 use keyledger_schema::{ChainHash, Envelope, Stream};
 use tokio::sync::OnceCell;
 
@@ -67,7 +67,7 @@ struct Differences {
 impl Differences {
     fn of<'a>(envelopes: impl Iterator<Item = &'a Envelope>) -> Arc<Self> {
         let wanted = envelopes.filter_map(|envelope| match envelope.stream {
-            Stream::Key(_) | Stream::Organization(_) | Stream::Workspace(_) => {
+            Stream::Key(_) | Stream::Organization(_) | Stream::Workspace(_) | Stream::Identity(_) => {
                 Some((envelope.stream, envelope.revision))
             }
             Stream::Usage(_) | Stream::Node(_) | Stream::Audit(_) => None,
@@ -94,6 +94,10 @@ impl Differences {
                         Stream::Workspace(_) => {
                             let of = changes::of_workspace;
                             self.replay(service, stream, last, WorkspaceState::fold, of, &mut found).await?;
+                        }
+                        Stream::Identity(_) => {
+                            let of = changes::of_identity;
+                            self.replay(service, stream, last, IdentityState::fold, of, &mut found).await?;
                         }
                         _ => {
                             let of = changes::of_key;

@@ -170,6 +170,8 @@ pub(crate) enum VerificationCode {
     KeysDisabled,
     /// Used more often than one of its limits allows.
     RateLimited,
+    /// No credits are left.
+    CreditsExhausted,
 }
 
 /// What kind of actor.

@@ -186,7 +186,9 @@ const fn meaning(code: VerificationCode) -> (StatusCode, Option<&'static str>) {
         | VerificationCode::WrongEnvironment => (StatusCode::UNAUTHORIZED, INVALID_TOKEN),
         // Another key of the same holder would be refused as well: nothing to ask for.
         VerificationCode::IpNotAllowed | VerificationCode::KeysDisabled => (StatusCode::FORBIDDEN, None),
-        VerificationCode::RateLimited => (StatusCode::TOO_MANY_REQUESTS, None),
+        VerificationCode::RateLimited | VerificationCode::CreditsExhausted => {
+            (StatusCode::TOO_MANY_REQUESTS, None)
+        }
         VerificationCode::InsufficientScope => {
             (StatusCode::FORBIDDEN, Some(r#"Bearer realm="keyledger", error="insufficient_scope""#))
         }

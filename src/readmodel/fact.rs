@@ -49,6 +49,8 @@ pub(super) enum Subject {
     Organization(Box<Envelope>),
     /// A workspace.
     Workspace(Box<Envelope>),
+    /// An identity.
+    Identity(Box<Envelope>),
     /// Nothing, but it is about this key.
     About(KeyId),
 }
@@ -142,6 +144,7 @@ fn subject(envelope: Envelope) -> Subject {
         (Stream::Key(id), _) => Subject::Key(id, Box::new(envelope)),
         (Stream::Organization(_), _) => Subject::Organization(Box::new(envelope)),
         (Stream::Workspace(_), _) => Subject::Workspace(Box::new(envelope)),
+        (Stream::Identity(_), _) => Subject::Identity(Box::new(envelope)),
         (_, Event::CommandRefused(refused)) => refused.key.map_or(Subject::Nothing, Subject::About),
         _ => Subject::Nothing,
     }

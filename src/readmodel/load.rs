@@ -1,5 +1,5 @@
 //! Tells the catalog and an observer of every stored state when the read model is opened: organizations,
-//! workspaces, then keys, with several threads that take stretches of rows from a common counter. The
+//! workspaces, identities, then keys, with several threads that take stretches of rows from a common counter. The
 //! observer is told at once, the catalog in the order of rows.
 
 use std::collections::BTreeMap;
@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use keyledger_projections::{OrganizationState, WorkspaceState};
+use keyledger_projections::{IdentityState, OrganizationState, WorkspaceState};
 use rusqlite::{Connection, Result};
 use serde::de::DeserializeOwned;
 
@@ -26,6 +26,9 @@ pub(super) fn all(path: &Path, catalog: &Catalog, observer: &dyn Observer) -> Re
     })?;
     each(&connection, "SELECT state FROM workspaces ORDER BY seq", |state: WorkspaceState| {
         observer.workspace(&state);
+    })?;
+    each(&connection, "SELECT state FROM identities ORDER BY seq", |state: IdentityState| {
+        observer.identity(None, &state);
     })?;
     let (first, last): (i64, i64) = connection.query_row(
         "SELECT coalesce(min(seq), 0), coalesce(max(seq), -1) FROM keys",

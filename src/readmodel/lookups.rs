@@ -1,7 +1,7 @@
 //! Answers that take one row, or a few.
 
-use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
-use keyledger_schema::{KeyId, OrganizationId, Timestamp, WorkspaceId};
+use keyledger_projections::{IdentityState, KeyState, OrganizationState, WorkspaceState};
+use keyledger_schema::{IdentityId, KeyId, OrganizationId, Timestamp, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use super::keys::KeyRow;
@@ -43,6 +43,13 @@ pub(super) fn organization(connection: &Connection, id: OrganizationId) -> Resul
 pub(super) fn workspace(connection: &Connection, id: WorkspaceId) -> Result<Option<WorkspaceState>> {
     connection
         .prepare_cached("SELECT state FROM workspaces WHERE id = ?1")?
+        .query_row([id.uuid().into_bytes()], |row| snapshot::column(row, 0))
+        .optional()
+}
+
+pub(super) fn identity(connection: &Connection, id: IdentityId) -> Result<Option<IdentityState>> {
+    connection
+        .prepare_cached("SELECT state FROM identities WHERE id = ?1")?
         .query_row([id.uuid().into_bytes()], |row| snapshot::column(row, 0))
         .optional()
 }

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
 
-use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
+use keyledger_projections::{IdentityState, KeyState, OrganizationState, WorkspaceState};
 use keyledger_schema::{KeyId, OrganizationId, Stream, WorkspaceId};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -34,6 +34,7 @@ pub(super) enum News {
     Key { seq: i64, before: Option<Arc<KeyState>>, after: Arc<KeyState> },
     Organization(Box<OrganizationState>),
     Workspace(WorkspaceState),
+    Identity { before: Option<Box<IdentityState>>, after: Box<IdentityState> },
 }
 
 /// Tells the catalog and an observer in log order.
@@ -46,6 +47,7 @@ pub(super) fn tell(catalog: &Catalog, observer: &dyn Observer, news: &[News]) {
             }
             News::Organization(state) => observer.organization(state),
             News::Workspace(state) => observer.workspace(state),
+            News::Identity { before, after } => observer.identity(before.as_deref(), after),
         }
     }
 }
@@ -140,6 +142,10 @@ impl<'a> Batch<'a> {
                 Subject::Workspace(envelope) => {
                     self.places.workspace(envelope);
                     self.workspace(fact.stream, envelope)?;
+                    None
+                }
+                Subject::Identity(envelope) => {
+                    self.identity(fact.stream, envelope)?;
                     None
                 }
                 Subject::About(id) => {
@@ -242,7 +248,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    // Organizations and workspaces change rarely: read, fold, write.
+    // Organizations, workspaces and identities change rarely: read, fold, write.
 
     fn organization(&mut self, stream: Stream, envelope: &keyledger_schema::Envelope) -> Result<(), Failure> {
         let Stream::Organization(id) = stream else { return Ok(()) };
@@ -272,6 +278,27 @@ impl<'a> Batch<'a> {
         if before.as_ref() != Some(&state) {
             self.write_workspace(id, &state)?;
             self.news.push(News::Workspace(state));
+        }
+        Ok(())
+    }
+
+    fn identity(&mut self, stream: Stream, envelope: &keyledger_schema::Envelope) -> Result<(), Failure> {
+        let Stream::Identity(id) = stream else { return Ok(()) };
+        let before = super::lookups::identity(self.transaction, id)?;
+        let Some(state) = IdentityState::fold(before.clone(), envelope) else { return Ok(()) };
+        if before.as_ref() != Some(&state) {
+            self.transaction
+                .prepare_cached(
+                    "INSERT INTO identities (id, org, external, state) VALUES (?1, ?2, ?3, ?4) \
+                     ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+                )?
+                .execute(params![
+                    id.uuid().into_bytes(),
+                    state.organization.uuid().into_bytes(),
+                    &**state.external_id,
+                    snapshot::write(&state)?,
+                ])?;
+            self.news.push(News::Identity { before: before.map(Box::new), after: Box::new(state) });
         }
         Ok(())
     }

@@ -1,7 +1,7 @@
 //! How values stand in columns. Numbers given here are part of the layout, see [`super::schema`].
 
 use keyledger_schema::codec::Outcome;
-use keyledger_schema::{KeyId, NodeId, OrganizationId, Stream, WorkspaceId};
+use keyledger_schema::{IdentityId, KeyId, NodeId, OrganizationId, Stream, WorkspaceId};
 use rusqlite::types::{FromSqlError, Value};
 use uuid::Uuid;
 
@@ -25,6 +25,7 @@ pub(super) fn stream(stream: Stream) -> [u8; 17] {
         Stream::Usage(id) => (3, id.uuid()),
         Stream::Node(id) => (4, id.uuid()),
         Stream::Audit(id) => (5, id.uuid()),
+        Stream::Identity(id) => (6, id.uuid()),
     };
     let mut bytes = [category; 17];
     bytes[1..].copy_from_slice(id.as_bytes());
@@ -43,6 +44,7 @@ pub(super) fn stream_of(bytes: [u8; 17]) -> Result<Stream, FromSqlError> {
         3 => Stream::Usage(NodeId::from_uuid(id)),
         4 => Stream::Node(NodeId::from_uuid(id)),
         5 => Stream::Audit(OrganizationId::from_uuid(id)),
+        6 => Stream::Identity(IdentityId::from_uuid(id)),
         other => return Err(FromSqlError::OutOfRange(other.into())),
     })
 }
@@ -76,6 +78,7 @@ mod tests {
             Stream::Usage(NodeId::from_uuid(id)),
             Stream::Node(NodeId::from_uuid(id)),
             Stream::Audit(OrganizationId::from_uuid(id)),
+            Stream::Identity(IdentityId::from_uuid(id)),
         ] {
             assert_eq!(stream_of(stream(expected)).unwrap(), expected);
         }

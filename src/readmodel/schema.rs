@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, Result};
 use uuid::Uuid;
 
 /// In `PRAGMA user_version`.
-pub(super) const VERSION: i32 = 5;
+pub(super) const VERSION: i32 = 6;
 /// In `PRAGMA application_id`: "KLRM".
 pub(super) const APPLICATION: i32 = 0x4b4c_524d;
 
@@ -48,6 +48,16 @@ CREATE TABLE workspaces (
     state BLOB NOT NULL
 ) STRICT;
 CREATE INDEX workspaces_org ON workspaces (org);
+
+-- Deleted ones stay: keys may still name them.
+CREATE TABLE identities (
+    seq INTEGER PRIMARY KEY,
+    id BLOB NOT NULL UNIQUE,
+    org BLOB NOT NULL,
+    external TEXT NOT NULL,
+    state BLOB NOT NULL
+) STRICT;
+CREATE INDEX identities_org ON identities (org, external);
 
 -- seq is the log index of the event that issued the key. What lists filter and sort by is in the catalog.
 CREATE TABLE keys (

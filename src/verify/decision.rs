@@ -125,6 +125,9 @@ pub const fn remedy(code: VerificationCode) -> &'static str {
             "all keys of this organization are switched off by its policy; its administrators can switch them on again"
         }
         VerificationCode::RateLimited => "the key is used more often than its limits allow; try again later",
+        VerificationCode::CreditsExhausted => {
+            "no credits are left for this call; wait for the next refill, or ask for more"
+        }
         VerificationCode::WrongEnvironment => {
             "the key belongs to another environment; use the key that was created for this one"
         }

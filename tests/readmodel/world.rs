@@ -246,6 +246,7 @@ impl World {
             roles: Vec::new(),
             rate_limits: Vec::new(),
             imported: None,
+            identity: None,
         };
         let actor = wish.created_by.map_or_else(Actor::operator, |id| Actor::key(id, "a@b", None));
         let place = (wish.organization, Some(wish.workspace));
@@ -309,14 +310,14 @@ impl World {
     pub(crate) fn used(&mut self, records: &[(usize, u64, bool)]) {
         let from = at(i64::try_from(self.events.len()).unwrap() * 100);
         let record = |&(n, count, valid): &(usize, u64, bool)| UsageRecord {
-            key: (!self.keys.is_empty()).then(|| self.keys[n % self.keys.len()].0),
             secret: Some(1),
-            code: if valid { VerificationCode::Valid } else { VerificationCode::Disabled },
-            action: None,
             ip: Some(Personal("203.0.113.7".parse().unwrap())),
-            count,
             last_ms: u32::try_from(count).unwrap(),
-            merged: None,
+            ..UsageRecord::bare(
+                (!self.keys.is_empty()).then(|| self.keys[n % self.keys.len()].0),
+                if valid { VerificationCode::Valid } else { VerificationCode::Disabled },
+                count,
+            )
         };
         let records = records.iter().map(record).collect();
         let groups = vec![UsageGroup { by: None, records }];

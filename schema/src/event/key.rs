@@ -1,12 +1,14 @@
 //! What happens to keys.
 
+use std::net::IpAddr;
+
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::environment::Environment;
 use crate::grant::Grant;
 use crate::hex32::Hex32;
-use crate::id::{KeyId, RoleId};
+use crate::id::{IdentityId, KeyId, RoleId};
 use crate::metadata::Metadata;
 use crate::personal::Personal;
 use crate::policy::{RateLimit, Rule};
@@ -58,6 +60,9 @@ pub struct KeyIssued {
     /// Set when its first secret was not made here: what of it was brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<SecretScheme>,
+    /// The identity whose limits and credits it shares.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<IdentityId>,
 }
 
 impl KeyIssued {
@@ -79,6 +84,7 @@ impl KeyIssued {
             roles: Vec::new(),
             rate_limits: Vec::new(),
             imported: None,
+            identity: None,
         }
     }
 }
@@ -124,6 +130,31 @@ pub struct KeyUpdated {
     /// New rate limits, all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate_limits: Option<Vec<RateLimit>>,
+    /// New identity, or none from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "identity_or_none")]
+    pub identity: Option<Option<IdentityId>>,
+}
+
+/// Left out where it does not change, `null` where there is none from now on.
+mod identity_or_none {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::id::IdentityId;
+
+    #[allow(clippy::ref_option, clippy::option_option, reason = "the form that serde asks for")]
+    pub(super) fn serialize<S: Serializer>(
+        identity: &Option<Option<IdentityId>>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        identity.unwrap_or_default().serialize(serializer)
+    }
+
+    #[allow(clippy::option_option, reason = "the form that serde asks for")]
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Option<IdentityId>>, D::Error> {
+        Option::deserialize(deserializer).map(Some)
+    }
 }
 
 impl KeyUpdated {
@@ -184,6 +215,24 @@ pub struct KeyLeakReported {
     /// Where it was found, in the actor's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Personal<Box<str>>>,
+}
+
+/// Data of `key.address_first_used`.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyAddressFirstUsed {
+    /// The address.
+    pub address: Personal<IpAddr>,
+    /// When the key was first used from it; the event may be recorded a moment later.
+    pub used_at: Timestamp,
+    /// Set when the key was used from so many addresses that no further ones are told.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub last: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde asks for")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Data of `key.expired`.

@@ -7,20 +7,22 @@ use std::net::IpAddr;
 
 use keyledger_schema::actor::ActorKind;
 use keyledger_schema::codec::Outcome;
+use keyledger_schema::credits::Base;
 use keyledger_schema::event::{
-    CommandRefused, Event, Hex32, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued,
-    KeyLeakReported, KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated,
-    KeySelection, KeyUpdated, NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated,
-    OrganizationMoved, OrganizationPolicySet, OrganizationRenamed, PreviousStop, RevocationFinished,
-    RevocationReason, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated, UsageMode, WorkspaceCreated,
+    CommandRefused, CreditsChanged, Event, Hex32, IdentityCreated, IdentityDeleted, IdentityUpdated,
+    KeyAddressFirstUsed, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported,
+    KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeySelection, KeyUpdated,
+    NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated, OrganizationMoved,
+    OrganizationPolicySet, OrganizationRenamed, PreviousStop, RevocationFinished, RevocationReason,
+    RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated, UsageMode, WorkspaceCreated,
     WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
 };
 use keyledger_schema::usage::{UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
 use keyledger_schema::{
-    Action, Actor, ChainHash, Envelope, Environment, EventId, Grant, GrantRole, GrantTarget, KeyId, Metadata,
-    NodeId, OrganizationId, Personal, Policy, Rate, RateLimit, RequestId, RoleDefinition, RoleId, RoleScope,
-    Rule, Scope, SecretHash, SecretRecord, SecretScheme, Source, Stream, Timestamp, VerificationCode,
-    WorkspaceId,
+    Action, Actor, ChainHash, Envelope, Environment, EventId, Grant, GrantRole, GrantTarget, IdentityId,
+    KeyId, Metadata, NodeId, OrganizationId, Personal, Policy, Rate, RateLimit, Refill, RequestId,
+    RoleDefinition, RoleId, RoleScope, Rule, Scope, SecretHash, SecretRecord, SecretScheme, Source, Spent,
+    Stream, Timestamp, VerificationCode, WorkspaceId,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -38,6 +40,7 @@ macro_rules! ids {
 
 ids! {
     event_id EventId;
+    identity_id IdentityId;
     key_id KeyId;
     node_id NodeId;
     organization_id OrganizationId;
@@ -231,9 +234,9 @@ pub fn issued() -> impl Strategy<Value = KeyIssued> {
     let first = (personal(), personal(), environment(), text(), secret_record(Just(1)), vec(scope(), 0..4));
     let second = (vec(grant(), 0..3), networks(), of(moment()), metadata(), of(key_id()), of(hex32()));
     let scheme = of(prop::sample::select(SecretScheme::ALL.to_vec()));
-    let third = (vec(role_id(), 0..3), rate_limits(), scheme);
+    let third = (vec(role_id(), 0..3), rate_limits(), scheme, of(identity_id()));
     (first, second, third).prop_map(|((name, email, environment, prefix, secret, scopes), rest, newer)| {
-        let (roles, rate_limits, imported) = newer;
+        let (roles, rate_limits, imported, identity) = newer;
         let (grants, allowed_cidrs, expires_at, metadata, cloned_from, request_fingerprint) = rest;
         KeyIssued {
             name,
@@ -251,6 +254,7 @@ pub fn issued() -> impl Strategy<Value = KeyIssued> {
             roles,
             rate_limits,
             imported,
+            identity,
         }
     })
 }
@@ -258,7 +262,7 @@ pub fn issued() -> impl Strategy<Value = KeyIssued> {
 /// What can happen to a key that was issued.
 pub fn key_event() -> impl Strategy<Value = Event> {
     let version = || 1..6_u32;
-    let newer = (of(vec(role_id(), 0..3)), of(vec(grant(), 0..3)), of(rate_limits()));
+    let newer = (of(vec(role_id(), 0..3)), of(vec(grant(), 0..3)), of(rate_limits()), of(of(identity_id())));
     let updated = (of(personal()), of(vec(scope(), 0..3)), of(networks()), of(metadata()));
     let reason = prop::sample::select(vec![
         RevocationReason::Compromised,
@@ -272,7 +276,7 @@ pub fn key_event() -> impl Strategy<Value = Event> {
             secret_version
         })),
         (updated, newer).prop_map(
-            |((name, scopes, allowed_cidrs, metadata), (roles, grants, rate_limits))| {
+            |((name, scopes, allowed_cidrs, metadata), (roles, grants, rate_limits, identity))| {
                 Event::KeyUpdated(KeyUpdated {
                     name,
                     scopes,
@@ -281,6 +285,7 @@ pub fn key_event() -> impl Strategy<Value = Event> {
                     roles,
                     grants,
                     rate_limits,
+                    identity,
                 })
             }
         ),
@@ -296,28 +301,77 @@ pub fn key_event() -> impl Strategy<Value = Event> {
         (version(), comment()).prop_map(|(secret_version, comment)| {
             Event::KeyLeakReported(KeyLeakReported { secret_version, comment })
         }),
+        (any::<IpAddr>(), moment(), any::<bool>()).prop_map(|(address, used_at, last)| {
+            Event::KeyAddressFirstUsed(KeyAddressFirstUsed { address: Personal(address), used_at, last })
+        }),
+        credits_changed().prop_map(Event::KeyCreditsChanged),
         moment().prop_map(|expired_at| Event::KeyExpired(KeyExpired { expired_at })),
         (reason, comment()).prop_map(|(reason, comment)| Event::KeyRevoked(KeyRevoked { reason, comment })),
         comment().prop_map(|comment| Event::KeyDeleted(KeyDeleted { comment })),
     ]
 }
 
+fn refill() -> impl Strategy<Value = Refill> {
+    (any::<u64>(), any::<u32>(), moment()).prop_map(|(amount, interval_seconds, from)| Refill {
+        amount,
+        interval_seconds,
+        from,
+    })
+}
+
+fn credits_changed() -> impl Strategy<Value = CreditsChanged> {
+    let amounts = (any::<u32>(), any::<u64>(), of(any::<i64>()), of(refill()));
+    (amounts, of(any::<i64>()), comment()).prop_map(|(amounts, adjusted_by, reason)| {
+        let (n, counted, remaining, refill) = amounts;
+        CreditsChanged { n, counted, remaining, refill, adjusted_by, reason }
+    })
+}
+
+/// What can happen to an identity that was created.
+pub fn identity_event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        (comment(), of(rate_limits()), of(metadata())).prop_map(|(name, rate_limits, metadata)| {
+            let metadata = metadata.map(Personal);
+            Event::IdentityUpdated(IdentityUpdated { name, rate_limits, metadata })
+        }),
+        credits_changed().prop_map(Event::IdentityCreditsChanged),
+        comment().prop_map(|comment| Event::IdentityDeleted(IdentityDeleted { comment })),
+    ]
+}
+
+fn spent() -> impl Strategy<Value = Spent> {
+    let base = (any::<u32>(), moment(), any::<i64>(), any::<u64>())
+        .prop_map(|(n, at, remaining, counted)| Base { n, at, remaining, counted });
+    (of(identity_id()), any::<u64>(), of(base)).prop_map(|(identity, credits, refilled)| Spent {
+        identity,
+        credits,
+        refilled,
+    })
+}
+
 fn usage_record() -> impl Strategy<Value = UsageRecord> {
     let code = prop::sample::select(VerificationCode::ALL.to_vec());
     let action = of(prop::sample::select(Action::ALL.to_vec()));
     let ip = of(any::<IpAddr>().prop_map(Personal));
-    (of(key_id()), of(any::<u32>()), code, action, ip, any::<u64>(), any::<u32>(), of(any::<u64>())).prop_map(
-        |(key, secret, code, action, ip, count, last_ms, merged)| UsageRecord {
-            key,
-            secret,
-            code,
-            action,
-            ip,
-            count,
-            last_ms,
-            merged,
-        },
-    )
+    let who = (of(key_id()), of(any::<u32>()), code);
+    let what = (action, comment(), vec(text(), 0..3), ip);
+    let how_often = (any::<u64>(), of(any::<u32>()), any::<u32>(), of(any::<u64>()));
+    let charge = (of(any::<u32>()), vec(spent(), 0..3));
+    (who, what, how_often, charge).prop_map(|(who, what, how_often, (cost, spent))| UsageRecord {
+        key: who.0,
+        secret: who.1,
+        code: who.2,
+        action: what.0,
+        resource: what.1,
+        tags: what.2,
+        ip: what.3,
+        count: how_often.0,
+        first_ms: how_often.1,
+        last_ms: how_often.2,
+        merged: how_often.3,
+        cost,
+        spent,
+    })
 }
 
 pub fn usage() -> impl Strategy<Value = UsageRecorded> {
@@ -343,6 +397,13 @@ pub fn event() -> impl Strategy<Value = Event> {
         2 => workspace_event(),
         1 => (organization_id(), text())
             .prop_map(|(organization, name)| Event::WorkspaceCreated(WorkspaceCreated { organization, name })),
+        1 => (personal(), comment(), rate_limits(), metadata()).prop_map(
+            |(external_id, name, rate_limits, metadata)| {
+                let metadata = Personal(metadata);
+                Event::IdentityCreated(IdentityCreated { external_id, name, rate_limits, metadata })
+            }
+        ),
+        2 => identity_event(),
         3 => issued().prop_map(Event::KeyIssued),
         6 => key_event(),
         1 => (text(), comment(), of(key_id()), text()).prop_map(|(command, target, key, code)| {
@@ -364,6 +425,7 @@ pub fn stream() -> impl Strategy<Value = Stream> {
         organization_id().prop_map(Stream::Organization),
         workspace_id().prop_map(Stream::Workspace),
         key_id().prop_map(Stream::Key),
+        identity_id().prop_map(Stream::Identity),
         node_id().prop_map(Stream::Usage),
         node_id().prop_map(Stream::Node),
         organization_id().prop_map(Stream::Audit),

@@ -59,14 +59,11 @@ pub(super) fn draft(records: Vec<(Identity, Tally)>, mut seq: u64) -> Vec<Draft>
 fn record(identity: &Identity, tally: &Tally) -> UsageRecord {
     let used = &identity.used;
     UsageRecord {
-        key: used.key,
         secret: used.secret,
-        code: used.code,
         action: used.action,
         ip: used.ip.map(Personal),
-        count: tally.count,
-        last_ms: 0,
         merged: identity.merged.then_some(tally.count),
+        ..UsageRecord::bare(used.key, used.code, tally.count)
     }
 }
 

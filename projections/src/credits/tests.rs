@@ -1,0 +1,134 @@
+use keyledger_schema::Timestamp;
+use keyledger_schema::credits::Refill;
+use proptest::prelude::*;
+
+use super::*;
+
+const START: i64 = 1_700_000_000_000_000;
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_micros(START + second * 1_000_000)
+}
+
+fn set(n: u32, second: i64, counted: u64, remaining: i64, refill: Option<(u64, u32)>) -> CreditsState {
+    let refill = refill.map(|(amount, interval_seconds)| Refill { amount, interval_seconds, from: at(0) });
+    CreditsState { n, at: at(second), counted, remaining: Some(remaining), refill }
+}
+
+#[test]
+fn a_refill_raises_to_its_amount_and_never_cuts() {
+    let mut pool = Pool::new(&set(1, 0, 0, 5, Some((3, 60))), &Tally::default());
+    assert_eq!(pool.remaining(at(61)), Some(5));
+    pool.spend(4, at(62));
+    assert_eq!(pool.remaining(at(119)), Some(1));
+    assert_eq!(pool.refusal(2, at(119)), Some(Exhausted { until: Some(at(120)) }));
+    assert_eq!(pool.refusal(4, at(119)), Some(Exhausted { until: None }));
+    assert_eq!(pool.remaining(at(120)), Some(3));
+    assert_eq!(pool.remaining(at(100_000)), Some(3));
+    // A clock that goes back takes nothing away.
+    assert_eq!(pool.remaining(at(0)), Some(3));
+}
+
+#[test]
+fn unlimited_credits_are_not_counted() {
+    let mut pool = Pool::new(&set(1, 0, 0, 5, None), &Tally::default());
+    pool.spend(2, at(1));
+    pool.change(&CreditsState { remaining: None, ..set(2, 2, 2, 0, None) });
+    assert_eq!((pool.remaining(at(3)), pool.spend(7, at(3))), (None, None));
+    pool.change(&set(3, 4, 2, 10, None));
+    assert_eq!(pool.remaining(at(5)), Some(10));
+}
+
+#[test]
+fn a_change_that_a_refill_overtakes_is_refilled_too() {
+    let first = set(1, 0, 0, 5, Some((3, 60)));
+    let mut pool = Pool::new(&first, &Tally::default());
+    pool.spend(5, at(10));
+    let (n, counted) = pool.next();
+    let change = set(n, 59, counted, 1, Some((3, 60)));
+    let mut tally = Tally { spent: 5, refilled: None };
+    tally.add(&pool.spend(1, at(61)).unwrap());
+    pool.change(&change);
+    assert_eq!(pool.remaining(at(62)), Some(2));
+    assert_eq!(Pool::new(&change, &tally).remaining(at(62)), Some(2));
+    tally.add(&pool.spend(1, at(63)).unwrap());
+    assert_eq!(pool, Pool::new(&change, &tally));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Spend(u32),
+    Lost(u32),
+    Set(i64, bool),
+    Adjust(i64),
+}
+
+fn step() -> impl Strategy<Value = (u8, Step)> {
+    let step = prop_oneof![
+        6 => (1..5_u32).prop_map(Step::Spend),
+        1 => (1..5_u32).prop_map(Step::Lost),
+        1 => (0..20_i64, any::<bool>()).prop_map(|(to, refill)| Step::Set(to, refill)),
+        1 => (-5..10_i64).prop_map(Step::Adjust),
+    ];
+    (0..40_u8, step)
+}
+
+proptest! {
+    /// Whatever happened, and in whatever order the records of it become known, the log tells what is left;
+    /// and nothing is spent that was not there.
+    #[test]
+    fn what_the_log_tells_is_what_was_left(steps in prop::collection::vec(step(), 1..80), reversed: bool) {
+        let mut last = set(1, 0, 0, 10, Some((6, 60)));
+        let mut pool = Pool::new(&last, &Tally::default());
+        let mut records = Vec::new();
+        let (mut now, mut naive) = (0_i64, 10_i64);
+        let mut refills = true;
+        for (pause, step) in steps {
+            let before = now;
+            now += i64::from(pause);
+            if refills && now / 60 > before / 60 {
+                naive = naive.max(6);
+            }
+            match step {
+                Step::Spend(cost) | Step::Lost(cost) => {
+                    let refused = pool.refusal(cost, at(now)).is_some();
+                    prop_assert_eq!(refused, naive < i64::from(cost));
+                    if !refused {
+                        let spent = pool.spend(cost, at(now)).unwrap();
+                        if matches!(step, Step::Lost(_)) {
+                            pool.give_back(spent.credits);
+                        } else {
+                            naive -= i64::from(cost);
+                            records.push(spent);
+                        }
+                    }
+                }
+                Step::Set(to, refill) => {
+                    let (n, counted) = pool.next();
+                    refills = refill;
+                    naive = to;
+                    last = set(n, now, counted, to, refill.then_some((6, 60)));
+                    pool.change(&last);
+                }
+                Step::Adjust(by) => {
+                    let left = i64::try_from(pool.remaining(at(now)).unwrap()).unwrap();
+                    naive = (left + by).max(0);
+                    let (n, counted) = pool.next();
+                    last = set(n, now, counted, naive, refills.then_some((6, 60)));
+                    pool.change(&last);
+                }
+            }
+            prop_assert_eq!(pool.remaining(at(now)), Some(u64::try_from(naive).unwrap()));
+        }
+        if reversed {
+            records.reverse();
+        }
+        let mut tally = Tally::default();
+        for spent in &records {
+            tally.add(spent);
+        }
+        let mut told = Pool::new(&last, &tally);
+        prop_assert_eq!(told.remaining(at(now)), pool.remaining(at(now)));
+        prop_assert_eq!(told.remaining(at(now + 60)), pool.remaining(at(now + 60)));
+    }
+}
