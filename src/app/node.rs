@@ -1,17 +1,21 @@
 //! The parts of a node, opened and tied together.
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
-use keyledger_schema::NodeId;
+use keyledger_projections::{
+    CreditsState, IdentityState, KeyState, OrganizationState, Pool, PoolId, Tally, WorkspaceState,
+};
 use keyledger_schema::event::UsageMode;
+use keyledger_schema::{NodeId, Timestamp};
 
 use super::{Error, identity, progress, system};
 use crate::config::Config;
+use crate::decisions::credits::Balance;
 use crate::edge::Edge;
 use crate::readmodel::{Observer, Progress, ReadModel};
 use crate::secret::MasterKey;
-use crate::service::{KeyOf, Service};
+use crate::service::{Balances, KeyOf, Service};
 use crate::store::EventStore;
 use crate::store::sqlite::{DataDirectory, Options, SqliteStore};
 use crate::tenants::Tenants;
@@ -23,12 +27,41 @@ use crate::verify::recorder::Recorder;
 struct Memory {
     directory: Arc<Directory>,
     tenants: Arc<Tenants>,
+    credits: Arc<Unspent>,
+}
+
+/// Credits as changes of them left them, as if none were ever spent: what there is until verifications spend them.
+/// Whoever spends takes this place.
+#[derive(Default)]
+struct Unspent(Mutex<HashMap<PoolId, Pool>>);
+
+impl Unspent {
+    fn changed(&self, id: PoolId, credits: Option<&CreditsState>) {
+        let Some(credits) = credits else { return };
+        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pools.entry(id).or_insert_with(|| Pool::new(credits, &Tally::default())).change(credits);
+    }
+}
+
+impl Balances for Unspent {
+    fn balance(&self, pool: PoolId, now: Timestamp) -> Option<Balance> {
+        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let pool = pools.get_mut(&pool)?;
+        let left = pool.remaining(now);
+        let (next, spent) = pool.next();
+        Some(Balance { next, spent, left, refill: pool.rule().copied() })
+    }
 }
 
 impl Observer for Memory {
     fn key(&self, before: Option<&KeyState>, after: &KeyState) {
         self.directory.apply(before, after);
         self.tenants.key_changed(before, after);
+        self.credits.changed(PoolId::Key(after.id), after.credits.as_ref());
+    }
+
+    fn identity(&self, _: Option<&IdentityState>, after: &IdentityState) {
+        self.credits.changed(PoolId::Identity(after.id), after.credits.as_ref());
     }
 
     fn organization(&self, state: &OrganizationState) {
@@ -68,8 +101,9 @@ impl Node {
         let options = Options { progress: Some(progress::of_check()), ..Options::default() };
         let store: Arc<dyn EventStore> = Arc::new(SqliteStore::open_in(data_dir, options)?);
         let id = identity::node_id(&config.data_dir, &edge)?;
-        let memory = Memory { directory: Arc::default(), tenants: Arc::default() };
+        let memory = Memory { directory: Arc::default(), tenants: Arc::default(), credits: Arc::default() };
         let (directory, tenants) = (Arc::clone(&memory.directory), Arc::clone(&memory.tenants));
+        let balances: Arc<dyn Balances> = Arc::<Unspent>::clone(&memory.credits);
         let read_model =
             ReadModel::open(&config.data_dir, Arc::clone(&store), Arc::new(memory), Progress::detect())?;
         for organization in tenants.organizations() {
@@ -81,8 +115,16 @@ impl Node {
         }
         let known = Arc::clone(&directory);
         let key_of: KeyOf = Arc::new(move |hash| known.find(hash).map(|entry| entry.key));
-        let service =
-            Arc::new(Service::new(store, read_model, tenants, key_of, edge.clone(), master.clone(), id));
+        let service = Arc::new(Service::new(
+            store,
+            read_model,
+            tenants,
+            key_of,
+            balances,
+            edge.clone(),
+            master.clone(),
+            id,
+        ));
         Ok(Self { service, directory, master, edge, id })
     }
 
