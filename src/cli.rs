@@ -17,7 +17,10 @@ use crate::config::{CommonFlags, ServerFlags};
 pub mod account;
 pub mod client;
 pub mod confirm;
+pub mod credits;
 pub mod failure;
+pub mod identity;
+pub mod identity_args;
 pub mod import;
 pub mod key;
 pub mod key_args;
@@ -85,6 +88,10 @@ pub enum Command {
     Workspace(workspace_args::WorkspaceArgs),
     /// Show and change roles: named sets of scopes that keys can hold
     Role(role_args::RoleArgs),
+    /// Show and change identities: somebody of your own, whose keys share rate limits and credits
+    Identity(identity_args::IdentityArgs),
+    /// Show, set and adjust the credits of keys and identities
+    Credits(identity_args::CreditsArgs),
     /// Ask whether a secret is valid, as a service would
     Verify(VerifyArgs),
     /// Show which key is in use and what it may do

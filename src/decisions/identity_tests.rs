@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::credits::{self, Balance, Refilling};
 use super::identity::{Command, NewIdentity, Update, decide};
 use super::{Decision, Holder, limits};
-use crate::error::{Code, Error, Result};
+use crate::error::{Code, Result};
 
 fn at(seconds: u64) -> Timestamp {
     Timestamp::from_micros(1_700_000_000_000_000).plus(Duration::from_secs(seconds))
@@ -104,7 +104,7 @@ fn adjust(by: i64) -> credits::Command {
     credits::Command::Adjust { by, reason: "sold".into() }
 }
 
-fn changed(command: &credits::Command, balance: Balance) -> Result<Option<CreditsChanged>, Error> {
+fn changed(command: &credits::Command, balance: Balance) -> Result<Option<CreditsChanged>> {
     let decision = credits::of_identity(&existing(), command, balance, at(100))?;
     Ok(decision.events.into_iter().next().map(|event| match event {
         Event::IdentityCreditsChanged(changed) => changed,
@@ -154,7 +154,7 @@ proptest! {
         let mut pool = Pool::new(&start, &Tally::default());
         let mut left = i64::try_from(first).unwrap();
         for (sets, by, before, between) in commands {
-            let mut spend = |pool: &mut Pool, cost: u32| -> i64 {
+            let spend = |pool: &mut Pool, cost: u32| -> i64 {
                 if pool.refusal(cost, now).is_some() {
                     return 0;
                 }
