@@ -172,7 +172,8 @@ fn state_of_nothing() -> std::io::Result<web::Data<http::State>> {
     let (edge, head) = (Edge::default(), StreamHead::default());
     let node = NodeId::from_uuid(edge.uuid());
     let store = Arc::new(MemoryStore::new());
-    let recorder = Recorder::start(store, edge.clone(), node, head, 0, UsageMode::Relaxed)?;
+    let recorder =
+        Recorder::start(store, edge.clone(), node, head, 0, UsageMode::Relaxed, Arc::new(|_, _| {}))?;
     let hasher = MasterKey::new([0; 32]).secret_hasher();
     let verifier = Arc::new(Verifier::new(hasher, Arc::default(), recorder, edge));
     Ok(web::Data::new(http::State { verifier, trusted_proxies: Vec::new(), not_ready: Arc::new(Vec::new) }))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
+use keyledger_projections::{IdentityState, KeyState, OrganizationState, PoolId, Tally, WorkspaceState};
 use keyledger_schema::NodeId;
 use keyledger_schema::event::UsageMode;
 
@@ -11,13 +11,14 @@ use crate::config::Config;
 use crate::edge::Edge;
 use crate::readmodel::{Observer, Progress, ReadModel};
 use crate::secret::MasterKey;
+use crate::service::node::Recording;
 use crate::service::{KeyOf, Service};
 use crate::store::EventStore;
 use crate::store::sqlite::{DataDirectory, Options, SqliteStore};
 use crate::tenants::Tenants;
 use crate::verify::Verifier;
 use crate::verify::directory::Directory;
-use crate::verify::recorder::Recorder;
+use crate::verify::recorder::{GiveBack, Recorder};
 
 /// Keeps what is in memory up to date.
 struct Memory {
@@ -39,6 +40,14 @@ impl Observer for Memory {
 
     fn workspace(&self, state: &WorkspaceState) {
         self.tenants.workspace_changed(state);
+    }
+
+    fn identity(&self, _: Option<&IdentityState>, after: &IdentityState) {
+        self.directory.identity_changed(after);
+    }
+
+    fn spent(&self, pool: PoolId, tally: &Tally) {
+        self.directory.spent(pool, tally);
     }
 
     fn stopped(&self) {
@@ -90,10 +99,12 @@ impl Node {
     pub(super) async fn verifier(&self, mode: UsageMode) -> Result<Verifier, Error> {
         let recording = self.service.node_started(mode).await?;
         let store = Arc::clone(self.service.store());
-        let recorder =
-            Recorder::start(store, self.edge.clone(), self.id, recording.head, recording.next_seq, mode)
-                .map_err(system("cannot start the recorder"))?;
         let directory = Arc::clone(&self.directory);
+        let spender = Arc::clone(&directory);
+        let give_back: GiveBack = Arc::new(move |pool, credits| spender.give_back(pool, credits));
+        let (edge, Recording { head, next_seq }) = (self.edge.clone(), recording);
+        let recorder = Recorder::start(store, edge, self.id, head, next_seq, mode, give_back)
+            .map_err(system("cannot start the recorder"))?;
         Ok(Verifier::new(self.master.secret_hasher(), directory, recorder, self.edge.clone()))
     }
 
