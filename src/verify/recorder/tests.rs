@@ -357,13 +357,21 @@ fn what_a_record_says_beyond_the_rest_keeps_it_apart() {
         }
         recorder.shutdown().await.unwrap();
         let log = log(&store).await;
-        let records: Vec<_> =
-            log.iter().flat_map(|(_, data)| &data.groups).flat_map(|group| &group.records).collect();
-        assert_eq!(records.iter().map(|record| record.count).collect::<Vec<_>>(), [3; 4]);
-        let last = records[3];
-        assert_eq!((last.resource.as_ref().unwrap().0.as_ref(), last.cost), ("a", Some(2)));
-        assert_eq!(last.tags, ["x".into()]);
-        assert_eq!(last.spent, [Spent { identity: None, credits: 6, refilled: None }]);
+        let mut told = BTreeMap::new();
+        for record in log.iter().flat_map(|(_, data)| &data.groups).flat_map(|group| &group.records) {
+            let resource = record.resource.as_ref().map(|resource| resource.0.clone());
+            let spent = record.spent.iter().map(|spent| spent.credits).sum::<u64>();
+            let (count, credits) = told.entry((resource, record.tags.clone(), record.cost)).or_insert((0, 0));
+            (*count, *credits) = (*count + record.count, *credits + spent);
+        }
+        let (a, x) = (|| Some("a".into()), || vec!["x".into()]);
+        let expected = [
+            ((None, vec![], None), (3, 0)),
+            ((a(), vec![], None), (3, 0)),
+            ((a(), x(), None), (3, 0)),
+            ((a(), x(), Some(2)), (3, 6)),
+        ];
+        assert_eq!(told, BTreeMap::from(expected));
     });
 }
 
