@@ -8,8 +8,10 @@
 
 mod answer;
 mod connection;
+mod credits;
 mod document;
 mod event;
+mod identity;
 mod input;
 mod key;
 mod mutation;

@@ -7,8 +7,10 @@
 
 mod aggregate;
 pub mod compliance;
+pub mod credits;
 pub mod founding;
 pub mod holders;
+pub mod identities;
 pub mod import;
 pub mod keys;
 pub mod node;
@@ -39,6 +41,8 @@ use crate::store::{EventStore, Position};
 use crate::tenants::Tenants;
 
 pub use aggregate::Seen;
+pub use credits::Balances;
+pub use identities::IdentityWritten;
 pub use keys::{KeyWritten, NewKey, NewSecret};
 pub use organizations::OrganizationWritten;
 pub use revocations::Revocation;
@@ -52,6 +56,7 @@ pub struct Service {
     read_model: Arc<ReadModel>,
     tenants: Arc<Tenants>,
     key_of: KeyOf,
+    balances: Arc<dyn Balances>,
     edge: Edge,
     master: MasterKey,
     hasher: SecretHasher,
@@ -63,8 +68,8 @@ pub struct Service {
     running: revocations::Running,
     /// Whoever takes away an administrator holds this until that is applied.
     administrators: Mutex<()>,
-    /// Whoever gives a role holds this shared, and whoever deletes one alone.
-    role_gate: RwLock<()>,
+    /// Whoever gives a key a role or an identity holds this shared, and whoever deletes one alone.
+    holding_gate: RwLock<()>,
     /// Whoever changes how organizations stand to each other holds this.
     organization_turn: Mutex<()>,
 }
@@ -111,11 +116,13 @@ pub struct Written<T> {
 
 impl Service {
     /// Ties the parts together.
+    #[allow(clippy::too_many_arguments, reason = "each part is another")]
     pub fn new(
         store: Arc<dyn EventStore>,
         read_model: Arc<ReadModel>,
         tenants: Arc<Tenants>,
         key_of: KeyOf,
+        balances: Arc<dyn Balances>,
         edge: Edge,
         master: MasterKey,
         node: NodeId,
@@ -126,6 +133,7 @@ impl Service {
             read_model,
             tenants,
             key_of,
+            balances,
             edge,
             master,
             hasher,
@@ -136,7 +144,7 @@ impl Service {
             places: places::Queues::default(),
             running: revocations::Running::default(),
             administrators: Mutex::default(),
-            role_gate: RwLock::default(),
+            holding_gate: RwLock::default(),
             organization_turn: Mutex::default(),
         }
     }

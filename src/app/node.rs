@@ -3,16 +3,17 @@
 use std::sync::Arc;
 
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, PoolId, Tally, WorkspaceState};
-use keyledger_schema::NodeId;
 use keyledger_schema::event::UsageMode;
+use keyledger_schema::{NodeId, Timestamp};
 
 use super::{Error, identity, progress, system};
 use crate::config::Config;
+use crate::decisions::credits::Balance;
 use crate::edge::Edge;
 use crate::readmodel::{Observer, Progress, ReadModel};
 use crate::secret::MasterKey;
 use crate::service::node::Recording;
-use crate::service::{KeyOf, Service};
+use crate::service::{Balances, KeyOf, Service};
 use crate::store::EventStore;
 use crate::store::sqlite::{DataDirectory, Options, SqliteStore};
 use crate::tenants::Tenants;
@@ -24,6 +25,19 @@ use crate::verify::recorder::{GiveBack, Recorder};
 struct Memory {
     directory: Arc<Directory>,
     tenants: Arc<Tenants>,
+}
+
+/// Credits as whoever spends them knows them.
+struct Spender(Arc<Directory>);
+
+impl Balances for Spender {
+    fn balance(&self, pool: PoolId, now: Timestamp) -> Option<Balance> {
+        self.0.credits(pool, |pool| {
+            let left = pool.remaining(now);
+            let (next, spent) = pool.next();
+            Balance { next, spent, left, refill: pool.rule().copied() }
+        })
+    }
 }
 
 impl Observer for Memory {
@@ -79,6 +93,7 @@ impl Node {
         let id = identity::node_id(&config.data_dir, &edge)?;
         let memory = Memory { directory: Arc::default(), tenants: Arc::default() };
         let (directory, tenants) = (Arc::clone(&memory.directory), Arc::clone(&memory.tenants));
+        let balances: Arc<dyn Balances> = Arc::new(Spender(Arc::clone(&directory)));
         let read_model =
             ReadModel::open(&config.data_dir, Arc::clone(&store), Arc::new(memory), Progress::detect())?;
         for organization in tenants.organizations() {
@@ -90,8 +105,16 @@ impl Node {
         }
         let known = Arc::clone(&directory);
         let key_of: KeyOf = Arc::new(move |hash| known.find(hash).map(|entry| entry.key));
-        let service =
-            Arc::new(Service::new(store, read_model, tenants, key_of, edge.clone(), master.clone(), id));
+        let service = Arc::new(Service::new(
+            store,
+            read_model,
+            tenants,
+            key_of,
+            balances,
+            edge.clone(),
+            master.clone(),
+            id,
+        ));
         Ok(Self { service, directory, master, edge, id })
     }
 

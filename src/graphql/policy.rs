@@ -25,11 +25,11 @@ impl From<Rate> for RateNode {
     }
 }
 
-/// A named limit of a key.
+/// A named limit of a key or an identity.
 #[derive(SimpleObject, Clone, Debug)]
 #[graphql(name = "RateLimit")]
 pub(crate) struct RateLimitNode {
-    /// Unique within the key.
+    /// Unique within the key or identity.
     name: String,
     /// Requests.
     limit: Long,
@@ -91,10 +91,10 @@ pub(crate) struct RateInput {
     window_seconds: u32,
 }
 
-/// A named limit of a key.
+/// A named limit of a key or an identity.
 #[derive(InputObject, Clone, Debug)]
 pub(crate) struct RateLimitInput {
-    /// Unique within the key: 1 to 32 of a-z, 0-9, `_` and `-`.
+    /// Unique within the key or identity: 1 to 32 of a-z, 0-9, `_` and `-`.
     name: String,
     /// 1 to 1000000000.
     limit: u64,
@@ -139,7 +139,7 @@ fn changed<T, U>(value: MaybeUndefined<T>, check: impl FnOnce(T) -> Result<U>) -
     })
 }
 
-fn within<T: PartialOrd + Copy + std::fmt::Display>(
+pub(super) fn within<T: PartialOrd + Copy + std::fmt::Display>(
     field: &'static str,
     unit: &str,
     value: T,
@@ -195,7 +195,7 @@ impl SetOrganizationPolicyInput {
     }
 }
 
-/// The limits of a key.
+/// The limits of a key or an identity.
 pub(super) fn rate_limits(limits: Vec<RateLimitInput>) -> Result<Vec<RateLimit>> {
     const FIELD: &str = "input.rateLimits";
     limits::at_most(FIELD, "rate limits", limits.len(), limits::MAX_RATE_LIMITS)?;

@@ -30,6 +30,7 @@ pub(super) enum List {
     KeysByExpiry,
     KeysByLastUse,
     Entries,
+    Identities,
 }
 
 impl List {
@@ -40,6 +41,7 @@ impl List {
             Self::KeysByExpiry => b'e',
             Self::KeysByLastUse => b'u',
             Self::Entries => b'l',
+            Self::Identities => b'i',
         }
     }
 }
@@ -93,7 +95,9 @@ impl Cursor {
             List::KeysByExpiry | List::KeysByLastUse => {
                 Value::Number(i64::from_be_bytes(value.try_into().map_err(|_| Error)?))
             }
-            List::KeysByName => Value::Text(String::from_utf8(value.to_vec()).map_err(|_| Error)?),
+            List::KeysByName | List::Identities => {
+                Value::Text(String::from_utf8(value.to_vec()).map_err(|_| Error)?)
+            }
         };
         Ok(Self { value, number: i64::from_be_bytes(*number) })
     }
@@ -104,13 +108,19 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LISTS: [List; 5] =
-        [List::KeysByCreation, List::KeysByName, List::KeysByExpiry, List::KeysByLastUse, List::Entries];
+    const LISTS: [List; 6] = [
+        List::KeysByCreation,
+        List::KeysByName,
+        List::KeysByExpiry,
+        List::KeysByLastUse,
+        List::Entries,
+        List::Identities,
+    ];
 
     fn cursor(list: List, text: &str, value: i64, number: i64) -> Cursor {
         let value = match list {
             List::KeysByCreation | List::Entries => Value::Nothing,
-            List::KeysByName => Value::Text(text.into()),
+            List::KeysByName | List::Identities => Value::Text(text.into()),
             List::KeysByExpiry | List::KeysByLastUse => Value::Number(value),
         };
         Cursor { value, number }
