@@ -104,11 +104,16 @@ impl Server {
 
     /// Processor time that the process has used, all threads, user and system.
     pub(crate) fn processor_time(&self) -> Option<Duration> {
-        // proc_pid_stat(5): fields 14 and 15 in ticks of 10 ms; the name in field 2 may hold spaces.
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-        let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
-        Some(Duration::from_millis(ticks * 10))
+        processor_time(Path::new(&format!("/proc/{}/stat", self.child.id())))
+    }
+
+    /// Processor time that the threads of a name have used, user and system.
+    pub(crate) fn thread_time(&self, name: &str) -> Option<Duration> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).ok()?;
+        let named = tasks.flatten().filter(|task| {
+            fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        });
+        Some(named.filter_map(|task| processor_time(&task.path().join("stat"))).sum())
     }
 
     /// A number that the server logs as `name=17` when it begins to serve.
@@ -142,6 +147,15 @@ impl Server {
             thread::sleep(Duration::from_millis(5));
         }
     }
+}
+
+/// Of a process or a thread.
+fn processor_time(stat: &Path) -> Option<Duration> {
+    // proc_pid_stat(5): fields 14 and 15 in ticks of 10 ms; the name in field 2 may hold spaces.
+    let stat = fs::read_to_string(stat).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 10))
 }
 
 impl Drop for Server {
