@@ -1,11 +1,8 @@
 //! The parts of a node, opened and tied together.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use keyledger_projections::{
-    CreditsState, IdentityState, KeyState, OrganizationState, Pool, PoolId, Tally, WorkspaceState,
-};
+use keyledger_projections::{IdentityState, KeyState, OrganizationState, PoolId, Tally, WorkspaceState};
 use keyledger_schema::event::UsageMode;
 use keyledger_schema::{NodeId, Timestamp};
 
@@ -15,41 +12,31 @@ use crate::decisions::credits::Balance;
 use crate::edge::Edge;
 use crate::readmodel::{Observer, Progress, ReadModel};
 use crate::secret::MasterKey;
+use crate::service::node::Recording;
 use crate::service::{Balances, KeyOf, Service};
 use crate::store::EventStore;
 use crate::store::sqlite::{DataDirectory, Options, SqliteStore};
 use crate::tenants::Tenants;
 use crate::verify::Verifier;
 use crate::verify::directory::Directory;
-use crate::verify::recorder::Recorder;
+use crate::verify::recorder::{GiveBack, Recorder};
 
 /// Keeps what is in memory up to date.
 struct Memory {
     directory: Arc<Directory>,
     tenants: Arc<Tenants>,
-    credits: Arc<Unspent>,
 }
 
-/// Credits as changes of them left them, as if none were ever spent: what there is until verifications spend them.
-/// Whoever spends takes this place.
-#[derive(Default)]
-struct Unspent(Mutex<HashMap<PoolId, Pool>>);
+/// Credits as whoever spends them knows them.
+struct Spender(Arc<Directory>);
 
-impl Unspent {
-    fn changed(&self, id: PoolId, credits: Option<&CreditsState>) {
-        let Some(credits) = credits else { return };
-        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        pools.entry(id).or_insert_with(|| Pool::new(credits, &Tally::default())).change(credits);
-    }
-}
-
-impl Balances for Unspent {
+impl Balances for Spender {
     fn balance(&self, pool: PoolId, now: Timestamp) -> Option<Balance> {
-        let mut pools = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let pool = pools.get_mut(&pool)?;
-        let left = pool.remaining(now);
-        let (next, spent) = pool.next();
-        Some(Balance { next, spent, left, refill: pool.rule().copied() })
+        self.0.credits(pool, |pool| {
+            let left = pool.remaining(now);
+            let (next, spent) = pool.next();
+            Balance { next, spent, left, refill: pool.rule().copied() }
+        })
     }
 }
 
@@ -57,11 +44,6 @@ impl Observer for Memory {
     fn key(&self, before: Option<&KeyState>, after: &KeyState) {
         self.directory.apply(before, after);
         self.tenants.key_changed(before, after);
-        self.credits.changed(PoolId::Key(after.id), after.credits.as_ref());
-    }
-
-    fn identity(&self, _: Option<&IdentityState>, after: &IdentityState) {
-        self.credits.changed(PoolId::Identity(after.id), after.credits.as_ref());
     }
 
     fn organization(&self, state: &OrganizationState) {
@@ -72,6 +54,14 @@ impl Observer for Memory {
 
     fn workspace(&self, state: &WorkspaceState) {
         self.tenants.workspace_changed(state);
+    }
+
+    fn identity(&self, _: Option<&IdentityState>, after: &IdentityState) {
+        self.directory.identity_changed(after);
+    }
+
+    fn spent(&self, pool: PoolId, tally: &Tally) {
+        self.directory.spent(pool, tally);
     }
 
     fn stopped(&self) {
@@ -101,9 +91,9 @@ impl Node {
         let options = Options { progress: Some(progress::of_check()), ..Options::default() };
         let store: Arc<dyn EventStore> = Arc::new(SqliteStore::open_in(data_dir, options)?);
         let id = identity::node_id(&config.data_dir, &edge)?;
-        let memory = Memory { directory: Arc::default(), tenants: Arc::default(), credits: Arc::default() };
+        let memory = Memory { directory: Arc::default(), tenants: Arc::default() };
         let (directory, tenants) = (Arc::clone(&memory.directory), Arc::clone(&memory.tenants));
-        let balances: Arc<dyn Balances> = Arc::<Unspent>::clone(&memory.credits);
+        let balances: Arc<dyn Balances> = Arc::new(Spender(Arc::clone(&directory)));
         let read_model =
             ReadModel::open(&config.data_dir, Arc::clone(&store), Arc::new(memory), Progress::detect())?;
         for organization in tenants.organizations() {
@@ -132,10 +122,12 @@ impl Node {
     pub(super) async fn verifier(&self, mode: UsageMode) -> Result<Verifier, Error> {
         let recording = self.service.node_started(mode).await?;
         let store = Arc::clone(self.service.store());
-        let recorder =
-            Recorder::start(store, self.edge.clone(), self.id, recording.head, recording.next_seq, mode)
-                .map_err(system("cannot start the recorder"))?;
         let directory = Arc::clone(&self.directory);
+        let spender = Arc::clone(&directory);
+        let give_back: GiveBack = Arc::new(move |pool, credits| spender.give_back(pool, credits));
+        let (edge, Recording { head, next_seq }) = (self.edge.clone(), recording);
+        let recorder = Recorder::start(store, edge, self.id, head, next_seq, mode, give_back)
+            .map_err(system("cannot start the recorder"))?;
         Ok(Verifier::new(self.master.secret_hasher(), directory, recorder, self.edge.clone()))
     }
 
