@@ -1,10 +1,9 @@
 //! What can be asked about recorded verifications, and what is answered.
 
-#[allow(dead_code, reason = "until it is asked")]
 mod calendar;
-#[allow(dead_code, reason = "until it is asked")]
+mod engine;
+mod lens;
 mod plan;
-#[allow(dead_code, reason = "until it is asked")]
 mod tally;
 
 use std::net::IpAddr;
@@ -16,6 +15,8 @@ use keyledger_schema::{
 };
 
 use super::page::{Sequence, Window};
+
+pub(super) use engine::{Failure, answer, each_once};
 
 /// How long a bucket of a series is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
