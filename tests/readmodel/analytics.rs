@@ -185,7 +185,8 @@ impl Case {
                 self.facts.push(Fact { organization: owner, key, at, record: record.clone() });
                 record
             });
-            groups.push(Group { by: by.map(|key| key.id), records: records.collect() });
+            let records = records.collect();
+            groups.push(Group { by: by.map(|key| key.id), records });
         }
         let to = moment(if seq == 0 { newest() } else { from });
         let recorded = UsageRecorded { seq, from: moment(from), to, groups };
