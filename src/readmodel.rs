@@ -52,6 +52,7 @@ use keyledger_schema::{EventId, IdentityId, KeyId, OrganizationId, Timestamp, Wo
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use self::analytics::{UsageAnswer, UsageError, UsageQuery};
 use self::catalog::Catalog;
 use self::pool::Pool;
 use crate::store::{EventStore, Position, ReadError};
@@ -399,6 +400,19 @@ impl ReadModel {
     /// A page of an organization's audit entries.
     pub async fn entries(&self, query: EntryQuery) -> Result<Page<Entry>, QueryError> {
         self.lists.read(move |connection| entries::page(connection, &query)).await
+    }
+
+    /// How often was verified what a query asks for, by bucket and group.
+    pub async fn usage(&self, mut query: UsageQuery) -> Result<UsageAnswer, UsageError> {
+        query.organizations = analytics::each_once(query.organizations);
+        let catalog = Arc::clone(&self.shared.catalog);
+        let answered =
+            self.lists.read(move |connection| match analytics::answer(connection, &catalog, &query) {
+                Ok(answer) => Ok(Ok(answer)),
+                Err(analytics::Failure::Usage(error)) => Ok(Err(error)),
+                Err(analytics::Failure::Engine(error)) => Err(error),
+            });
+        answered.await?
     }
 
     /// Where an event stands, of whatever organization or none: the caller compares it with its own.

@@ -1,5 +1,11 @@
 //! What can be asked about recorded verifications, and what is answered.
 
+mod calendar;
+mod engine;
+mod lens;
+mod plan;
+mod tally;
+
 use std::net::IpAddr;
 
 use chrono_tz::Tz;
@@ -9,6 +15,8 @@ use keyledger_schema::{
 };
 
 use super::page::{Sequence, Window};
+
+pub(super) use engine::{Failure, answer, each_once};
 
 /// How long a bucket of a series is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -108,6 +116,14 @@ pub struct Counts {
     pub credits: u64,
 }
 
+impl Counts {
+    fn add(&mut self, other: Self) {
+        self.verifications += other.verifications;
+        self.valid += other.valid;
+        self.credits = self.credits.saturating_add(other.credits);
+    }
+}
+
 /// A value of a dimension. None where there is none: no key, no identity, no role, no tag, no action, no address.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[allow(missing_docs, reason = "named like the dimensions")]
@@ -186,11 +202,17 @@ pub enum UsageError {
         /// Allowed.
         max: u64,
     },
-    /// Buckets that short are kept for a time only.
-    #[error("buckets that short are kept from {since} on; choose longer ones, or a later time")]
+    /// Buckets that short, or with borders that are not those of UTC, are kept for a time only.
+    #[error("buckets that short are kept from {since} on; choose longer ones, those of UTC, or a later time")]
     TooLongAgo {
         /// The first moment of which there are some.
         since: Timestamp,
+    },
+    /// More groups than are counted at once.
+    #[error("there are more than {max} groups; group by less, or choose fewer verifications")]
+    TooManyGroups {
+        /// Allowed.
+        max: u64,
     },
     /// The end is not after the start.
     #[error("the end is not after the start")]

@@ -59,6 +59,8 @@ pub(super) struct Projector {
     cache: Cache,
     /// Whether places may be reserved for keys that are not issued; unknown before the first batch.
     reservations: Option<bool>,
+    /// The highest ordinal of organizations that had keys issued lately.
+    ordinals: HashMap<OrganizationId, u32>,
 }
 
 impl Projector {
@@ -79,6 +81,25 @@ impl Projector {
     }
 }
 
+/// The number of an organization's next key. Keys are written in the order in which they were issued.
+fn next_ordinal(
+    transaction: &Transaction<'_>,
+    ordinals: &mut HashMap<OrganizationId, u32>,
+    organization: OrganizationId,
+) -> Result<u32, Failure> {
+    let highest = match ordinals.entry(organization) {
+        Slot::Occupied(known) => known.into_mut(),
+        Slot::Vacant(vacant) => {
+            let highest = transaction
+                .prepare_cached("SELECT coalesce(max(ord), 0) FROM keys WHERE org = ?1")?
+                .query_row([organization.uuid().into_bytes()], |row| row.get(0))?;
+            vacant.insert(highest)
+        }
+    };
+    *highest += 1;
+    Ok(*highest)
+}
+
 /// A key that changes in this batch.
 struct Change {
     known: Known,
@@ -90,6 +111,7 @@ struct Batch<'a> {
     standing: &'a mut Standing,
     cache: &'a mut Cache,
     reservations: &'a mut Option<bool>,
+    ordinals: &'a mut HashMap<OrganizationId, u32>,
     places: places::Changes,
     changes: HashMap<KeyId, Change>,
     order: Vec<KeyId>,
@@ -105,6 +127,7 @@ impl<'a> Batch<'a> {
             standing: &mut projector.standing,
             cache: &mut projector.cache,
             reservations: &mut projector.reservations,
+            ordinals: &mut projector.ordinals,
             places: places::Changes::default(),
             changes: HashMap::new(),
             order: Vec::new(),
@@ -209,9 +232,9 @@ impl<'a> Batch<'a> {
     }
 
     fn write_keys(&mut self) -> Result<(), Failure> {
-        let mut insert = self
-            .transaction
-            .prepare_cached("INSERT INTO keys (seq, due_at, state, id, org) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        let mut insert = self.transaction.prepare_cached(
+            "INSERT INTO keys (seq, due_at, state, id, org, ord) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        )?;
         let mut update =
             self.transaction.prepare_cached("UPDATE keys SET due_at = ?2, state = ?3 WHERE seq = ?1")?;
         for id in self.order.drain(..) {
@@ -220,8 +243,16 @@ impl<'a> Batch<'a> {
             let bytes = snapshot::write(state)?;
             let due_at = state.due_at().map(keyledger_schema::Timestamp::micros);
             if issued {
+                let ord = next_ordinal(self.transaction, self.ordinals, state.organization)?;
                 let organization = state.organization.uuid().into_bytes();
-                insert.execute(params![known.seq, due_at, bytes, id.uuid().into_bytes(), organization])?;
+                insert.execute(params![
+                    known.seq,
+                    due_at,
+                    bytes,
+                    id.uuid().into_bytes(),
+                    organization,
+                    ord
+                ])?;
             } else {
                 update.execute(params![known.seq, due_at, bytes])?;
             }

@@ -14,6 +14,11 @@
 //! The catalog is told of a last use after the transaction that wrote it. An event that cannot be read stops
 //! the read model, as in the feed.
 
+mod bytes;
+pub(in crate::readmodel) mod cells;
+pub(in crate::readmodel) mod rollup;
+pub(in crate::readmodel) mod values;
+
 use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
