@@ -6,7 +6,9 @@
 //! an event too; when that event cannot be written, the caller is told that instead.
 
 mod aggregate;
+pub mod analytics;
 pub mod compliance;
+pub mod exports;
 pub mod founding;
 pub mod holders;
 pub mod import;
@@ -61,6 +63,7 @@ pub struct Service {
     queues: keys::Queues,
     places: places::Queues,
     running: revocations::Running,
+    exports: exports::Running,
     /// Whoever takes away an administrator holds this until that is applied.
     administrators: Mutex<()>,
     /// Whoever gives a role holds this shared, and whoever deletes one alone.
@@ -135,6 +138,7 @@ impl Service {
             queues: keys::Queues::default(),
             places: places::Queues::default(),
             running: revocations::Running::default(),
+            exports: exports::Running::default(),
             administrators: Mutex::default(),
             role_gate: RwLock::default(),
             organization_turn: Mutex::default(),
