@@ -8,6 +8,7 @@ use super::event::EventNode;
 use super::key::KeyNode;
 use super::scalar::Long;
 use super::tenant::{OrganizationNode, WorkspaceNode};
+use super::verification::VerificationNode;
 use crate::error::{Error, Result};
 use crate::readmodel::{Item, Page, QueryError, Window};
 
@@ -153,4 +154,6 @@ connections! {
     OrganizationConnection OrganizationEdge OrganizationNode;
     /// A list of workspaces.
     WorkspaceConnection WorkspaceEdge WorkspaceNode;
+    /// A stretch of the verification log.
+    VerificationConnection VerificationEdge VerificationNode;
 }
