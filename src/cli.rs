@@ -17,6 +17,7 @@ use crate::config::{CommonFlags, ServerFlags};
 pub mod account;
 pub mod client;
 pub mod confirm;
+pub mod export;
 pub mod failure;
 pub mod import;
 pub mod key;
@@ -38,6 +39,8 @@ pub mod secret_input;
 pub mod table;
 pub mod told;
 pub mod trail;
+pub mod usage;
+pub mod usage_args;
 pub mod value;
 pub mod verify;
 pub mod workspace;
@@ -85,6 +88,8 @@ pub enum Command {
     Workspace(workspace_args::WorkspaceArgs),
     /// Show and change roles: named sets of scopes that keys can hold
     Role(role_args::RoleArgs),
+    /// Show and export how often keys were verified
+    Usage(usage_args::UsageArgs),
     /// Ask whether a secret is valid, as a service would
     Verify(VerifyArgs),
     /// Show which key is in use and what it may do

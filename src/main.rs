@@ -41,6 +41,9 @@ fn run(command: &Command) -> Exit {
         Command::Role(args) => {
             cli::run(&args.connection, &mut out, |client, out| cli::role::run(&args.command, client, out))
         }
+        Command::Usage(args) => cli::run(&args.connection, &mut out, |client, out| {
+            cli::usage::run(&args.command, client, &Edge::default(), out)
+        }),
         Command::Verify(args) => {
             cli::run(&args.connection, &mut out, |client, out| cli::verify::run(args, client, out))
         }
