@@ -99,7 +99,8 @@ pub struct UsageQuery {
     pub zone: Tz,
     /// One group for each combination of values that occurs. At most two.
     pub group_by: Vec<Dimension>,
-    /// So many groups, those with the most verifications first; the rest is summed up.
+    /// So many groups, those with the most verifications first; the rest is summed up. At most 1,000 if series
+    /// are wanted.
     pub top: usize,
     /// Whether series are wanted besides totals.
     pub series: bool,

@@ -54,17 +54,17 @@ pub(super) struct Calendar {
 
 impl Calendar {
     /// How many seconds the zone's clock is ahead.
-    fn offset(&self, at: i64) -> i64 {
+    fn offset(self, at: i64) -> i64 {
         let at = DateTime::from_timestamp(at, 0).unwrap_or_default().naive_utc();
         self.zone.offset_from_utc_datetime(&at).fix().local_minus_utc().into()
     }
 
-    fn local(&self, at: i64) -> i64 {
+    fn local(self, at: i64) -> i64 {
         at + self.offset(at)
     }
 
     /// The start of the bucket that a moment is in.
-    pub(super) fn floor(&self, at: i64) -> i64 {
+    pub(super) fn floor(self, at: i64) -> i64 {
         match self.granularity {
             Granularity::Minute => at - at.rem_euclid(MINUTE),
             Granularity::Hour => {
@@ -79,7 +79,7 @@ impl Calendar {
     }
 
     /// The start of the bucket after the one that a moment is in.
-    pub(super) fn next(&self, at: i64) -> i64 {
+    pub(super) fn next(self, at: i64) -> i64 {
         match self.granularity {
             Granularity::Minute => at - at.rem_euclid(MINUTE) + MINUTE,
             Granularity::Hour => {
@@ -104,7 +104,7 @@ impl Calendar {
     }
 
     /// The day, since 1970, that a moment is in.
-    fn day(&self, at: i64) -> i64 {
+    fn day(self, at: i64) -> i64 {
         let mut day = self.local(at).div_euclid(DAY);
         // Clocks that are put back just after midnight show the day before again: that is the new day's by now.
         while self.midnight(day + 1) <= at {
@@ -114,7 +114,7 @@ impl Calendar {
     }
 
     /// When a day begins: at the first moment at which clocks show it, or a later one.
-    fn midnight(&self, day: i64) -> i64 {
+    fn midnight(self, day: i64) -> i64 {
         let shown = day * DAY;
         let offset = self.offset(shown);
         let usual = shown - offset;
@@ -125,7 +125,7 @@ impl Calendar {
     }
 
     /// From the start of the bucket that `from` is in to the end of the one that the moment before `to` is in.
-    pub(super) fn stretch(&self, from: Timestamp, to: Timestamp) -> Result<(i64, i64), UsageError> {
+    pub(super) fn stretch(self, from: Timestamp, to: Timestamp) -> Result<(i64, i64), UsageError> {
         if from >= to {
             return Err(UsageError::Empty);
         }
@@ -134,7 +134,7 @@ impl Calendar {
     }
 
     /// The starts of all buckets of a stretch, and its end.
-    pub(super) fn borders(&self, from: i64, to: i64) -> Result<Vec<i64>, UsageError> {
+    pub(super) fn borders(self, from: i64, to: i64) -> Result<Vec<i64>, UsageError> {
         let (shortest, usual) = match self.granularity {
             Granularity::Minute => (MINUTE, MINUTE),
             Granularity::Hour => (HOUR, HOUR),

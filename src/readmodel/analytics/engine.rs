@@ -20,6 +20,9 @@ use crate::readmodel::catalog::Catalog;
 use crate::readmodel::usage::cells::Cell;
 use crate::readmodel::usage::rollup::{self, Facet, Grain};
 
+/// Groups with a series of their own.
+const MAX_SERIES: usize = 1_000;
+
 /// Why there is no answer.
 pub(in crate::readmodel) enum Failure {
     Engine(rusqlite::Error),
@@ -127,7 +130,9 @@ fn last_chunk(connection: &Connection, lens: &Lens, grain: Grain) -> rusqlite::R
 
 fn sum(series: &[Counts]) -> Counts {
     let mut sum = Counts::default();
-    series.iter().for_each(|counts| sum.add(*counts));
+    for counts in series {
+        sum.add(*counts);
+    }
     sum
 }
 
@@ -145,6 +150,12 @@ struct Found {
     ranking: Ranking,
     /// Of each group that was chosen.
     of_groups: Vec<Vec<Counts>>,
+}
+
+struct Series {
+    of_groups: Vec<Vec<Counts>>,
+    /// Of all verifications, if all keys were looked at.
+    all: Option<Vec<Counts>>,
 }
 
 impl Engine<'_> {
@@ -184,7 +195,8 @@ impl Engine<'_> {
                 lens.groups(cell, |numbers| tally.add(numbers, counts))
             })?;
         }
-        Ok((tally.rank(query.top), totals))
+        let top = if query.series { query.top.min(MAX_SERIES) } else { query.top };
+        Ok((tally.rank(top), totals))
     }
 
     /// Series of the groups that were chosen; where all keys are looked at all the same, that of all
@@ -195,7 +207,7 @@ impl Engine<'_> {
         ranking: &Ranking,
         plan: &Plan,
         buckets: usize,
-    ) -> Result<(Vec<Vec<Counts>>, Option<Vec<Counts>>), Failure> {
+    ) -> Result<Series, Failure> {
         let chosen = Chosen::new(&ranking.first);
         let mut of_groups = vec![vec![Counts::default(); buckets]; ranking.first.len()];
         let mut all = vec![Counts::default(); buckets];
@@ -212,7 +224,7 @@ impl Engine<'_> {
                 })
             })?;
         }
-        Ok((of_groups, (!left_out).then_some(all)))
+        Ok(Series { of_groups, all: (!left_out).then_some(all) })
     }
 
     fn find(&mut self, totals: &Plan, series: Option<(&Plan, usize)>) -> Result<Found, Failure> {
@@ -229,7 +241,7 @@ impl Engine<'_> {
             let series = if once { vec![sum] } else { self.all(totals, 1)? };
             return Ok(Found { series, ranking, of_groups: Vec::new() });
         };
-        let (of_groups, all) = self.series(&mut lenses, &ranking, plan, buckets)?;
+        let Series { of_groups, all } = self.series(&mut lenses, &ranking, plan, buckets)?;
         let series = match all.filter(|_| once) {
             Some(all) => all,
             None => self.all(plan, buckets)?,

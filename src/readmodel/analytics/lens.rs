@@ -324,11 +324,11 @@ pub(super) fn facet(filter: &UsageFilter, group_by: &[Dimension]) -> Facet {
 }
 
 /// How many values a dimension has, if they are few.
-pub(super) fn width(dimension: Dimension) -> Option<u32> {
+pub(super) fn width(dimension: Dimension) -> Option<usize> {
     match dimension {
-        Dimension::Environment => Some(1 + Environment::ALL.len() as u32),
-        Dimension::Outcome => Some(VerificationCode::ALL.len() as u32),
-        Dimension::Action => Some(1 + Action::ALL.len() as u32),
+        Dimension::Environment => Some(1 + Environment::ALL.len()),
+        Dimension::Outcome => Some(VerificationCode::ALL.len()),
+        Dimension::Action => Some(1 + Action::ALL.len()),
         _ => None,
     }
 }

@@ -17,7 +17,7 @@ const MAX_SPARSE: usize = 2_000_000;
 /// Every group that occurs.
 pub(super) struct Tally {
     /// How many values the second dimension has; none if that is not known.
-    width: Option<u32>,
+    width: Option<usize>,
     dense: Vec<Counts>,
     sparse: HashMap<Numbers, Counts>,
 }
@@ -31,12 +31,12 @@ pub(super) struct Ranking {
 }
 
 impl Tally {
-    pub(super) fn new(width: Option<u32>) -> Self {
+    pub(super) fn new(width: Option<usize>) -> Self {
         Self { width, dense: Vec::new(), sparse: HashMap::new() }
     }
 
     pub(super) fn add(&mut self, [a, b]: Numbers, counts: Counts) -> Result<(), UsageError> {
-        let place = self.width.map(|width| a as usize * width as usize + b as usize);
+        let place = self.width.map(|width| a as usize * width + b as usize);
         if let Some(place) = place.filter(|place| *place < DENSE) {
             if place >= self.dense.len() {
                 self.dense.resize((place + 1).next_power_of_two().min(DENSE), Counts::default());
@@ -54,7 +54,7 @@ impl Tally {
     /// The `top` groups with the most verifications. Of groups with as many as each other, the one with the
     /// smaller numbers comes first.
     pub(super) fn rank(self, top: usize) -> Ranking {
-        let width = self.width.map_or(1, |width| width as usize).max(1);
+        let width = self.width.unwrap_or(1).max(1);
         let numbers = |place: usize| {
             let number = |n| u32::try_from(n).unwrap_or(u32::MAX);
             [number(place / width), number(place % width)]
