@@ -1,6 +1,7 @@
 //! The parts of a node, opened and tied together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
 use keyledger_schema::NodeId;
@@ -9,7 +10,7 @@ use keyledger_schema::event::UsageMode;
 use super::{Error, identity, progress, system};
 use crate::config::Config;
 use crate::edge::Edge;
-use crate::readmodel::{Observer, Progress, ReadModel};
+use crate::readmodel::{Observer, Progress, ReadModel, Settings};
 use crate::secret::MasterKey;
 use crate::service::{KeyOf, Service};
 use crate::store::EventStore;
@@ -70,8 +71,14 @@ impl Node {
         let id = identity::node_id(&config.data_dir, &edge)?;
         let memory = Memory { directory: Arc::default(), tenants: Arc::default() };
         let (directory, tenants) = (Arc::clone(&memory.directory), Arc::clone(&memory.tenants));
-        let read_model =
-            ReadModel::open(&config.data_dir, Arc::clone(&store), Arc::new(memory), Progress::detect())?;
+        let days = u64::from(config.verification_log_days);
+        let read_model = ReadModel::open(
+            &config.data_dir,
+            Arc::clone(&store),
+            Arc::new(memory),
+            Progress::detect(),
+            Settings { verification_log: Duration::from_hours(24 * days) },
+        )?;
         for organization in tenants.organizations() {
             let Some(known) = &organization.signing_key else { continue };
             let derived = master.signing_key(organization.id, known.generation).verifying_key();

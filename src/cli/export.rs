@@ -185,7 +185,7 @@ fn whole_records(input: &mut impl BufRead) -> io::Result<Whole> {
         if read == 0 || record.last() != Some(&b'\n') {
             return Ok(whole);
         }
-        let quotes = record.iter().filter(|byte| **byte == b'"').count();
+        let quotes = memchr::memchr_iter(b'"', &record).count();
         if !quotes.is_multiple_of(2) {
             continue;
         }

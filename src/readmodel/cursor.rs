@@ -30,6 +30,7 @@ pub(super) enum List {
     KeysByExpiry,
     KeysByLastUse,
     Entries,
+    Verifications,
 }
 
 impl List {
@@ -40,6 +41,7 @@ impl List {
             Self::KeysByExpiry => b'e',
             Self::KeysByLastUse => b'u',
             Self::Entries => b'l',
+            Self::Verifications => b'v',
         }
     }
 }
@@ -90,7 +92,7 @@ impl Cursor {
         let value = match list {
             List::KeysByCreation | List::Entries if value.is_empty() => Value::Nothing,
             List::KeysByCreation | List::Entries => return Err(Error),
-            List::KeysByExpiry | List::KeysByLastUse => {
+            List::KeysByExpiry | List::KeysByLastUse | List::Verifications => {
                 Value::Number(i64::from_be_bytes(value.try_into().map_err(|_| Error)?))
             }
             List::KeysByName => Value::Text(String::from_utf8(value.to_vec()).map_err(|_| Error)?),
@@ -104,14 +106,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LISTS: [List; 5] =
-        [List::KeysByCreation, List::KeysByName, List::KeysByExpiry, List::KeysByLastUse, List::Entries];
+    const LISTS: [List; 6] = [
+        List::KeysByCreation,
+        List::KeysByName,
+        List::KeysByExpiry,
+        List::KeysByLastUse,
+        List::Entries,
+        List::Verifications,
+    ];
 
     fn cursor(list: List, text: &str, value: i64, number: i64) -> Cursor {
         let value = match list {
             List::KeysByCreation | List::Entries => Value::Nothing,
             List::KeysByName => Value::Text(text.into()),
-            List::KeysByExpiry | List::KeysByLastUse => Value::Number(value),
+            List::KeysByExpiry | List::KeysByLastUse | List::Verifications => Value::Number(value),
         };
         Cursor { value, number }
     }

@@ -2,7 +2,7 @@
 //!
 //! Ids are their 16 bytes, moments are microseconds since 1970, enumerations are small numbers named in
 //! [`super::rows`]. `state` holds a snapshot, see [`super::snapshot`]; columns beside it exist only to
-//! be filtered or sorted by. Any change of a table, a snapshot's type or the meaning of a column needs a
+//! be filtered or sorted by, or to be read without the state. Any change of a table, a snapshot's type or the meaning of a column needs a
 //! new [`VERSION`]: older files are then rebuilt, there are no migrations.
 
 use std::path::Path;
@@ -70,6 +70,8 @@ CREATE TABLE keys (
     id BLOB NOT NULL UNIQUE,
     org BLOB NOT NULL,
     ord INTEGER NOT NULL,
+    workspace BLOB NOT NULL,
+    environment INTEGER NOT NULL,
     due_at INTEGER,
     state BLOB NOT NULL
 ) STRICT;
@@ -111,7 +113,6 @@ CREATE INDEX entries_key ON entries (key) WHERE key IS NOT NULL;
 -- A key's own numbers. seq is that of the key.
 CREATE TABLE key_usage (
     seq INTEGER PRIMARY KEY,
-    through INTEGER NOT NULL,
     usage BLOB NOT NULL
 ) STRICT;
 
@@ -154,13 +155,14 @@ CREATE INDEX verifications_org ON verifications (org, id);
 -- Where the rounds of the verification log begin in the log, and which moments they can have: floor is not
 -- after any moment of this or a later round, newest not before any of this or an earlier one. Both rise.
 CREATE TABLE usage_rounds (
-    log_index INTEGER PRIMARY KEY,
-    round INTEGER NOT NULL,
+    round INTEGER PRIMARY KEY,
+    log_index INTEGER NOT NULL,
     floor INTEGER NOT NULL,
     newest INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX usage_rounds_floor ON usage_rounds (floor, log_index);
-CREATE INDEX usage_rounds_newest ON usage_rounds (newest, log_index);
+CREATE INDEX usage_rounds_log_index ON usage_rounds (log_index);
+CREATE INDEX usage_rounds_floor ON usage_rounds (floor, round);
+CREATE INDEX usage_rounds_newest ON usage_rounds (newest, round);
 
 -- Addresses that keys were used from, as 4 or 16 bytes. told is set once the key's trail names the address, or
 -- if it needs not; counted once a use from there was folded.

@@ -22,7 +22,7 @@ use super::analytics::{
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::export::{Cell, Column, Format, Kind, Row};
-use crate::readmodel::MAX_PAGE;
+use crate::readmodel::MAX_BULK_PAGE;
 use crate::readmodel::analytics::{UsageError, VerificationQuery};
 
 /// The most exports of one organization at once.
@@ -245,14 +245,15 @@ impl Export {
             Rows::Done => Ok(None),
             Rows::Verifications { query } => {
                 let organization = query.organization;
-                let page = self.service.read_model.verifications(query.clone()).await;
+                let page = self.service.read_model.verifications_in_bulk(query.clone()).await;
                 let page = page.map_err(|error| analytics::query_failed(&error, false))?;
-                match page.items.last() {
-                    Some(last) if page.has_next => {
-                        let after = Some(last.cursor.clone());
-                        query.window = Window::First { count: MAX_PAGE, after };
-                    }
-                    _ => self.rows = Rows::Done,
+                // A search for something rare ends where it was when it had looked at much.
+                let last = || page.items.last().map(|item| item.cursor.clone());
+                let after = page.end_cursor.clone().or_else(last);
+                if page.has_next && after.is_some() {
+                    query.window = Window::First { count: MAX_BULK_PAGE, after };
+                } else {
+                    self.rows = Rows::Done;
                 }
                 let rows = page.items.into_iter();
                 Ok(Some(rows.map(|item| verification(item.cursor, organization, &item.node)).collect()))
@@ -400,7 +401,7 @@ impl Service {
             Wanted::Verifications { asked, after } => {
                 // What is recorded while the export runs could keep it running for ever.
                 let to = asked.to.unwrap_or_else(|| self.now());
-                let window = Window::First { count: MAX_PAGE, after };
+                let window = Window::First { count: MAX_BULK_PAGE, after };
                 let asked =
                     VerificationsAsked { to: Some(to), sequence: Sequence::Ascending, window, ..*asked };
                 let query = self.verification_query(caller, asked, Spelling::Rest).await?;

@@ -120,11 +120,11 @@ pub(super) fn owner(organization: Option<OrganizationId>) -> [u8; 16] {
     organization.map_or([0; 16], |id| id.uuid().into_bytes())
 }
 
-/// Adds cells to a row. They are sorted and do not repeat.
+/// Adds a blob of cells to a row.
 pub(super) fn add(
     connection: &Connection,
     row: &Row,
-    new: &[Cell],
+    new: &[u8],
 ) -> Result<(), super::super::projector::Failure> {
     let key = (row.organization, row.facet as u8, row.grain as u8, row.chunk, row.bucket);
     let mut find = connection.prepare_cached(
@@ -149,7 +149,7 @@ pub(super) fn add(
                 "INSERT INTO usage_cells (org, facet, granularity, chunk, bucket, cells) \
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
             )?
-            .execute(params![key.0, key.1, key.2, key.3, key.4, cells::encode(new)])?,
+            .execute(params![key.0, key.1, key.2, key.3, key.4, new])?,
     };
     Ok(())
 }
