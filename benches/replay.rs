@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
-use keyledger::readmodel::{KeyOrder, KeyQuery, KeySort, Observer, Progress, ReadModel, Sequence};
+use keyledger::readmodel::{KeyOrder, KeyQuery, KeySort, Observer, Progress, ReadModel, Sequence, Settings};
 use keyledger::store::memory::MemoryStore;
 use keyledger::store::{EventStore, Expected, NewEvent, Position};
 use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
@@ -249,7 +249,8 @@ impl Observer for Count {
 
 fn open(store: &Arc<MemoryStore>, directory: &Path) -> Arc<ReadModel> {
     let store = Arc::clone(store) as Arc<dyn EventStore>;
-    ReadModel::open(directory, store, Arc::new(Count::default()), Progress::Lines).unwrap()
+    ReadModel::open(directory, store, Arc::new(Count::default()), Progress::Lines, Settings::default())
+        .unwrap()
 }
 
 fn runtime() -> Runtime {

@@ -20,7 +20,7 @@ use futures_util::FutureExt;
 use keyledger::decisions::slug;
 use keyledger::edge::Stopwatch;
 use keyledger::readmodel::{
-    FILE_NAME, KeyOrder, KeyQuery, KeySort, NoObserver, Progress, ReadModel, Sequence, Window,
+    FILE_NAME, KeyOrder, KeyQuery, KeySort, NoObserver, Progress, ReadModel, Sequence, Settings, Window,
 };
 use keyledger::store::memory::MemoryStore;
 use keyledger::store::{EventStore, Expected, NewEvent};
@@ -178,7 +178,8 @@ fn log(keys: u64) -> Arc<MemoryStore> {
 fn open(store: &Arc<MemoryStore>, directory: &Path) -> (Arc<ReadModel>, Duration) {
     let watch = Stopwatch::start();
     let store = Arc::clone(store) as Arc<dyn EventStore>;
-    let model = ReadModel::open(directory, store, Arc::new(NoObserver), Progress::Lines).unwrap();
+    let model = ReadModel::open(directory, store, Arc::new(NoObserver), Progress::Lines, Settings::default())
+        .unwrap();
     (model, watch.elapsed())
 }
 

@@ -199,8 +199,8 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
     Ok(())
 }
 
-/// Does what time asks for as it comes: expiries, ends of overlaps, secrets that nobody acknowledged, and bulk
-/// revocations that an earlier run left half done.
+/// Does what time asks for as it comes: expiries, ends of overlaps, secrets that nobody acknowledged, addresses
+/// that keys were used from for the first time, and bulk revocations that an earlier run left half done.
 async fn tick(service: Arc<Service>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -208,6 +208,7 @@ async fn tick(service: Arc<Service>) {
         interval.tick().await;
         done("what time did", service.record_passed_time().await);
         done("secrets that nobody acknowledged", service.switch_off_unacknowledged().await);
+        done("new addresses", service.record_new_addresses().await);
         done("bulk revocations", service.resume_revocations().await);
     }
 }

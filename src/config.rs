@@ -35,6 +35,8 @@ use layer::{Layer, Layers, Origin, Setting};
 pub const DEFAULT_DATA_DIR: &str = "./keyledger-data";
 /// Where the server listens unless told otherwise.
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
+/// Days that the verification log is kept unless told otherwise.
+pub const DEFAULT_VERIFICATION_LOG_DAYS: u16 = 90;
 /// The master key's file inside the data directory.
 pub const MASTER_KEY_FILE_NAME: &str = "master.key";
 
@@ -61,6 +63,8 @@ pub struct Config {
     pub usage: UsageMode,
     /// Proxies whose `X-Forwarded-For` is believed. None unless told otherwise.
     pub trusted_proxies: Vec<IpNet>,
+    /// How many days the verification log is kept.
+    pub verification_log_days: u16,
     /// Where the master key comes from.
     pub master_key: MasterKeySource,
     /// How log lines look.
@@ -78,6 +82,7 @@ impl Config {
             open_listen: None,
             usage: UsageMode::Strict,
             trusted_proxies: Vec::new(),
+            verification_log_days: DEFAULT_VERIFICATION_LOG_DAYS,
             master_key: MasterKeySource::File(data_dir.join(MASTER_KEY_FILE_NAME)),
             log_format: LogFormat::Text,
             log_level: LevelFilter::INFO,
@@ -128,6 +133,9 @@ impl Config {
             config.usage = usage;
         }
         config.trusted_proxies = layers.values(Setting::TrustedProxies, proxy_network)?;
+        if let Some(days) = layers.value(Setting::VerificationLogDays, verification_log_days)? {
+            config.verification_log_days = days;
+        }
         if let Some(format) = layers.value(Setting::LogFormat, log_format)? {
             config.log_format = format;
         }
@@ -186,6 +194,11 @@ fn proxy_network(text: &str) -> Result<IpNet, &'static str> {
         );
     }
     Ok(network.trunc())
+}
+
+fn verification_log_days(text: &str) -> Result<u16, &'static str> {
+    let days = text.parse().ok().filter(|days| (1..=3_650).contains(days));
+    days.ok_or("expected a number of days from 1 to 3650")
 }
 
 fn log_format(text: &str) -> Result<LogFormat, &'static str> {

@@ -43,6 +43,7 @@ mod schema;
 mod snapshot;
 mod usage;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::JoinHandle;
@@ -53,6 +54,7 @@ use keyledger_schema::{EventId, IdentityId, KeyId, OrganizationId, Timestamp, Wo
 use rusqlite::Connection;
 use tokio::sync::watch;
 
+use self::analytics::{Incomplete, Verification, VerificationQuery};
 use self::catalog::Catalog;
 use self::pool::Pool;
 use crate::store::{EventStore, Position, ReadError};
@@ -60,8 +62,9 @@ use crate::store::{EventStore, Position, ReadError};
 pub use entries::{Entry, EntryQuery};
 pub use identities::IdentityQuery;
 pub use keys::{KeyOrder, KeyQuery, KeyRow, KeySort};
-pub use page::{Item, MAX_PAGE, Page, Sequence, Window};
+pub use page::{Item, MAX_BULK_PAGE, MAX_PAGE, Page, Sequence, Window};
 pub use progress::Progress;
+pub use usage::addresses::MAX_ADDRESSES;
 
 /// Name of the file in the data directory.
 pub const FILE_NAME: &str = "readmodel.db";
@@ -190,12 +193,39 @@ struct UsageStanding {
     position: Option<Position>,
     /// The end of a round that was begun and, if the process ended in it, not finished.
     ahead: Option<Position>,
+    /// How many steps of that round are written.
+    done: u64,
     /// Events folded.
     events: u64,
+    /// Rounds written.
+    rounds: u64,
+    /// The end of the newest event folded.
+    newest: Option<Timestamp>,
+}
+
+/// What can be chosen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Settings {
+    /// How long the verification log is kept, counted back from the newest verification.
+    pub verification_log: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self { verification_log: Duration::from_hours(90 * 24) }
+    }
+}
+
+impl Settings {
+    /// The first moment that the verification log keeps.
+    fn oldest_verification(self, newest: Option<Timestamp>) -> Timestamp {
+        newest.unwrap_or_default().minus(self.verification_log)
+    }
 }
 
 /// What the threads share.
 struct Shared {
+    settings: Settings,
     path: PathBuf,
     store: Arc<dyn EventStore>,
     observer: Arc<dyn Observer>,
@@ -250,6 +280,7 @@ impl ReadModel {
         store: Arc<dyn EventStore>,
         observer: Arc<dyn Observer>,
         progress: Progress,
+        settings: Settings,
     ) -> Result<Arc<Self>, OpenError> {
         let path = data_dir.join(FILE_NAME);
         let (opened, answer) = mpsc::sync_channel(1);
@@ -257,7 +288,7 @@ impl ReadModel {
         {
             let path = path.clone();
             threads.push(spawn("readmodel", &path.clone(), move || {
-                feed::run(path, store, observer, progress, &opened);
+                feed::run(path, store, observer, progress, settings, &opened);
             })?);
         }
         let shared = answer.recv().map_err(|_| OpenError::Thread)??;
@@ -327,6 +358,11 @@ impl ReadModel {
     pub fn usage_lag(&self) -> u64 {
         let seen = self.shared.standing.borrow().usage_events;
         seen.saturating_sub(self.shared.usage.borrow().events)
+    }
+
+    /// The end of the newest usage event that is counted; none before the first.
+    pub fn usage_through(&self) -> Option<Timestamp> {
+        self.shared.usage.borrow().newest
     }
 
     /// Keys ever issued, of all organizations, whatever became of them.
@@ -451,6 +487,59 @@ impl ReadModel {
     /// `now`, the longest due first. See [`KeyState::due_at`].
     pub async fn due(&self, now: Timestamp, max: usize) -> Result<Vec<KeyId>, QueryError> {
         self.quick.read(move |connection| lookups::due(connection, now, max)).await
+    }
+
+    /// A page of an organization's verification log, the records of which are there once they are counted.
+    ///
+    /// A search for something rare may end before the page is full, or even with an empty one, though there is
+    /// more: then `has_next` and `end_cursor`, or `has_previous` and `start_cursor`, tell from where to go on.
+    pub async fn verifications(&self, query: VerificationQuery) -> Result<Page<Verification>, QueryError> {
+        let count = query.window.count();
+        self.verification_page(query, count).await
+    }
+
+    /// The same in pages of up to [`MAX_BULK_PAGE`], for whoever has to look at all of them.
+    pub async fn verifications_in_bulk(
+        &self,
+        query: VerificationQuery,
+    ) -> Result<Page<Verification>, QueryError> {
+        let count = query.window.count_up_to(MAX_BULK_PAGE);
+        self.verification_page(query, count).await
+    }
+
+    async fn verification_page(
+        &self,
+        query: VerificationQuery,
+        count: usize,
+    ) -> Result<Page<Verification>, QueryError> {
+        let shared = Arc::clone(&self.shared);
+        let oldest = move |newest| shared.settings.oldest_verification(newest);
+        let catalog = Arc::clone(&self.shared.catalog);
+        self.lists
+            .read(move |connection| usage::search::page(connection, &catalog, &query, count, oldest))
+            .await
+    }
+
+    /// Stretches of time that overlap with this one and of which verifications may be missing, whosever, the
+    /// earliest first: at most a thousand.
+    pub async fn usage_gaps(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Incomplete>, QueryError> {
+        self.quick.read(move |connection| lookups::gaps(connection, from, to)).await
+    }
+
+    /// Up to `max` addresses, of keys of all organizations, that the trail of their key does not name although
+    /// it was used from there, with the first such use, the oldest first. The first address of a key is not
+    /// among them, and no more than [`MAX_ADDRESSES`] are known of a key.
+    pub async fn new_addresses(&self, max: usize) -> Result<Vec<(KeyId, IpAddr, Timestamp)>, QueryError> {
+        self.quick.read(move |connection| usage::addresses::untold(connection, max)).await
+    }
+
+    /// Of these addresses of a key those that its trail does not name yet.
+    pub async fn addresses_to_tell(
+        &self,
+        key: KeyId,
+        addresses: Vec<IpAddr>,
+    ) -> Result<Vec<IpAddr>, QueryError> {
+        self.quick.read(move |connection| usage::addresses::still_untold(connection, key, &addresses)).await
     }
 }
 

@@ -5,6 +5,7 @@
 //! them, so that no verification and no query on this node sees the state before. A refused command is
 //! an event too; when that event cannot be written, the caller is told that instead.
 
+mod addresses;
 mod aggregate;
 pub mod compliance;
 pub mod credits;

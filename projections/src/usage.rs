@@ -13,6 +13,8 @@ pub struct KeyUsage {
     pub valid: u64,
     /// Verifications that were answered otherwise.
     pub refused: u64,
+    /// When it was first used, whatever the answer.
+    pub first_at: Timestamp,
     /// When it was last used, whatever the answer.
     pub last_at: Timestamp,
     /// From where.
@@ -28,7 +30,8 @@ impl KeyUsage {
         Self {
             valid: if valid { record.count } else { 0 },
             refused: if valid { 0 } else { record.count },
-            last_at: from.plus(std::time::Duration::from_millis(record.last_ms.into())),
+            first_at: record.first_at(from),
+            last_at: record.last_at(from),
             last_ip: record.ip.clone(),
             last_code: record.code,
         }
@@ -39,8 +42,9 @@ impl KeyUsage {
     pub fn and(self, later: Self) -> Self {
         let (valid, refused) =
             (self.valid.saturating_add(later.valid), self.refused.saturating_add(later.refused));
+        let first_at = self.first_at.min(later.first_at);
         let last = if later.last_at >= self.last_at { later } else { self };
-        Self { valid, refused, ..last }
+        Self { valid, refused, first_at, ..last }
     }
 
     /// The use of each key that an event tells of, in the event's order; a key may come more than once.

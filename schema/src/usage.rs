@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::IpAddr;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -145,6 +146,21 @@ impl UsageRecord {
             spent: Vec::new(),
             merged: None,
         }
+    }
+
+    /// When the first of them was, in an event that starts at `from`.
+    pub fn first_at(&self, from: Timestamp) -> Timestamp {
+        from.plus(Duration::from_millis(self.first_ms.unwrap_or(self.last_ms).into()))
+    }
+
+    /// When the last of them was, in an event that starts at `from`.
+    pub fn last_at(&self, from: Timestamp) -> Timestamp {
+        from.plus(Duration::from_millis(self.last_ms.into()))
+    }
+
+    /// The credits that they spent together.
+    pub fn credits(&self) -> u64 {
+        self.spent.iter().fold(0, |sum, spent| sum.saturating_add(spent.credits))
     }
 }
 

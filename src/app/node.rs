@@ -1,6 +1,7 @@
 //! The parts of a node, opened and tied together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, PoolId, Tally, WorkspaceState};
 use keyledger_schema::event::UsageMode;
@@ -10,7 +11,7 @@ use super::{Error, identity, progress, system};
 use crate::config::Config;
 use crate::decisions::credits::Balance;
 use crate::edge::Edge;
-use crate::readmodel::{Observer, Progress, ReadModel};
+use crate::readmodel::{Observer, Progress, ReadModel, Settings};
 use crate::secret::MasterKey;
 use crate::service::node::Recording;
 use crate::service::{Balances, KeyOf, Service};
@@ -94,8 +95,14 @@ impl Node {
         let memory = Memory { directory: Arc::default(), tenants: Arc::default() };
         let (directory, tenants) = (Arc::clone(&memory.directory), Arc::clone(&memory.tenants));
         let balances: Arc<dyn Balances> = Arc::new(Spender(Arc::clone(&directory)));
-        let read_model =
-            ReadModel::open(&config.data_dir, Arc::clone(&store), Arc::new(memory), Progress::detect())?;
+        let days = u64::from(config.verification_log_days);
+        let read_model = ReadModel::open(
+            &config.data_dir,
+            Arc::clone(&store),
+            Arc::new(memory),
+            Progress::detect(),
+            Settings { verification_log: Duration::from_hours(24 * days) },
+        )?;
         for organization in tenants.organizations() {
             let Some(known) = &organization.signing_key else { continue };
             let derived = master.signing_key(organization.id, known.generation).verifying_key();

@@ -97,6 +97,7 @@ impl Layer {
             Setting::Listen => &mut self.listen,
             Setting::OpenListen => &mut self.open_listen,
             Setting::Usage => &mut self.usage,
+            Setting::VerificationLogDays => &mut self.verification_log_days,
             Setting::MasterKeyFile => &mut self.master_key_file,
             Setting::LogFormat => &mut self.log_format,
             Setting::LogLevel => &mut self.log_level,

@@ -76,6 +76,13 @@ pub struct ServerFlags {
     /// [env: KEYLEDGER_TRUSTED_PROXIES, separated by commas] [default: none]
     #[arg(long = "trusted-proxy", value_name = "CIDR")]
     pub trusted_proxies: Vec<String>,
+
+    /// Days that recorded verifications can be listed and exported, 1 to 3650
+    /// [env: KEYLEDGER_VERIFICATION_LOG_DAYS] [default: 90]
+    ///
+    /// Counted back from the newest verification. What is older stays in the log and in all counts.
+    #[arg(long, value_name = "DAYS")]
+    pub verification_log_days: Option<String>,
 }
 
 impl CommonFlags {
@@ -96,6 +103,7 @@ impl ServerFlags {
             listen: self.listen.clone(),
             open_listen: self.open_listen.clone(),
             usage: self.usage.clone(),
+            verification_log_days: self.verification_log_days.clone(),
             trusted_proxies: (!self.trusted_proxies.is_empty()).then(|| self.trusted_proxies.clone()),
             ..self.common.layer()
         }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::error::Error;
 use crate::secret::{WellFormed, parse_master_key};
@@ -21,6 +21,8 @@ pub enum Setting {
     Usage,
     /// The trusted proxies.
     TrustedProxies,
+    /// How many days the verification log is kept.
+    VerificationLogDays,
     /// The master key's file.
     MasterKeyFile,
     /// The log format.
@@ -31,12 +33,13 @@ pub enum Setting {
 
 impl Setting {
     /// Every setting.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::DataDir,
         Self::Listen,
         Self::OpenListen,
         Self::Usage,
         Self::TrustedProxies,
+        Self::VerificationLogDays,
         Self::MasterKeyFile,
         Self::LogFormat,
         Self::LogLevel,
@@ -50,6 +53,7 @@ impl Setting {
             Self::OpenListen => "open_listen",
             Self::Usage => "usage",
             Self::TrustedProxies => "trusted_proxies",
+            Self::VerificationLogDays => "verification_log_days",
             Self::MasterKeyFile => "master_key_file",
             Self::LogFormat => "log_format",
             Self::LogLevel => "log_level",
@@ -64,6 +68,7 @@ impl Setting {
             Self::OpenListen => "--open-listen",
             Self::Usage => "--usage",
             Self::TrustedProxies => "--trusted-proxy",
+            Self::VerificationLogDays => "--verification-log-days",
             Self::MasterKeyFile => "--master-key-file",
             Self::LogFormat => "--log-format",
             Self::LogLevel => "--log-level",
@@ -78,6 +83,7 @@ impl Setting {
             Self::OpenListen => "KEYLEDGER_OPEN_LISTEN",
             Self::Usage => "KEYLEDGER_USAGE",
             Self::TrustedProxies => "KEYLEDGER_TRUSTED_PROXIES",
+            Self::VerificationLogDays => "KEYLEDGER_VERIFICATION_LOG_DAYS",
             Self::MasterKeyFile => "KEYLEDGER_MASTER_KEY_FILE",
             Self::LogFormat => "KEYLEDGER_LOG_FORMAT",
             Self::LogLevel => "KEYLEDGER_LOG_LEVEL",
@@ -116,9 +122,25 @@ pub struct Layer {
     pub open_listen: Option<String>,
     pub usage: Option<String>,
     pub trusted_proxies: Option<Vec<String>>,
+    #[serde(deserialize_with = "number")]
+    pub verification_log_days: Option<String>,
     pub master_key_file: Option<String>,
     pub log_format: Option<String>,
     pub log_level: Option<String>,
+}
+
+/// A number may stand in quotes or without.
+fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected a number")]
+    enum Number {
+        Text(String),
+        Number(i64),
+    }
+    Ok(Some(match Number::deserialize(deserializer)? {
+        Number::Text(text) => text,
+        Number::Number(number) => number.to_string(),
+    }))
 }
 
 impl Layer {
@@ -130,6 +152,7 @@ impl Layer {
             Setting::Listen => &self.listen,
             Setting::OpenListen => &self.open_listen,
             Setting::Usage => &self.usage,
+            Setting::VerificationLogDays => &self.verification_log_days,
             Setting::MasterKeyFile => &self.master_key_file,
             Setting::LogFormat => &self.log_format,
             Setting::LogLevel => &self.log_level,

@@ -33,6 +33,7 @@ fn defaults_are_as_documented() {
     assert_eq!(config.open_listen, None);
     assert_eq!(config.usage, UsageMode::Strict);
     assert!(config.trusted_proxies.is_empty());
+    assert_eq!(config.verification_log_days, 90);
     assert!(matches!(config.master_key, MasterKeySource::File(path)
         if path == Path::new("./keyledger-data/master.key")));
     assert_eq!((config.log_format, config.log_level), (LogFormat::Text, LevelFilter::INFO));
@@ -114,6 +115,23 @@ fn nobody_can_trust_every_address() {
         let shown = problem(None, &flag, &[]);
         assert!(shown.starts_with(&format!("the flag --trusted-proxy is \"{network}\"")), "{shown}");
     }
+}
+
+#[test]
+fn the_verification_log_is_kept_for_one_to_3650_days() {
+    for (text, days) in [("1", 1), ("3650", 3_650)] {
+        let flag = ServerFlags { verification_log_days: Some(text.into()), ..flags() };
+        assert_eq!(load(None, &flag, &[]).unwrap().verification_log_days, days);
+    }
+    for text in ["0", "3651", "-1", "90d", "1.5"] {
+        let shown = problem(None, &flags(), &[("KEYLEDGER_VERIFICATION_LOG_DAYS", text)]);
+        assert!(shown.ends_with("expected a number of days from 1 to 3650"), "{shown}");
+    }
+    for file in ["verification_log_days = 30", "verification_log_days = \"30\""] {
+        assert_eq!(load(Some(file), &flags(), &[]).unwrap().verification_log_days, 30);
+    }
+    let shown = problem(Some("verification_log_days = true"), &flags(), &[]);
+    assert!(shown.contains("expected a number"), "{shown}");
 }
 
 #[test]

@@ -95,7 +95,7 @@ pub(super) fn cut<T>(mut items: Vec<Item<T>>, window: &Window) -> Result<Page<T>
     let (has_previous, has_next) = (from > 0, to < items.len());
     items.truncate(to);
     items.drain(..from);
-    Ok(Page { items, has_next, has_previous, total })
+    Ok(Page { items, has_next, has_previous, total, start_cursor: None, end_cursor: None })
 }
 
 macro_rules! connections {
@@ -134,8 +134,10 @@ macro_rules! connections {
                     page_info: PageInfo {
                         has_previous_page: page.has_previous,
                         has_next_page: page.has_next,
-                        start_cursor: edges.first().map(|edge| edge.cursor.clone()),
-                        end_cursor: edges.last().map(|edge| edge.cursor.clone()),
+                        start_cursor: page
+                            .start_cursor
+                            .or_else(|| edges.first().map(|edge| edge.cursor.clone())),
+                        end_cursor: page.end_cursor.or_else(|| edges.last().map(|edge| edge.cursor.clone())),
                     },
                     total_count: page.total.map(Long),
                     edges,

@@ -248,6 +248,8 @@ pub(crate) struct KeyFilter {
     pub(super) created_by: Option<ID>,
     /// Holding this role.
     pub(super) role_id: Option<ID>,
+    /// With this identity.
+    pub(super) identity_id: Option<ID>,
     /// Created before this moment.
     pub(super) created_before: Option<DateTime>,
     /// Created at this moment or later.

@@ -231,6 +231,7 @@ async fn keys(
         created_by: filter.created_by.map(|id| input::id("filter.createdBy", &id)).transpose()?,
         created_before: filter.created_before.map(|at| at.0),
         role: filter.role_id.map(|id| input::id("filter.roleId", &id)).transpose()?,
+        identity: filter.identity_id.map(|id| input::id("filter.identityId", &id)).transpose()?,
         secret_issued: None,
         created_after: filter.created_after.map(|at| at.0),
         expires_before: filter.expires_before.map(|at| at.0),
@@ -300,6 +301,8 @@ async fn events_of(
     let events = EventNode::of_entries(service, &entries).await?;
     let items = page.items.iter().map(|item| item.cursor.clone()).zip(events);
     let page = Page {
+        start_cursor: page.start_cursor,
+        end_cursor: page.end_cursor,
         items: items.map(|(cursor, node)| Item { cursor, node }).collect(),
         has_next: page.has_next,
         has_previous: page.has_previous,

@@ -11,8 +11,10 @@
 //! usage projector likewise tells of last uses. So what the catalog names stands in the tables, and a
 //! query that follows a mutation finds it.
 //!
-//! Invariant: keys of an organization are added in the order of their numbers.
+//! Invariant: keys of an organization are added in the order of their numbers, so a key's place among them is its
+//! ordinal, and all blocks but the last are full.
 
+mod attributes;
 mod block;
 mod filter;
 mod marks;
@@ -24,7 +26,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-use keyledger_schema::{OrganizationId, RoleId, Timestamp};
+use keyledger_schema::{IdentityId, OrganizationId, RoleId, Timestamp};
 
 use self::block::{Block, Shared};
 use self::filter::Filter;
@@ -34,6 +36,8 @@ use super::cursor::Cursor;
 use super::keys::{KeyQuery, KeySort};
 use super::page::Sequence;
 
+#[allow(unused_imports, reason = "named in signatures")]
+pub(super) use self::attributes::{Attributes, Names};
 pub(super) use self::block::Facts;
 
 fn read<T>(lock: &RwLock<T>) -> RwLockReadGuard<'_, T> {
@@ -68,8 +72,9 @@ impl Keys {
 
     fn keep(&self, facts: &Facts) {
         let roles = if facts.roles.is_empty() { 0 } else { self.roles(&facts.roles) };
+        let identity = facts.identity.map_or(0, |id| self.identity(id));
         let block = self.block(facts.seq);
-        if block.as_ref().is_some_and(|block| write(block).change(facts, roles)) {
+        if block.as_ref().is_some_and(|block| write(block).change(facts, roles, identity)) {
             return;
         }
         let shared = {
@@ -79,6 +84,7 @@ impl Keys {
                 created_by: facts.created_by.map_or(0, |key| known.creators.number(&key)),
                 domain: known.domains.number(&facts.domain),
                 roles,
+                identity,
             }
         };
         // Its number is the highest, so the block that it would be in is the last one.
@@ -98,6 +104,12 @@ impl Keys {
     fn roles(&self, roles: &Box<[RoleId]>) -> u32 {
         let known = read(&self.known).roles.find(roles);
         known.unwrap_or_else(|| write(&self.known).roles.number(roles))
+    }
+
+    /// The number of an identity.
+    fn identity(&self, id: IdentityId) -> u32 {
+        let known = read(&self.known).identities.find(&id);
+        known.unwrap_or_else(|| write(&self.known).identities.number(&id))
     }
 
     fn find(&self, query: &KeyQuery, want: Want) -> Found {

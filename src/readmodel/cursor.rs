@@ -31,6 +31,7 @@ pub(super) enum List {
     KeysByLastUse,
     Entries,
     Identities,
+    Verifications,
 }
 
 impl List {
@@ -42,6 +43,7 @@ impl List {
             Self::KeysByLastUse => b'u',
             Self::Entries => b'l',
             Self::Identities => b'i',
+            Self::Verifications => b'v',
         }
     }
 }
@@ -92,7 +94,7 @@ impl Cursor {
         let value = match list {
             List::KeysByCreation | List::Entries if value.is_empty() => Value::Nothing,
             List::KeysByCreation | List::Entries => return Err(Error),
-            List::KeysByExpiry | List::KeysByLastUse => {
+            List::KeysByExpiry | List::KeysByLastUse | List::Verifications => {
                 Value::Number(i64::from_be_bytes(value.try_into().map_err(|_| Error)?))
             }
             List::KeysByName | List::Identities => {
@@ -108,20 +110,21 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LISTS: [List; 6] = [
+    const LISTS: [List; 7] = [
         List::KeysByCreation,
         List::KeysByName,
         List::KeysByExpiry,
         List::KeysByLastUse,
         List::Entries,
         List::Identities,
+        List::Verifications,
     ];
 
     fn cursor(list: List, text: &str, value: i64, number: i64) -> Cursor {
         let value = match list {
             List::KeysByCreation | List::Entries => Value::Nothing,
             List::KeysByName | List::Identities => Value::Text(text.into()),
-            List::KeysByExpiry | List::KeysByLastUse => Value::Number(value),
+            List::KeysByExpiry | List::KeysByLastUse | List::Verifications => Value::Number(value),
         };
         Cursor { value, number }
     }

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use keyledger_schema::codec::Outcome;
+use keyledger_schema::usage::UsageGapDeclared;
 use keyledger_schema::{
     Actor, Envelope, Event, EventId, KeyId, NodeId, OrganizationId, Stream, Timestamp, WorkspaceId,
 };
@@ -51,6 +52,8 @@ pub(super) enum Subject {
     Workspace(Box<Envelope>),
     /// An identity.
     Identity(Box<Envelope>),
+    /// Verifications may be missing.
+    Gap(UsageGapDeclared),
     /// Nothing, but it is about this key.
     About(KeyId),
 }
@@ -145,6 +148,7 @@ fn subject(envelope: Envelope) -> Subject {
         (Stream::Organization(_), _) => Subject::Organization(Box::new(envelope)),
         (Stream::Workspace(_), _) => Subject::Workspace(Box::new(envelope)),
         (Stream::Identity(_), _) => Subject::Identity(Box::new(envelope)),
+        (_, Event::UsageGapDeclared(gap)) => Subject::Gap(gap.clone()),
         (_, Event::CommandRefused(refused)) => refused.key.map_or(Subject::Nothing, Subject::About),
         _ => Subject::Nothing,
     }

@@ -16,7 +16,9 @@ use tokio::sync::watch;
 use tokio::time::Sleep;
 
 use super::projector::{self, Failure, Projector};
-use super::{Catalog, Observer, OpenError, Progress, Shared, fact, files, load, replay};
+use super::{
+    Catalog, Observer, OpenError, Progress, Settings, Shared, fact, files, load, replay, schema, usage,
+};
 use crate::edge::Stopwatch;
 use crate::store::{Delivery, EventStore, Filter, Recorded};
 
@@ -36,13 +38,14 @@ pub(super) fn run(
     store: Arc<dyn EventStore>,
     observer: Arc<dyn Observer>,
     progress: Progress,
+    settings: Settings,
     opened: &SyncSender<Result<Arc<Shared>, OpenError>>,
 ) {
     let runtime = match runtime() {
         Ok(runtime) => runtime,
         Err(source) => return drop(opened.send(Err(OpenError::File { path, source }))),
     };
-    let (shared, projector) = match open(path, store, observer, progress, &runtime) {
+    let (shared, projector) = match open(path, store, observer, progress, settings, &runtime) {
         Ok(ready) => ready,
         Err(error) => return drop(opened.send(Err(error))),
     };
@@ -55,11 +58,12 @@ pub(super) fn run(
     }
 }
 
-fn open(
+pub(super) fn open(
     path: PathBuf,
     store: Arc<dyn EventStore>,
     observer: Arc<dyn Observer>,
     progress: Progress,
+    settings: Settings,
     runtime: &Runtime,
 ) -> Result<(Arc<Shared>, Projector), OpenError> {
     let head = runtime.block_on(store.head())?;
@@ -87,6 +91,7 @@ fn open(
         }
     }
     let shared = Shared {
+        settings,
         path,
         store,
         observer,
@@ -97,7 +102,19 @@ fn open(
         usage: watch::Sender::new(open.usage),
         stop: watch::Sender::new(false),
     };
+    runtime.block_on(tell_spent(&shared))?;
     Ok((Arc::new(shared), projector))
+}
+
+/// Tells the observer of what was spent: what is folded, and what the log has beyond.
+async fn tell_spent(shared: &Shared) -> Result<(), OpenError> {
+    usage::finish_begun(shared).await.map_err(OpenError::Stopped)?;
+    let (folded, applied) = (shared.usage.borrow().position, shared.standing.borrow().position);
+    let connection = schema::reading(&shared.path)
+        .map_err(|source| OpenError::Engine { path: shared.path.clone(), source })?;
+    usage::tallies::tell(&connection, &*shared.store, (folded, applied), &*shared.observer)
+        .await
+        .map_err(|error| open_error(&shared.path, error))
 }
 
 /// Tells the catalog and the observer of what a kept file holds.

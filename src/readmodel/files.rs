@@ -6,6 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
+use keyledger_schema::Timestamp;
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use tokio::runtime::Runtime;
 
@@ -135,11 +136,20 @@ fn standing(connection: &Connection) -> rusqlite::Result<(uuid::Uuid, Standing, 
             Ok((rows::id(row, 0)?, standing))
         },
     )?;
-    let usage =
-        connection.query_row("SELECT position, ahead, events FROM usage_meta WHERE only = 1", [], |row| {
-            let events = row.get::<_, i64>(2)?.cast_unsigned();
-            Ok(UsageStanding { position: position(row.get(0)?), ahead: position(row.get(1)?), events })
-        })?;
+    let usage = connection.query_row(
+        "SELECT position, ahead, done, events, rounds, newest FROM usage_meta WHERE only = 1",
+        [],
+        |row| {
+            Ok(UsageStanding {
+                position: position(row.get(0)?),
+                ahead: position(row.get(1)?),
+                done: row.get::<_, i64>(2)?.cast_unsigned(),
+                events: row.get::<_, i64>(3)?.cast_unsigned(),
+                rounds: row.get::<_, i64>(4)?.cast_unsigned(),
+                newest: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
+            })
+        },
+    )?;
     Ok((log, standing, usage))
 }
 

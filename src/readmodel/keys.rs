@@ -6,7 +6,7 @@
 //! Invariant: every statement names the organization, and so does every question to the catalog.
 
 use keyledger_projections::{KeyState, KeyStatus, KeyUsage};
-use keyledger_schema::{Environment, KeyId, OrganizationId, RoleId, Timestamp, WorkspaceId};
+use keyledger_schema::{Environment, IdentityId, KeyId, OrganizationId, RoleId, Timestamp, WorkspaceId};
 use rusqlite::{Connection, Row};
 
 use super::catalog::{Catalog, Want};
@@ -82,6 +82,8 @@ pub struct KeyQuery {
     pub created_by: Option<KeyId>,
     /// Holding this role.
     pub role: Option<RoleId>,
+    /// With this identity.
+    pub identity: Option<IdentityId>,
     /// Issued before this moment.
     pub created_before: Option<Timestamp>,
     /// Issued at this moment or later.
@@ -117,6 +119,7 @@ impl KeyQuery {
             name_contains: None,
             created_by: None,
             role: None,
+            identity: None,
             created_before: None,
             created_after: None,
             expires_before: None,

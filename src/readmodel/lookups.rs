@@ -4,6 +4,7 @@ use keyledger_projections::{IdentityState, KeyState, OrganizationState, Workspac
 use keyledger_schema::{IdentityId, KeyId, OrganizationId, Timestamp, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, Result};
 
+use super::analytics::Incomplete;
 use super::keys::KeyRow;
 use super::{rows, snapshot};
 
@@ -71,5 +72,19 @@ pub(super) fn due(connection: &Connection, now: Timestamp, max: usize) -> Result
         )?
         .query_map((now.micros(), i64::try_from(max).unwrap_or(i64::MAX)), |row| rows::id(row, 0))?
         .map(|id| id.map(KeyId::from_uuid))
+        .collect()
+}
+
+pub(super) fn gaps(connection: &Connection, from: Timestamp, to: Timestamp) -> Result<Vec<Incomplete>> {
+    connection
+        .prepare_cached(
+            "SELECT since, until FROM usage_gaps WHERE since < ?2 AND until > ?1 ORDER BY since LIMIT 1000",
+        )?
+        .query_map([from.micros(), to.micros()], |row| {
+            Ok(Incomplete {
+                from: Timestamp::from_micros(row.get(0)?),
+                to: Timestamp::from_micros(row.get(1)?),
+            })
+        })?
         .collect()
 }

@@ -7,6 +7,8 @@ use super::cursor::{self, Cursor, List};
 
 /// The most items of one page; larger requests get this many.
 pub const MAX_PAGE: usize = 1_000;
+/// The most items of a page for whoever has to look at all of them.
+pub const MAX_BULK_PAGE: usize = 5_000;
 
 /// Rising or falling.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -49,8 +51,13 @@ impl Window {
 
     /// How many items the page has at most.
     pub(super) fn count(&self) -> usize {
+        self.count_up_to(MAX_PAGE)
+    }
+
+    /// The same of a list whose pages may be of another size.
+    pub(super) fn count_up_to(&self, max: usize) -> usize {
         let (Self::First { count, .. } | Self::Last { count, .. }) = *self;
-        count.min(MAX_PAGE)
+        count.min(max)
     }
 
     fn cursor(&self) -> Option<&str> {
@@ -112,25 +119,49 @@ pub struct Page<T> {
     pub has_previous: bool,
     /// How many items the whole list has, if that was asked.
     pub total: Option<u64>,
+    /// From where to go backward, where that is not the first item: a search that finds little may end before
+    /// the page is full, or even without any item, though there is more.
+    pub start_cursor: Option<String>,
+    /// From where to go forward, where that is not the last item.
+    pub end_cursor: Option<String>,
 }
 
 impl<T> Page<T> {
     /// Of an empty list.
     pub(super) fn empty(count: bool) -> Self {
-        Self { items: Vec::new(), has_next: false, has_previous: false, total: count.then_some(0) }
+        let total = count.then_some(0);
+        Self {
+            items: Vec::new(),
+            has_next: false,
+            has_previous: false,
+            total,
+            start_cursor: None,
+            end_cursor: None,
+        }
     }
 
     /// From rows in the sequence of [`Window::scan`]; one more than the page has tells that more follow.
-    pub(super) fn of(mut items: Vec<Item<T>>, window: &Window, total: Option<u64>) -> Self {
-        let more = items.len() > window.count();
-        items.truncate(window.count());
+    pub(super) fn of(items: Vec<Item<T>>, window: &Window, total: Option<u64>) -> Self {
+        Self::of_up_to(items, window, window.count(), total)
+    }
+
+    /// The same with at most `count` items.
+    pub(super) fn of_up_to(
+        mut items: Vec<Item<T>>,
+        window: &Window,
+        count: usize,
+        total: Option<u64>,
+    ) -> Self {
+        let more = items.len() > count;
+        items.truncate(count);
         let came_from = window.cursor().is_some();
-        if window.is_backward() {
+        let (has_next, has_previous) = if window.is_backward() {
             items.reverse();
-            Self { items, has_next: came_from, has_previous: more, total }
+            (came_from, more)
         } else {
-            Self { items, has_next: more, has_previous: came_from, total }
-        }
+            (more, came_from)
+        };
+        Self { items, has_next, has_previous, total, start_cursor: None, end_cursor: None }
     }
 }
 

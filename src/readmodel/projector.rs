@@ -10,12 +10,13 @@ use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
 
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, WorkspaceState};
-use keyledger_schema::{KeyId, OrganizationId, Stream, WorkspaceId};
+use keyledger_schema::{Envelope, Event, KeyId, OrganizationId, Stream, WorkspaceId};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::cache::{Cache, Known};
 use super::catalog::{Catalog, Facts};
 use super::fact::{Fact, Subject, Unreadable};
+use super::usage::addresses;
 use super::{Observer, Standing, places, rows, snapshot};
 
 /// Why a batch was not applied.
@@ -59,6 +60,8 @@ pub(super) struct Projector {
     cache: Cache,
     /// Whether places may be reserved for keys that are not issued; unknown before the first batch.
     reservations: Option<bool>,
+    /// The highest ordinal of organizations that had keys issued lately.
+    ordinals: HashMap<OrganizationId, u32>,
 }
 
 impl Projector {
@@ -79,6 +82,25 @@ impl Projector {
     }
 }
 
+/// The number of an organization's next key. Keys are written in the order in which they were issued.
+fn next_ordinal(
+    transaction: &Transaction<'_>,
+    ordinals: &mut HashMap<OrganizationId, u32>,
+    organization: OrganizationId,
+) -> Result<u32, Failure> {
+    let highest = match ordinals.entry(organization) {
+        Slot::Occupied(known) => known.into_mut(),
+        Slot::Vacant(vacant) => {
+            let highest = transaction
+                .prepare_cached("SELECT coalesce(max(ord), 0) FROM keys WHERE org = ?1")?
+                .query_row([organization.uuid().into_bytes()], |row| row.get(0))?;
+            vacant.insert(highest)
+        }
+    };
+    *highest += 1;
+    Ok(*highest)
+}
+
 /// A key that changes in this batch.
 struct Change {
     known: Known,
@@ -90,6 +112,7 @@ struct Batch<'a> {
     standing: &'a mut Standing,
     cache: &'a mut Cache,
     reservations: &'a mut Option<bool>,
+    ordinals: &'a mut HashMap<OrganizationId, u32>,
     places: places::Changes,
     changes: HashMap<KeyId, Change>,
     order: Vec<KeyId>,
@@ -105,6 +128,7 @@ impl<'a> Batch<'a> {
             standing: &mut projector.standing,
             cache: &mut projector.cache,
             reservations: &mut projector.reservations,
+            ordinals: &mut projector.ordinals,
             places: places::Changes::default(),
             changes: HashMap::new(),
             order: Vec::new(),
@@ -130,6 +154,9 @@ impl<'a> Batch<'a> {
                     let issued = before.is_none();
                     let folded =
                         KeyState::fold(before.as_ref().map(|known| (*known.state).clone()), envelope);
+                    if let Some(known) = &before {
+                        self.addresses(known.seq, envelope)?;
+                    }
                     if let Some(state) = folded {
                         self.changed(*id, before, Arc::new(state), issued);
                     }
@@ -146,6 +173,14 @@ impl<'a> Batch<'a> {
                 }
                 Subject::Identity(envelope) => {
                     self.identity(fact.stream, envelope)?;
+                    None
+                }
+                Subject::Gap(gap) => {
+                    self.transaction
+                        .prepare_cached(
+                            "INSERT INTO usage_gaps (log_index, since, until) VALUES (?1, ?2, ?3)",
+                        )?
+                        .execute([self.standing.entries.cast_signed(), gap.from.micros(), gap.to.micros()])?;
                     None
                 }
                 Subject::About(id) => {
@@ -193,6 +228,18 @@ impl<'a> Batch<'a> {
         Ok(found)
     }
 
+    /// What a key's trail says of addresses, for the usage projector.
+    fn addresses(&self, seq: i64, envelope: &Envelope) -> Result<(), Failure> {
+        match &envelope.event {
+            Event::KeyAddressFirstUsed(used) => {
+                addresses::told(self.transaction, seq, *used.address, used.used_at)?;
+            }
+            Event::KeyDeleted(_) => addresses::forget(self.transaction, seq)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
     fn changed(&mut self, id: KeyId, before: Option<Known>, after: Arc<KeyState>, issued: bool) {
         self.places.key(before.as_ref().map(|known| &*known.state), &after);
         let seq = before.as_ref().map_or_else(|| self.standing.entries.cast_signed(), |known| known.seq);
@@ -209,9 +256,10 @@ impl<'a> Batch<'a> {
     }
 
     fn write_keys(&mut self) -> Result<(), Failure> {
-        let mut insert = self
-            .transaction
-            .prepare_cached("INSERT INTO keys (seq, due_at, state, id, org) VALUES (?1, ?2, ?3, ?4, ?5)")?;
+        let mut insert = self.transaction.prepare_cached(
+            "INSERT INTO keys (seq, id, org, ord, workspace, environment, due_at, state) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?;
         let mut update =
             self.transaction.prepare_cached("UPDATE keys SET due_at = ?2, state = ?3 WHERE seq = ?1")?;
         for id in self.order.drain(..) {
@@ -220,8 +268,17 @@ impl<'a> Batch<'a> {
             let bytes = snapshot::write(state)?;
             let due_at = state.due_at().map(keyledger_schema::Timestamp::micros);
             if issued {
-                let organization = state.organization.uuid().into_bytes();
-                insert.execute(params![known.seq, due_at, bytes, id.uuid().into_bytes(), organization])?;
+                let ord = next_ordinal(self.transaction, self.ordinals, state.organization)?;
+                insert.execute(params![
+                    known.seq,
+                    id.uuid().into_bytes(),
+                    state.organization.uuid().into_bytes(),
+                    ord,
+                    state.workspace.uuid().into_bytes(),
+                    state.environment as u8,
+                    due_at,
+                    bytes,
+                ])?;
             } else {
                 update.execute(params![known.seq, due_at, bytes])?;
             }
@@ -250,7 +307,7 @@ impl<'a> Batch<'a> {
 
     // Organizations, workspaces and identities change rarely: read, fold, write.
 
-    fn organization(&mut self, stream: Stream, envelope: &keyledger_schema::Envelope) -> Result<(), Failure> {
+    fn organization(&mut self, stream: Stream, envelope: &Envelope) -> Result<(), Failure> {
         let Stream::Organization(id) = stream else { return Ok(()) };
         let before = super::lookups::organization(self.transaction, id)?;
         let Some(state) = OrganizationState::fold(before.clone(), envelope) else { return Ok(()) };
@@ -271,7 +328,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn workspace(&mut self, stream: Stream, envelope: &keyledger_schema::Envelope) -> Result<(), Failure> {
+    fn workspace(&mut self, stream: Stream, envelope: &Envelope) -> Result<(), Failure> {
         let Stream::Workspace(id) = stream else { return Ok(()) };
         let before = super::lookups::workspace(self.transaction, id)?;
         let Some(state) = WorkspaceState::fold(before.clone(), envelope) else { return Ok(()) };
@@ -282,7 +339,7 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    fn identity(&mut self, stream: Stream, envelope: &keyledger_schema::Envelope) -> Result<(), Failure> {
+    fn identity(&mut self, stream: Stream, envelope: &Envelope) -> Result<(), Failure> {
         let Stream::Identity(id) = stream else { return Ok(()) };
         let before = super::lookups::identity(self.transaction, id)?;
         let Some(state) = IdentityState::fold(before.clone(), envelope) else { return Ok(()) };

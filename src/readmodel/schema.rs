@@ -2,7 +2,7 @@
 //!
 //! Ids are their 16 bytes, moments are microseconds since 1970, enumerations are small numbers named in
 //! [`super::rows`]. `state` holds a snapshot, see [`super::snapshot`]; columns beside it exist only to
-//! be filtered or sorted by. Any change of a table, a snapshot's type or the meaning of a column needs a
+//! be filtered or sorted by, or to be read without the state. Any change of a table, a snapshot's type or the meaning of a column needs a
 //! new [`VERSION`]: older files are then rebuilt, there are no migrations.
 
 use std::path::Path;
@@ -27,12 +27,16 @@ CREATE TABLE meta (
     usage_events INTEGER NOT NULL
 ) STRICT;
 
--- ahead is the end of a round that is being written, see the usage projector.
+-- ahead is the end of a round that is being written and done how many of its steps are, see the usage
+-- projector; newest is the moment of the newest verification in the rounds before.
 CREATE TABLE usage_meta (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     position INTEGER,
     ahead INTEGER,
-    events INTEGER NOT NULL
+    done INTEGER NOT NULL,
+    events INTEGER NOT NULL,
+    rounds INTEGER NOT NULL,
+    newest INTEGER
 ) STRICT;
 
 CREATE TABLE organizations (
@@ -61,14 +65,19 @@ CREATE TABLE identities (
 ) STRICT;
 CREATE INDEX identities_org ON identities (org, external);
 
--- seq is the log index of the event that issued the key. What lists filter and sort by is in the catalog.
+-- seq is the log index of the event that issued the key, ord its number among those of its organization: 1, 2,
+-- 3 ... in log order. What lists filter and sort by is in the catalog.
 CREATE TABLE keys (
     seq INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,
     org BLOB NOT NULL,
+    ord INTEGER NOT NULL,
+    workspace BLOB NOT NULL,
+    environment INTEGER NOT NULL,
     due_at INTEGER,
     state BLOB NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX keys_ord ON keys (org, ord);
 CREATE INDEX keys_due ON keys (due_at) WHERE due_at IS NOT NULL;
 
 -- Keys of each workspace that take a place of its quota.
@@ -105,11 +114,83 @@ CREATE INDEX entries_key ON entries (key) WHERE key IS NOT NULL;
 -- Those of identities, see rows.
 CREATE INDEX entries_identity ON entries (stream, log_index) WHERE substr(stream, 1, 1) = x'06';
 
--- seq is that of the key.
+-- A key's own numbers. seq is that of the key.
 CREATE TABLE key_usage (
     seq INTEGER PRIMARY KEY,
-    through INTEGER NOT NULL,
     usage BLOB NOT NULL
+) STRICT;
+
+-- Roll-ups, see usage/rollup.rs. org is all zero for verifications of no organization.
+CREATE TABLE usage_cells (
+    org BLOB NOT NULL,
+    facet INTEGER NOT NULL,
+    granularity INTEGER NOT NULL,
+    chunk INTEGER NOT NULL,
+    bucket INTEGER NOT NULL,
+    cells BLOB NOT NULL,
+    PRIMARY KEY (org, facet, granularity, chunk, bucket)
+) STRICT, WITHOUT ROWID;
+-- Minutes and hours are not kept for ever.
+CREATE INDEX usage_cells_old ON usage_cells (granularity, bucket) WHERE granularity < 2;
+
+-- What the numbers in cells stand for, see usage/values.rs.
+CREATE TABLE usage_values (
+    org BLOB NOT NULL,
+    kind INTEGER NOT NULL,
+    number INTEGER NOT NULL,
+    value BLOB NOT NULL,
+    PRIMARY KEY (org, kind, number)
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX usage_values_value ON usage_values (org, kind, value);
+
+-- The verification log, see usage/log.rs. id is the number of the round, shifted, and a number within it; the
+-- moments are those of the first and last of the records' last verifications.
+CREATE TABLE verifications (
+    id INTEGER PRIMARY KEY,
+    org BLOB NOT NULL,
+    chunk INTEGER NOT NULL,
+    first_at INTEGER NOT NULL,
+    last_at INTEGER NOT NULL,
+    records BLOB NOT NULL
+) STRICT;
+CREATE INDEX verifications_chunk ON verifications (org, chunk, id);
+CREATE INDEX verifications_org ON verifications (org, id);
+
+-- Where the rounds of the verification log begin in the log, and which moments they can have: floor is not
+-- after any moment of this or a later round, newest not before any of this or an earlier one. Both rise.
+CREATE TABLE usage_rounds (
+    round INTEGER PRIMARY KEY,
+    log_index INTEGER NOT NULL,
+    floor INTEGER NOT NULL,
+    newest INTEGER NOT NULL
+) STRICT;
+CREATE INDEX usage_rounds_log_index ON usage_rounds (log_index);
+CREATE INDEX usage_rounds_floor ON usage_rounds (floor, round);
+CREATE INDEX usage_rounds_newest ON usage_rounds (newest, round);
+
+-- Addresses that keys were used from, as 4 or 16 bytes. told is set once the key's trail names the address, or
+-- if it needs not; counted once a use from there was folded.
+CREATE TABLE key_addresses (
+    seq INTEGER NOT NULL,
+    address BLOB NOT NULL,
+    first_at INTEGER NOT NULL,
+    told INTEGER NOT NULL,
+    counted INTEGER NOT NULL,
+    PRIMARY KEY (seq, address)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX key_addresses_untold ON key_addresses (first_at) WHERE told = 0;
+
+-- What recorded verifications spent. A pool is a byte for its kind and the id.
+CREATE TABLE tallies (
+    pool BLOB PRIMARY KEY,
+    tally BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Stretches of time of which verifications may be missing.
+CREATE TABLE usage_gaps (
+    log_index INTEGER PRIMARY KEY,
+    since INTEGER NOT NULL,
+    until INTEGER NOT NULL
 ) STRICT;
 ";
 
@@ -166,7 +247,7 @@ pub(super) fn create(connection: &mut Connection, log: Uuid) -> Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
     transaction.execute("INSERT INTO meta VALUES (1, ?1, NULL, 0, 0, 0)", [log.into_bytes()])?;
-    transaction.execute("INSERT INTO usage_meta VALUES (1, NULL, NULL, 0)", [])?;
+    transaction.execute("INSERT INTO usage_meta VALUES (1, NULL, NULL, 0, 0, 0, NULL)", [])?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()

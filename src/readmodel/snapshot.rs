@@ -31,12 +31,15 @@ pub(super) fn read<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
 
 /// The state in a column.
 pub(super) fn column<T: DeserializeOwned>(row: &rusqlite::Row<'_>, index: usize) -> rusqlite::Result<T> {
-    let damaged =
-        || rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Blob, Box::new(Error));
     match row.get_ref(index)? {
-        ValueRef::Blob(bytes) => read(bytes).map_err(|_| damaged()),
-        _ => Err(damaged()),
+        ValueRef::Blob(bytes) => read(bytes).map_err(|error| damaged(index, error)),
+        _ => Err(damaged(index, Error)),
     }
+}
+
+/// As SQLite says it of a column.
+pub(super) fn damaged(index: usize, error: Error) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Blob, Box::new(error))
 }
 
 #[cfg(test)]

@@ -1,40 +1,63 @@
-//! Folds usage events into the use of each key.
+//! Folds usage events into everything that is counted: the use of each key, roll-ups, the verification log,
+//! the addresses of keys and what was spent.
 //!
 //! Usage is by far the largest part of a log, and nobody waits for these numbers: this thread rests nine
-//! times as long as it works, and merges many events into one write for each key.
+//! times as long as it works, and merges many events into one write for each row. So that tens of thousands of
+//! verifications a second of as many keys cost some microseconds each, rows hold many keys: see [`rollup`]
+//! and [`log`].
 //!
-//! A round reads events, sums them up by key, and writes the sums in the order of the keys, so that
-//! neighbours share a page. It is written in several short transactions with a pause after each, so that
-//! the feed is never kept waiting for the writer's connection. The first transaction notes where the
-//! round ends (`ahead`), each row notes up to where it is summed (`through`), and the last transaction
-//! moves the position there. When the process ends in between, the next one repeats the round over the
-//! very same events and leaves out the rows that have them already.
+//! A round reads events ([`gather`]), gives numbers to values that occur for the first time ([`values`]),
+//! makes a list of steps ([`round`]), and writes these in several short transactions with a pause after each,
+//! so that the feed is never kept waiting for the writer's connection. The first transaction notes where the
+//! round ends (`ahead`), each how many steps are written (`done`), and the last one moves the position there.
+//! When the process ends in between, the next one repeats the round over the very same events and leaves out
+//! the steps that are done. In between, readers may see a part of a round in counts, but never in the
+//! verification log, of which they read whole rounds only.
+//!
+//! Then what is kept for a time only is deleted, a few rows at a time ([`rollup`], [`search`]). How old
+//! something is, the newest usage event tells, not a clock.
 //!
 //! Invariants: so each event is folded into each row exactly once; only events that the tables show are.
 //! The catalog is told of a last use after the transaction that wrote it. An event that cannot be read stops
 //! the read model, as in the feed.
 
-use std::collections::HashMap;
+pub(in crate::readmodel) mod addresses;
+mod bytes;
+pub(in crate::readmodel) mod cells;
+mod gather;
+mod log;
+pub(in crate::readmodel) mod ordinals;
+pub(in crate::readmodel) mod rollup;
+mod round;
+pub(in crate::readmodel) mod search;
+pub(in crate::readmodel) mod tallies;
+#[cfg(test)]
+mod tests;
+pub(in crate::readmodel) mod values;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyledger_projections::KeyUsage;
-use keyledger_schema::{Envelope, Event, KeyId, OrganizationId, Timestamp};
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use keyledger_schema::Timestamp;
+use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::fact::{USAGE, Unreadable};
+use self::gather::Gathered;
+use self::round::{Step, Written};
+use self::values::Numbers;
+use super::fact::USAGE;
 use super::projector::Failure;
-use super::{Shared, UsageStanding, feed, rows, snapshot};
+use super::{Shared, UsageStanding, feed, schema};
 use crate::edge::Stopwatch;
-use crate::store::{Filter, Position, Recorded};
+use crate::store::{Filter, Position};
 
 /// Events per read of the log: at most 4 MiB.
 const READ_EVENTS: usize = 64;
-/// Keys per transaction.
-const TRANSACTION_KEYS: usize = 1_000;
-/// Records per round, at which it ends.
-const ROUND_RECORDS: usize = 50_000;
+/// How long a transaction works before it ends.
+const TRANSACTION: Duration = Duration::from_millis(4);
+/// Records per round, at which it ends. Rows are written once in a round, however many records go into them:
+/// the more, the cheaper each of them, and the more memory.
+const ROUND_RECORDS: usize = 100_000;
 /// The shortest rest.
 const REST: Duration = Duration::from_millis(100);
 /// How many times the work the rest lasts.
@@ -55,17 +78,39 @@ pub(super) fn run(shared: &Shared) {
     }
 }
 
+/// Finishes the round that an earlier process began, if there is one. To be called before [`run`], and before
+/// anybody is told of what the tables sum up.
+pub(super) async fn finish_begun(shared: &Shared) -> Result<(), Arc<str>> {
+    if shared.usage.borrow().ahead.is_some() {
+        Folder::new(shared)?.round().await?;
+    }
+    Ok(())
+}
+
 async fn follow(shared: &Shared) -> Result<(), Arc<str>> {
+    let mut folder = Folder::new(shared)?;
     let mut stop = shared.stop.subscribe();
     let mut seen = shared.usage_seen.subscribe();
+    // What an earlier process left to be deleted is.
+    let mut stale = true;
     loop {
-        let standing = *shared.usage.borrow();
+        let events = shared.usage.borrow().events;
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
-            _ = seen.wait_for(|seen| *seen > standing.events) => {}
+            _ = seen.wait_for(|seen| *seen > events), if !stale => {}
+            () = std::future::ready(()), if stale => {}
         }
-        let worked = round(shared, standing).await?;
+        let mut worked = Duration::ZERO;
+        if *seen.borrow() > events {
+            worked += folder.round().await?;
+            stale = true;
+        }
+        if stale {
+            let watch = Stopwatch::start();
+            stale = folder.prune().map_err(|failure| feed::reason(&failure))?;
+            worked += watch.elapsed();
+        }
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
@@ -74,161 +119,234 @@ async fn follow(shared: &Shared) -> Result<(), Arc<str>> {
     }
 }
 
-/// Reads, sums, writes. Returns how long that took, without the pauses.
-async fn round(shared: &Shared, standing: UsageStanding) -> Result<Duration, Arc<str>> {
-    let watch = Stopwatch::start();
-    let gathered = gather(shared, standing).await?;
-    let Some(Round { end, sums, standing }) = gathered.finish() else { return Ok(watch.elapsed()) };
-    let mut worked = watch.elapsed();
-
-    let mut chunks = sums.chunks(TRANSACTION_KEYS).peekable();
-    loop {
-        let watch = Stopwatch::start();
-        let chunk = chunks.next().unwrap_or_default();
-        let last = chunks.peek().is_none();
-        let written = write(&mut shared.writer(), chunk, end, last.then_some(standing))
-            .map_err(|failure| feed::reason(&failure))?;
-        for Written { organization, seq, last_at } in written {
-            shared.catalog.used(organization, seq, last_at);
-        }
-        worked += watch.elapsed();
-        if last {
-            shared.usage.send_replace(standing);
-            return Ok(worked);
-        }
-        if *shared.stop.borrow() {
-            return Ok(worked);
-        }
-        tokio::time::sleep(GIVE_WAY).await;
-    }
+/// Where rounds and transactions end.
+#[derive(Clone, Copy)]
+struct Limits {
+    records: usize,
+    transaction: Duration,
 }
 
-/// The events of a round; those of the round before, if it was not finished.
-async fn gather(shared: &Shared, standing: UsageStanding) -> Result<Gathered, Arc<str>> {
-    let mut gathered = Gathered { sums: HashMap::new(), records: 0, end: None, standing };
-    while !*shared.stop.borrow() {
-        let within = match standing.ahead {
-            Some(ahead) => gathered.end < Some(ahead),
-            None => {
-                gathered.records < ROUND_RECORDS && gathered.standing.events < *shared.usage_seen.borrow()
+/// What the thread keeps from round to round.
+struct Folder<'a> {
+    shared: &'a Shared,
+    limits: Limits,
+    /// Reads, so that the writer's connection is free meanwhile.
+    reading: Connection,
+    numbers: Numbers,
+}
+
+impl<'a> Folder<'a> {
+    fn new(shared: &'a Shared) -> Result<Self, Arc<str>> {
+        let reading = schema::reading(&shared.path).map_err(|error| feed::reason(&error.into()))?;
+        let limits = Limits { records: ROUND_RECORDS, transaction: TRANSACTION };
+        Ok(Self { shared, limits, reading, numbers: Numbers::default() })
+    }
+
+    /// Reads, counts, writes. Returns how long that took, without the pauses.
+    async fn round(&mut self) -> Result<Duration, Arc<str>> {
+        let mut worked = Duration::ZERO;
+        let Some(mut round) = self.prepare(&mut worked).await? else { return Ok(worked) };
+        loop {
+            if *self.shared.stop.borrow() {
+                return Ok(worked);
             }
+            let watch = Stopwatch::start();
+            let finished = self.write(&mut round).map_err(|failure| feed::reason(&failure))?;
+            worked += watch.elapsed();
+            if finished {
+                return Ok(worked);
+            }
+            tokio::time::sleep(GIVE_WAY).await;
+        }
+    }
+
+    /// Reads and counts; nothing if there is nothing to write.
+    async fn prepare(&mut self, worked: &mut Duration) -> Result<Option<Round>, Arc<str>> {
+        let watch = Stopwatch::start();
+        let gathered = self.gather().await?;
+        let Some(end) = gathered.end else { return Ok(None) };
+        *worked += watch.elapsed();
+
+        self.numbers.forget_some();
+        let mut items = gathered.items.iter();
+        while items.len() > 0 {
+            if *self.shared.stop.borrow() {
+                return Ok(None);
+            }
+            let watch = Stopwatch::start();
+            self.give_numbers(&mut items).map_err(|failure| feed::reason(&failure))?;
+            *worked += watch.elapsed();
+            tokio::time::sleep(GIVE_WAY).await;
+        }
+
+        let watch = Stopwatch::start();
+        let steps = round::steps(&gathered, &self.numbers);
+        let before = gathered.standing;
+        let standing =
+            UsageStanding { position: Some(end), ahead: None, done: 0, rounds: before.rounds + 1, ..before };
+        let round = Round {
+            next: usize::try_from(before.done).unwrap_or(usize::MAX).min(steps.len()),
+            steps,
+            end,
+            log_index: gathered.items.first().map(|item| item.log_index),
+            floor: gathered.items.iter().map(|item| item.record.last_at(item.from)).min(),
+            oldest: self.shared.settings.oldest_verification(standing.newest),
+            standing,
         };
-        if !within {
-            return Ok(gathered);
-        }
-        let after = gathered.end.or(standing.position);
-        let filter = Filter::Types(vec![USAGE.into()]);
-        let events = shared.store.read_all(after, filter, READ_EVENTS).await;
-        let events = events.map_err(|error| error.to_string())?;
-        if events.is_empty() {
-            return Ok(gathered);
-        }
-        // What the tables do not show yet may tell of keys that are not in them.
-        let applied = shared.standing.borrow().position;
-        for event in &events {
-            if standing.ahead.is_some_and(|ahead| event.position > ahead) || Some(event.position) > applied {
+        *worked += watch.elapsed();
+        Ok(Some(round))
+    }
+
+    /// The events of a round; those of the round before, if it was not finished.
+    async fn gather(&self) -> Result<Gathered, Arc<str>> {
+        let shared = self.shared;
+        let standing = *shared.usage.borrow();
+        let mut gathered = Gathered::new(standing);
+        while !*shared.stop.borrow() {
+            let within = match standing.ahead {
+                Some(ahead) => gathered.end < Some(ahead),
+                None => {
+                    gathered.items.len() < self.limits.records
+                        && gathered.standing.events < *shared.usage_seen.borrow()
+                }
+            };
+            if !within {
                 return Ok(gathered);
             }
-            gathered.add(event).map_err(|error| error.to_string())?;
-        }
-    }
-    // Stopped: part of a round is no round.
-    gathered.end = None;
-    Ok(gathered)
-}
-
-/// What a round has read.
-struct Gathered {
-    sums: HashMap<KeyId, Option<KeyUsage>>,
-    records: usize,
-    end: Option<Position>,
-    standing: UsageStanding,
-}
-
-impl Gathered {
-    fn add(&mut self, event: &Recorded) -> Result<(), Unreadable> {
-        let envelope =
-            Envelope::open(&event.bytes).map_err(|error| Unreadable::new(event.position, &error))?;
-        if let Event::UsageRecorded(recorded) = &envelope.event {
-            for (key, usage) in KeyUsage::in_event(recorded) {
-                self.records += 1;
-                let sum = self.sums.entry(key).or_default();
-                *sum = Some(match sum.take() {
-                    Some(sum) => sum.and(usage),
-                    None => usage,
-                });
+            let after = gathered.end.or(standing.position);
+            let filter = Filter::Types(vec![USAGE.into()]);
+            let events = shared.store.read_all(after, filter, READ_EVENTS).await;
+            let events = events.map_err(|error| error.to_string())?;
+            if events.is_empty() {
+                return Ok(gathered);
+            }
+            // What the tables do not show yet may tell of keys that are not in them.
+            let applied = shared.standing.borrow().position;
+            for event in &events {
+                if standing.ahead.is_some_and(|ahead| event.position > ahead)
+                    || Some(event.position) > applied
+                {
+                    return Ok(gathered);
+                }
+                gathered.add(&self.reading, event).map_err(|failure| feed::reason(&failure))?;
             }
         }
-        self.end = Some(event.position);
-        self.standing.events += 1;
+        // Stopped: part of a round is no round.
+        gathered.end = None;
+        Ok(gathered)
+    }
+
+    /// Gives numbers to the values of some records, in one transaction that ends after a while.
+    fn give_numbers(&mut self, items: &mut std::slice::Iter<'_, gather::Item>) -> Result<(), Failure> {
+        let mut connection = self.shared.writer();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let watch = Stopwatch::start();
+        for item in items.by_ref() {
+            for (kind, value) in round::values(item) {
+                self.numbers.give(&transaction, item.owner, kind, &value)?;
+            }
+            if watch.elapsed() >= self.limits.transaction {
+                break;
+            }
+        }
+        transaction.commit()?;
         Ok(())
     }
 
-    /// What is to be written; nothing if there was no event.
-    fn finish(self) -> Option<Round> {
-        let end = self.end?;
-        let mut sums: Vec<_> = self.sums.into_iter().filter_map(|(key, sum)| Some((key, sum?))).collect();
-        sums.sort_unstable_by_key(|(key, _)| *key);
-        let standing = UsageStanding { position: Some(end), ahead: None, events: self.standing.events };
-        Some(Round { end, sums, standing })
+    /// Writes steps of a round for a while, in one transaction; with the last of them, that it is finished, and
+    /// tells so.
+    fn write(&self, round: &mut Round) -> Result<bool, Failure> {
+        let mut written = Vec::new();
+        {
+            let mut connection = self.shared.writer();
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let watch = Stopwatch::start();
+            while let Some(step) = round.steps.get(round.next) {
+                written.extend(step.write(&transaction, &self.shared.catalog, round.oldest)?);
+                round.next += 1;
+                if watch.elapsed() >= self.limits.transaction {
+                    break;
+                }
+            }
+            round.note(&transaction)?;
+            transaction.commit()?;
+        }
+        for Written { organization, seq, last_at } in written {
+            self.shared.catalog.used(organization, seq, last_at);
+        }
+        if round.is_finished() {
+            self.shared.usage.send_replace(round.standing);
+        }
+        Ok(round.is_finished())
+    }
+
+    /// Deletes a little of what is kept no longer. Tells whether there may be more.
+    fn prune(&self) -> Result<bool, Failure> {
+        let standing = *self.shared.usage.borrow();
+        let Some(newest) = standing.newest else { return Ok(false) };
+        let oldest = self.shared.settings.oldest_verification(standing.newest);
+        let mut connection = self.shared.writer();
+        let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let more = rollup::prune(&transaction, newest)? | search::prune(&transaction, oldest)?;
+        transaction.commit()?;
+        Ok(more)
     }
 }
 
 /// What a round writes.
 struct Round {
+    steps: Vec<Step>,
+    /// The first of these that is not written.
+    next: usize,
     /// Position of its last event.
     end: Position,
-    /// In the order of rows.
-    sums: Vec<(KeyId, KeyUsage)>,
+    /// Log index of its first event with records.
+    log_index: Option<u64>,
+    /// The earliest moment of its records.
+    floor: Option<Timestamp>,
+    /// The first moment that the verification log keeps.
+    oldest: Timestamp,
     /// After it.
     standing: UsageStanding,
 }
 
-/// A key's last use as the tables have it now.
-struct Written {
-    organization: OrganizationId,
-    seq: i64,
-    last_at: Timestamp,
-}
-
-/// Writes sums of a round that ends at `end`, in one transaction; with a standing, the last of them.
-fn write(
-    connection: &mut Connection,
-    sums: &[(KeyId, KeyUsage)],
-    end: Position,
-    finished: Option<UsageStanding>,
-) -> Result<Vec<Written>, Failure> {
-    let end = end.raw().cast_signed();
-    let mut written = Vec::with_capacity(sums.len());
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    {
-        let mut find = transaction.prepare_cached("SELECT seq, org FROM keys WHERE id = ?1")?;
-        let mut before = transaction.prepare_cached("SELECT through, usage FROM key_usage WHERE seq = ?1")?;
-        let mut write = transaction
-            .prepare_cached("INSERT OR REPLACE INTO key_usage (seq, through, usage) VALUES (?1, ?2, ?3)")?;
-        for (key, usage) in sums {
-            let place = find.query_row([key.uuid().into_bytes()], |row| {
-                Ok((row.get::<_, i64>(0)?, OrganizationId::from_uuid(rows::id(row, 1)?)))
-            });
-            // Nothing would ever show the use of a key that was not issued.
-            let Some((seq, organization)) = place.optional()? else { continue };
-            let before =
-                before.query_row([seq], |row| Ok((row.get::<_, i64>(0)?, snapshot::column(row, 1)?)));
-            let usage = match before.optional()? {
-                Some((through, _)) if through == end => continue,
-                Some((_, before)) => KeyUsage::and(before, usage.clone()),
-                None => usage.clone(),
-            };
-            write.execute(params![seq, end, snapshot::write(&usage)?])?;
-            written.push(Written { organization, seq, last_at: usage.last_at });
-        }
-        match finished {
-            Some(standing) => transaction
-                .prepare_cached("UPDATE usage_meta SET position = ?1, ahead = NULL, events = ?2")?
-                .execute([end, standing.events.cast_signed()])?,
-            None => transaction.prepare_cached("UPDATE usage_meta SET ahead = ?1")?.execute([end])?,
-        };
+impl Round {
+    fn is_finished(&self) -> bool {
+        self.next >= self.steps.len()
     }
-    transaction.commit()?;
-    Ok(written)
+
+    /// Notes how far it is written.
+    fn note(&self, transaction: &Transaction<'_>) -> rusqlite::Result<()> {
+        if !self.is_finished() {
+            let done = i64::try_from(self.next).unwrap_or(i64::MAX);
+            transaction
+                .prepare_cached("UPDATE usage_meta SET ahead = ?1, done = ?2")?
+                .execute([self.end.raw().cast_signed(), done])?;
+            return Ok(());
+        }
+        let UsageStanding { events, rounds, newest, .. } = self.standing;
+        let newest = newest.map(Timestamp::micros);
+        transaction
+            .prepare_cached(
+                "UPDATE usage_meta \
+                 SET position = ?1, ahead = NULL, done = 0, events = ?2, rounds = ?3, newest = ?4",
+            )?
+            .execute(params![
+                self.end.raw().cast_signed(),
+                events.cast_signed(),
+                rounds.cast_signed(),
+                newest
+            ])?;
+        if let (Some(log_index), Some(floor)) = (self.log_index, self.floor) {
+            transaction
+                .prepare_cached("UPDATE usage_rounds SET floor = ?1 WHERE floor > ?1")?
+                .execute([floor.micros()])?;
+            transaction
+                .prepare_cached(
+                    "INSERT INTO usage_rounds (round, log_index, floor, newest) VALUES (?1, ?2, ?3, ?4)",
+                )?
+                .execute(params![rounds.cast_signed(), log_index.cast_signed(), floor.micros(), newest])?;
+        }
+        Ok(())
+    }
 }

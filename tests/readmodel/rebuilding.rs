@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use keyledger::readmodel::{FILE_NAME, OpenError, Progress, ReadModel};
+use keyledger::readmodel::{FILE_NAME, OpenError, Progress, ReadModel, Settings};
 use keyledger_schema::Stream;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -70,6 +70,7 @@ async fn a_file_with_any_page_overwritten_is_rebuilt_or_unharmed() {
             Arc::clone(&world.store) as _,
             Arc::new(Seen::default()),
             Progress::Silent,
+            Settings::default(),
         )
     };
     for page in 0..whole.len() / 4096 {
@@ -125,7 +126,8 @@ async fn a_file_of_another_layout_is_rebuilt() {
 /// Why the file is not accepted beside this log.
 fn refused(world: &World, directory: &Path) -> String {
     let store = Arc::clone(&world.store) as _;
-    let opened = ReadModel::open(directory, store, Arc::new(Seen::default()), Progress::Silent);
+    let opened =
+        ReadModel::open(directory, store, Arc::new(Seen::default()), Progress::Silent, Settings::default());
     assert!(directory.join(FILE_NAME).exists(), "the witness must stay");
     opened.unwrap_err().to_string()
 }
@@ -166,7 +168,13 @@ async fn what_the_operating_system_refuses_is_an_error_and_deletes_nothing() {
     let (world, directory) = (history(10), tempfile::tempdir().unwrap());
     fs::create_dir(directory.path().join(FILE_NAME)).unwrap();
     let store = Arc::clone(&world.store) as _;
-    let error = ReadModel::open(directory.path(), store, Arc::new(Seen::default()), Progress::Silent);
+    let error = ReadModel::open(
+        directory.path(),
+        store,
+        Arc::new(Seen::default()),
+        Progress::Silent,
+        Settings::default(),
+    );
     assert!(matches!(error, Err(OpenError::Engine { .. })), "{error:?}");
     assert!(directory.path().join(FILE_NAME).is_dir());
 }
@@ -179,7 +187,13 @@ async fn an_event_that_cannot_be_read_keeps_it_closed() {
     world.append_bytes(stream, None, id, "audit.imagined".into(), b"{}");
     world.step(Step::Issue(Wish::named("behind it")));
     let store = Arc::clone(&world.store) as _;
-    let error = ReadModel::open(directory.path(), store, Arc::new(Seen::default()), Progress::Silent);
+    let error = ReadModel::open(
+        directory.path(),
+        store,
+        Arc::new(Seen::default()),
+        Progress::Silent,
+        Settings::default(),
+    );
     assert!(
         matches!(&error, Err(OpenError::Stopped(reason)) if reason.contains("cannot be read")),
         "{error:?}"

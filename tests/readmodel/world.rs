@@ -8,7 +8,7 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use keyledger::readmodel::{
     Entry, EntryQuery, KeyOrder, KeyQuery, KeyRow, KeySort, Observer, Page, Progress, ReadModel, Sequence,
-    Window,
+    Settings, Window,
 };
 use keyledger::store::memory::MemoryStore;
 use keyledger::store::{EventStore, Expected, NewEvent, Position};
@@ -334,7 +334,8 @@ impl World {
     }
 
     pub(crate) fn open_watched(&self, directory: &Path, seen: Arc<Seen>) -> Arc<ReadModel> {
-        ReadModel::open(directory, Arc::clone(&self.store) as _, seen, Progress::Silent).unwrap()
+        ReadModel::open(directory, Arc::clone(&self.store) as _, seen, Progress::Silent, Settings::default())
+            .unwrap()
     }
 }
 

@@ -1,7 +1,7 @@
 //! A stretch of an organization's keys, in the order in which they were issued.
 
 use keyledger_projections::{KeyState, KeyStatus};
-use keyledger_schema::{Environment, KeyId, OrganizationId, RoleId, Timestamp, WorkspaceId};
+use keyledger_schema::{Environment, IdentityId, KeyId, OrganizationId, RoleId, Timestamp, WorkspaceId};
 
 use super::filter::Filter;
 use super::marks::Marks;
@@ -63,6 +63,7 @@ pub(in crate::readmodel) struct Facts {
     /// The address from its `@` on.
     pub(super) domain: Box<str>,
     pub(super) roles: Box<[RoleId]>,
+    pub(super) identity: Option<IdentityId>,
     created_at: i64,
     expires_at: i64,
     last_used: i64,
@@ -95,6 +96,7 @@ impl Facts {
             created_by: state.created_by.key_id(),
             domain: domain.into(),
             roles: state.roles.as_slice().into(),
+            identity: state.identity,
             created_at: state.created_at.micros(),
             expires_at: state.expires_at.map_or(NEVER, Timestamp::micros),
             last_used: last_used.map_or(UNUSED, Timestamp::micros),
@@ -118,8 +120,10 @@ pub(super) struct Shared {
     /// 0 when it was no key.
     pub(super) created_by: u32,
     pub(super) domain: u32,
-    /// 0 when it holds none. The only one of these that can change.
+    /// 0 when it holds none. Can change.
     pub(super) roles: u32,
+    /// 0 when it has none. Can change.
+    pub(super) identity: u32,
 }
 
 pub(super) struct Row {
@@ -152,6 +156,10 @@ impl Row {
     pub(super) const fn acknowledged(&self) -> bool {
         self.changing.acknowledged
     }
+
+    pub(super) const fn is_deleted(&self) -> bool {
+        matches!(self.changing.stage, Stage::Deleted)
+    }
 }
 
 #[derive(Default)]
@@ -166,6 +174,10 @@ pub(super) struct Block {
 impl Block {
     pub(super) fn is_full(&self) -> bool {
         self.rows.len() >= ROWS
+    }
+
+    pub(super) fn rows(&self) -> &[Row] {
+        &self.rows
     }
 
     fn find(&self, seq: i64) -> Option<usize> {
@@ -193,10 +205,11 @@ impl Block {
     }
 
     /// Changes a key to what it is now; tells whether it is here.
-    pub(super) fn change(&mut self, facts: &Facts, roles: u32) -> bool {
+    pub(super) fn change(&mut self, facts: &Facts, roles: u32, identity: u32) -> bool {
         let Some(row) = self.find(facts.seq) else { return false };
         self.rows[row].changing = facts.changing;
         self.rows[row].shared.roles = roles;
+        self.rows[row].shared.identity = identity;
         self.names.set(row, &facts.names);
         self.hints.set(row, &facts.hints);
         true

@@ -13,6 +13,7 @@ pub(super) struct Filter {
     workspaces: Option<Numbers>,
     created_by: Option<u32>,
     roles: Option<Numbers>,
+    identity: Option<u32>,
     statuses: [bool; KeyStatus::ALL.len()],
     now: i64,
     environment: Option<Environment>,
@@ -88,11 +89,16 @@ impl Filter {
         if roles.as_ref().is_some_and(|roles| !roles.any()) {
             return None;
         }
+        let identity = match query.identity {
+            Some(id) => Some(known.identities.find(&id)?),
+            None => None,
+        };
         let statuses: &[_] = if query.statuses.is_empty() { &[KeyStatus::Active] } else { &query.statuses };
         Some(Self {
             workspaces,
             created_by,
             roles,
+            identity,
             statuses: KeyStatus::ALL.map(|status| statuses.contains(&status)),
             now: query.now.micros(),
             environment: query.environment,
@@ -114,6 +120,7 @@ impl Filter {
             && self.environment.is_none_or(|environment| environment == row.environment)
             && self.created_by.is_none_or(|key| key == row.shared.created_by)
             && self.roles.as_ref().is_none_or(|roles| roles.has(row.shared.roles))
+            && self.identity.is_none_or(|identity| identity == row.shared.identity)
             && self.created_before.is_none_or(|moment| row.created_at < moment)
             && self.created_after.is_none_or(|moment| row.created_at >= moment)
             && self.expires_before.is_none_or(|moment| row.expires_at < moment)

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
-use keyledger_schema::{KeyId, RoleId, WorkspaceId};
+use keyledger_schema::{IdentityId, KeyId, RoleId, WorkspaceId};
 
 /// Gives each value a number, from 1 on. A number is never given up.
 pub(super) struct Interned<T> {
@@ -44,6 +44,15 @@ impl<T: Clone + Eq + Hash> Interned<T> {
         numbers
     }
 
+    /// The values by their numbers, with nothing for 0.
+    pub(super) fn values(&self) -> Vec<Option<T>> {
+        let mut values = vec![None; self.numbers.len() + 1];
+        for (value, number) in &self.numbers {
+            values[*number as usize] = Some(value.clone());
+        }
+        values
+    }
+
     pub(super) fn heap_bytes(&self) -> usize {
         self.numbers.capacity() * (size_of::<(T, u32)>() + 1)
     }
@@ -76,6 +85,7 @@ pub(super) struct Known {
     pub(super) domains: Interned<Box<str>>,
     /// Sets of roles.
     pub(super) roles: Interned<Box<[RoleId]>>,
+    pub(super) identities: Interned<IdentityId>,
 }
 
 impl Known {
@@ -84,5 +94,6 @@ impl Known {
             + self.creators.heap_bytes()
             + self.domains.heap_bytes()
             + self.roles.heap_bytes()
+            + self.identities.heap_bytes()
     }
 }

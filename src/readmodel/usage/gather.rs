@@ -1,0 +1,134 @@
+//! What a round reads: the records of some events, each with what the tables know of its key.
+
+use std::collections::HashMap;
+
+use keyledger_schema::usage::UsageRecord;
+use keyledger_schema::{Envelope, Environment, Event, KeyId, OrganizationId, Timestamp, WorkspaceId};
+use rusqlite::{Connection, OptionalExtension};
+use uuid::Uuid;
+
+use super::super::fact::Unreadable;
+use super::super::projector::Failure;
+use super::super::{UsageStanding, rows, snapshot};
+use super::rollup::owner;
+use crate::store::{Position, Recorded};
+
+/// What does not change about a key.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) struct KeyPlace {
+    pub(super) seq: i64,
+    pub(super) organization: OrganizationId,
+    pub(super) ord: u32,
+    pub(super) workspace: WorkspaceId,
+    pub(super) environment: Environment,
+}
+
+/// A record and where it stands.
+pub(super) struct Item {
+    /// The event's place in the log.
+    pub(super) log_index: u64,
+    /// The record's place in the event.
+    pub(super) place: u32,
+    /// Whose it is: the key's organization, or the event's where no key is known.
+    pub(super) owner: [u8; 16],
+    /// The key that it names, if there was one at this point of the log.
+    pub(super) key: Option<KeyPlace>,
+    /// Who asked.
+    pub(super) by: Option<KeyId>,
+    /// Start of the event.
+    pub(super) from: Timestamp,
+    pub(super) record: UsageRecord,
+}
+
+impl Item {
+    pub(super) fn ord(&self) -> u32 {
+        self.key.map_or(0, |key| key.ord)
+    }
+}
+
+/// What a round has read, in log order.
+pub(super) struct Gathered {
+    pub(super) items: Vec<Item>,
+    /// Position of the last event.
+    pub(super) end: Option<Position>,
+    /// As of then, but for what finishing the round changes.
+    pub(super) standing: UsageStanding,
+    keys: HashMap<KeyId, Option<KeyPlace>>,
+}
+
+impl Gathered {
+    pub(super) fn new(standing: UsageStanding) -> Self {
+        Self { items: Vec::new(), end: None, standing, keys: HashMap::new() }
+    }
+
+    /// Adds an event that the tables show.
+    pub(super) fn add(&mut self, connection: &Connection, event: &Recorded) -> Result<(), Failure> {
+        let envelope =
+            Envelope::open(&event.bytes).map_err(|error| Unreadable::new(event.position, &error))?;
+        if let Event::UsageRecorded(recorded) = envelope.event {
+            let log_index = log_index(connection, event.id)?;
+            let mut place = 0;
+            let mut newest = recorded.to;
+            for group in recorded.groups {
+                for record in group.records {
+                    newest = newest.max(record.last_at(recorded.from));
+                    let key = match record.key {
+                        Some(id) => self.key(connection, id)?,
+                        None => None,
+                    };
+                    // What is read must not depend on how far the tables are beyond this event.
+                    let key = key.filter(|key| key.seq.cast_unsigned() < log_index);
+                    let organization = key.map(|key| key.organization).or(envelope.organization);
+                    self.items.push(Item {
+                        log_index,
+                        place,
+                        owner: owner(organization),
+                        key,
+                        by: group.by,
+                        from: recorded.from,
+                        record,
+                    });
+                    place += 1;
+                }
+            }
+            self.standing.newest = self.standing.newest.max(Some(newest));
+        }
+        self.end = Some(event.position);
+        self.standing.events += 1;
+        Ok(())
+    }
+
+    fn key(&mut self, connection: &Connection, id: KeyId) -> Result<Option<KeyPlace>, Failure> {
+        if let Some(known) = self.keys.get(&id) {
+            return Ok(*known);
+        }
+        let found = key_place(connection, id)?;
+        self.keys.insert(id, found);
+        Ok(found)
+    }
+}
+
+fn log_index(connection: &Connection, event: Uuid) -> Result<u64, Failure> {
+    let found = connection
+        .prepare_cached("SELECT log_index FROM entries WHERE id = ?1")?
+        .query_row([event.into_bytes()], |row| row.get::<_, i64>(0))
+        .optional()?;
+    // The tables show the event, so its entry is there unless the file is damaged.
+    Ok(found.ok_or(snapshot::Error)?.cast_unsigned())
+}
+
+fn key_place(connection: &Connection, id: KeyId) -> rusqlite::Result<Option<KeyPlace>> {
+    connection
+        .prepare_cached("SELECT seq, org, ord, workspace, environment FROM keys WHERE id = ?1")?
+        .query_row([id.uuid().into_bytes()], |row| {
+            let environment = Environment::ALL.get(usize::from(row.get::<_, u8>(4)?)).copied();
+            Ok(KeyPlace {
+                seq: row.get(0)?,
+                organization: OrganizationId::from_uuid(rows::id(row, 1)?),
+                ord: row.get(2)?,
+                workspace: WorkspaceId::from_uuid(rows::id(row, 3)?),
+                environment: environment.ok_or_else(|| snapshot::damaged(4, snapshot::Error))?,
+            })
+        })
+        .optional()
+}
