@@ -154,6 +154,7 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
     let main = http::server::bind(Kind::Management, config.listen, &state, move |routes| {
         http::graphql::configure(routes, &api);
         http::configure_holders(routes, &service);
+        http::configure_exports(routes, &service);
     })
     .map_err(system(format!("cannot listen on {}; choose another address with --listen", config.listen)))?;
     let url = greeting::url(main.addresses.first().copied().unwrap_or(config.listen));

@@ -18,6 +18,7 @@ pub mod account;
 pub mod client;
 pub mod confirm;
 pub mod credits;
+pub mod export;
 pub mod failure;
 pub mod identity;
 pub mod identity_args;
@@ -41,6 +42,8 @@ pub mod secret_input;
 pub mod table;
 pub mod told;
 pub mod trail;
+pub mod usage;
+pub mod usage_args;
 pub mod value;
 pub mod verify;
 pub mod workspace;
@@ -92,6 +95,8 @@ pub enum Command {
     Identity(identity_args::IdentityArgs),
     /// Show, set and adjust the credits of keys and identities
     Credits(identity_args::CreditsArgs),
+    /// Show and export how often keys were verified
+    Usage(usage_args::UsageArgs),
     /// Ask whether a secret is valid, as a service would
     Verify(VerifyArgs),
     /// Show which key is in use and what it may do

@@ -21,6 +21,8 @@ mod query;
 mod role;
 mod scalar;
 mod tenant;
+mod usage;
+mod verification;
 
 use std::sync::Arc;
 

@@ -12,6 +12,7 @@ mod authorize;
 mod batch;
 mod body;
 mod credentials;
+mod exports;
 mod fields;
 pub mod graphql;
 mod health;
@@ -88,6 +89,15 @@ pub fn configure_holders(config: &mut ServiceConfig, service: &Data<Service>) {
     config
         .service(resource("/v1/self-revoke").route(web::post().to(holder::self_revoke)))
         .service(resource("/v1/identify").route(web::post().to(identify::identify)));
+}
+
+/// The routes of a management listener that hand out files.
+pub fn configure_exports(config: &mut ServiceConfig, service: &Data<Service>) {
+    config.app_data(Data::clone(service));
+    let resource = |path| web::resource(path).default_service(web::to(problem::only_get));
+    config
+        .service(resource("/v1/exports/usage").route(web::get().to(exports::usage)))
+        .service(resource("/v1/exports/verifications").route(web::get().to(exports::verifications)));
 }
 
 /// Runs a command on its own, so that a client who hangs up cuts nothing off in the middle: what has begun is

@@ -7,6 +7,7 @@ pub mod config;
 pub mod decisions;
 pub mod edge;
 pub mod error;
+pub mod export;
 pub mod graphql;
 pub mod http;
 pub mod readmodel;

@@ -47,6 +47,9 @@ fn run(command: &Command) -> Exit {
         Command::Credits(args) => {
             cli::run(&args.connection, &mut out, |client, out| cli::credits::run(&args.command, client, out))
         }
+        Command::Usage(args) => cli::run(&args.connection, &mut out, |client, out| {
+            cli::usage::run(&args.command, client, &Edge::default(), out)
+        }),
         Command::Verify(args) => {
             cli::run(&args.connection, &mut out, |client, out| cli::verify::run(args, client, out))
         }

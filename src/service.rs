@@ -7,8 +7,10 @@
 
 mod addresses;
 mod aggregate;
+pub mod analytics;
 pub mod compliance;
 pub mod credits;
+pub mod exports;
 pub mod founding;
 pub mod holders;
 pub mod identities;
@@ -67,6 +69,7 @@ pub struct Service {
     queues: keys::Queues,
     places: places::Queues,
     running: revocations::Running,
+    exports: exports::Running,
     /// Whoever takes away an administrator holds this until that is applied.
     administrators: Mutex<()>,
     /// Whoever gives a key a role or an identity holds this shared, and whoever deletes one alone.
@@ -144,6 +147,7 @@ impl Service {
             queues: keys::Queues::default(),
             places: places::Queues::default(),
             running: revocations::Running::default(),
+            exports: exports::Running::default(),
             administrators: Mutex::default(),
             holding_gate: RwLock::default(),
             organization_turn: Mutex::default(),

@@ -58,5 +58,7 @@ mod secrets;
 mod time;
 #[path = "api/trail.rs"]
 mod trail;
+#[path = "api/usage.rs"]
+mod usage;
 #[path = "api/who_may.rs"]
 mod who_may;

@@ -12,6 +12,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("caller", &[]),
     ("edge", &[]),
     ("error", &[]),
+    ("export", &[]),
     ("secret", &[]),
     ("store", &[]),
     ("stream_head", &["store"]),
@@ -24,7 +25,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("verify", &["caller", "decisions", "edge", "error", "secret", "store", "stream_head"]),
     (
         "service",
-        &["caller", "decisions", "edge", "error", "readmodel", "secret", "store", "stream_head", "tenants"],
+        &[
+            "caller",
+            "decisions",
+            "edge",
+            "error",
+            "export",
+            "readmodel",
+            "secret",
+            "store",
+            "stream_head",
+            "tenants",
+        ],
     ),
     // The edges.
     ("cli", &["config", "edge", "error", "secret"]),
@@ -32,7 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "graphql",
         &["caller", "decisions", "error", "readmodel", "secret", "service", "store", "tenants", "verify"],
     ),
-    ("http", &["caller", "error", "graphql", "service", "verify"]),
+    ("http", &["caller", "error", "export", "graphql", "service", "verify"]),
     ("main", &["app", "cli", "config", "edge"]),
     (
         "app",
@@ -43,6 +55,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "decisions",
             "edge",
             "error",
+            "export",
             "graphql",
             "http",
             "readmodel",
@@ -63,6 +76,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("ureq", &["cli"]),
     ("clap", &["cli", "config"]),
     ("clap_complete", &["cli"]),
+    ("parquet", &["export"]),
     ("getrandom", &["edge"]),
     ("tokio", &["app", "graphql", "readmodel", "service", "store", "verify"]),
 ];

@@ -5,6 +5,8 @@
 #[path = "readmodel/world.rs"]
 mod world;
 
+#[path = "readmodel/analytics.rs"]
+mod analytics;
 #[path = "readmodel/isolation.rs"]
 mod isolation;
 #[path = "readmodel/lists.rs"]

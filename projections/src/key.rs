@@ -360,6 +360,7 @@ impl KeyState {
             | Event::IdentityCreditsChanged(_)
             | Event::IdentityDeleted(_)
             | Event::CommandRefused(_)
+            | Event::AuditExported(_)
             | Event::UsageRecorded(_)
             | Event::UsageGapDeclared(_)
             | Event::NodeStarted(_)

@@ -19,7 +19,9 @@ pub use self::key::{
     KeyAddressFirstUsed, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported,
     KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeyUpdated, RevocationReason,
 };
-pub use self::node::{CommandRefused, NodeStarted, NodeStopped, PreviousStop, UsageMode};
+pub use self::node::{
+    AuditExported, CommandRefused, ExportFormat, Exported, NodeStarted, NodeStopped, PreviousStop, UsageMode,
+};
 pub use self::organization::{
     KeySelection, OrganizationBootstrapped, OrganizationCreated, OrganizationMoved, OrganizationPolicySet,
     OrganizationRenamed, RevocationFinished, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated,
@@ -149,6 +151,8 @@ vocabulary! {
     IdentityDeleted(IdentityDeleted) = "identity.deleted" v 1;
     /// Somebody was told no.
     CommandRefused(CommandRefused) = "command.refused" v 1;
+    /// Figures or records of verifications were handed out.
+    AuditExported(AuditExported) = "audit.exported" v 1;
     /// Verifications were answered.
     UsageRecorded(UsageRecorded) = "usage.recorded" v 2;
     /// Verifications may be missing.

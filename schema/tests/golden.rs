@@ -14,12 +14,12 @@ use std::path::PathBuf;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::credits::Base;
 use keyledger_schema::event::{
-    CommandRefused, CreditsChanged, Hex32, IdentityCreated, IdentityDeleted, IdentityUpdated,
-    KeyAddressFirstUsed, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported,
-    KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeySelection, KeyUpdated,
-    NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated, OrganizationMoved,
-    OrganizationPolicySet, OrganizationRenamed, PreviousStop, RevocationFinished, RevocationReason,
-    RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated, UsageMode, WorkspaceCreated,
+    AuditExported, CommandRefused, CreditsChanged, ExportFormat, Exported, Hex32, IdentityCreated,
+    IdentityDeleted, IdentityUpdated, KeyAddressFirstUsed, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired,
+    KeyIssued, KeyLeakReported, KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated,
+    KeySelection, KeyUpdated, NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated,
+    OrganizationMoved, OrganizationPolicySet, OrganizationRenamed, PreviousStop, RevocationFinished,
+    RevocationReason, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated, UsageMode, WorkspaceCreated,
     WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
 };
 use keyledger_schema::usage::{UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
@@ -321,6 +321,17 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
                     target: Some(Personal("key_01jd8xqnfsfe7vb5y3j2m0k7ha".into())),
                     key: Some(id("key", 'a')),
                     code: "FORBIDDEN".into(),
+                }),
+            )
+        },
+        ("audit.exported", 1) => Envelope {
+            stream: Stream::Audit(id("org", 'a')),
+            ..of_key(
+                11,
+                Event::AuditExported(AuditExported {
+                    what: Exported::Verifications,
+                    format: ExportFormat::Jsonl,
+                    filter: Personal("keyId=key_01jd8xqnfsfe7vb5y3j2m0k7ha&tag=plan%3Apro".into()),
                 }),
             )
         },

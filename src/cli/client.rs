@@ -106,6 +106,38 @@ impl Client {
         self.read_plain(path, status, &text)
     }
 
+    /// Asks for a file and gives its bytes as they come, which may take as long as it likes while something comes.
+    pub fn download(
+        &self,
+        path: &str,
+        parameters: &[(&str, String)],
+    ) -> Result<impl Read + 'static, Failure> {
+        let mut request = self.agent.get(format!("{}{path}", self.base)).header("accept", "*/*");
+        if let Some(authorization) = &self.authorization {
+            request = request.header("authorization", authorization.as_str());
+        }
+        let mut answer = request
+            .query_pairs(parameters.iter().map(|(name, value)| (*name, value.as_str())))
+            .config()
+            .timeout_global(None)
+            .timeout_recv_response(Some(ANSWER_TIMEOUT))
+            .timeout_per_read(Some(ANSWER_TIMEOUT))
+            .build()
+            .call()
+            .map_err(|error| self.unanswered(&error, false))?;
+        let status = answer.status().as_u16();
+        if status == 200 {
+            return Ok(answer.into_body().into_reader());
+        }
+        let text = answer.body_mut().with_config().limit(MAX_ANSWER_BYTES).read_to_vec();
+        let text = text.map_err(|error| self.unanswered(&error, false))?;
+        // Whatever it is, it is no file.
+        match self.read_plain(path, status, &text) {
+            Err(failure) => Err(failure),
+            Ok(_) => Err(self.unexpected(path, status)),
+        }
+    }
+
     /// Whether a part of any answer was missing.
     pub fn finish(&self) -> Result<(), Failure> {
         self.missing.take().map_or(Ok(()), Err)

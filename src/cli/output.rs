@@ -78,6 +78,11 @@ impl<'a> Output<'a> {
         Ok(writeln!(self.out, "{line}")?)
     }
 
+    /// For what is neither text for people nor JSON.
+    pub fn raw(&mut self) -> &mut dyn Write {
+        self.out
+    }
+
     /// Tells something beside the result, on standard error; nothing when JSON was asked for, which
     /// holds it already.
     pub fn note(&self, note: impl Display) {

@@ -133,6 +133,47 @@ query($id: ID!, $first: Int, $after: String, $direction: OrderDirection) {
   }
 }";
 
+/// Totals, series and groups of verifications.
+pub const USAGE: &str = "\
+query(
+  $organizationId: ID, $includeBelow: Boolean!, $filter: UsageFilter, $from: DateTime!, $to: DateTime!,
+  $granularity: Granularity!, $groupBy: [UsageDimension!]!, $top: Int!, $timeZone: String!, $series: Boolean!
+) {
+  usage(
+    organizationId: $organizationId, includeBelow: $includeBelow, filter: $filter, from: $from, to: $to,
+    granularity: $granularity, groupBy: $groupBy, top: $top, timeZone: $timeZone
+  ) {
+    from to timeZone
+    totals { ...Counts }
+    buckets @include(if: $series)
+    series @include(if: $series) { ...Counts }
+    groups {
+      values { dimension id name value }
+      totals { ...Counts }
+      series @include(if: $series) { ...Counts }
+    }
+    otherGroups others { ...Counts }
+    incomplete { from to }
+    through
+  }
+}
+fragment Counts on UsageCounts { verifications valid refused credits }";
+
+/// A page of a key's part of the verification log.
+pub const VERIFICATIONS: &str = "\
+query($id: ID!, $filter: VerificationFilter, $first: Int, $after: String, $direction: OrderDirection!) {
+  key(id: $id) {
+    id name
+    verifications(filter: $filter, first: $first, after: $after, direction: $direction) {
+      nodes {
+        eventId place firstAt lastAt count keyId secretVersion workspaceId code action resource tags ip by cost
+        credits
+      }
+      pageInfo { hasNextPage endCursor }
+    }
+  }
+}";
+
 /// The keys of a report.
 pub const UNUSED: &str = "\
 query($filter: KeyFilter, $orderBy: KeyOrder, $first: Int, $after: String) {
@@ -386,6 +427,8 @@ mod tests {
             CREDITS_OF_KEY,
             CREDITS_OF_IDENTITY,
             TRAIL,
+            USAGE,
+            VERIFICATIONS,
             UNUSED,
             REVOKE_MANY,
             IMPORT,

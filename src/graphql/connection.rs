@@ -9,6 +9,7 @@ use super::identity::IdentityNode;
 use super::key::KeyNode;
 use super::scalar::Long;
 use super::tenant::{OrganizationNode, WorkspaceNode};
+use super::verification::VerificationNode;
 use crate::error::{Error, Result};
 use crate::readmodel::{Item, Page, QueryError, Window};
 
@@ -158,4 +159,6 @@ connections! {
     OrganizationConnection OrganizationEdge OrganizationNode;
     /// A list of workspaces.
     WorkspaceConnection WorkspaceEdge WorkspaceNode;
+    /// A stretch of the verification log.
+    VerificationConnection VerificationEdge VerificationNode;
 }

@@ -9,19 +9,22 @@ use keyledger_projections::{PoolId, permissions};
 use keyledger_schema::{Actor, Scope};
 
 use super::answer::{parties, query_failed, recorded, refusal};
-use super::connection::{self, EventConnection, Slice};
+use super::connection::{self, EventConnection, Slice, VerificationConnection};
 use super::credits::CreditsNode;
 use super::identity::IdentityNode;
 use super::input::EventFilter;
 use super::policy::RateLimitNode;
 use super::role::RoleNode;
 use super::scalar::{
-    ActorKind, DateTime, Environment, GrantRole, KeyStatus, Long, OrderDirection, RevocationReason,
-    ScopeAction, VerificationCode,
+    ActorKind, DateTime, Environment, GrantRole, Granularity, KeyStatus, Long, OrderDirection,
+    RevocationReason, ScopeAction, UsageDimension, VerificationCode,
 };
 use super::tenant::{GrantNode, OrganizationNode, WorkspaceNode};
+use super::usage::{self, Frame, UsageNode};
+use super::verification::{self, VerificationFilter};
 use super::{QUERY_COST, query};
 use crate::readmodel::KeyRow;
+use crate::service::analytics;
 
 /// A key. Its use is read when it is asked for, unless the row that it came from had it.
 #[derive(Clone)]
@@ -397,6 +400,50 @@ impl KeyNode {
             refused: Long(usage.refused),
             last_code: usage.last_code.into(),
         }))
+    }
+
+    /// How often it was verified in a stretch of time: totals, series and groups, as of `usage`.
+    #[graphql(complexity = "QUERY_COST + usage::cost(&group_by, top, child_complexity)")]
+    #[allow(clippy::too_many_arguments, reason = "a question with conditions")]
+    async fn usage_report(
+        &self,
+        context: &Context<'_>,
+        from: DateTime,
+        to: DateTime,
+        #[graphql(default_with = "Granularity::Day")] granularity: Granularity,
+        #[graphql(default)] group_by: Vec<UsageDimension>,
+        #[graphql(default = 10)] top: i32,
+        #[graphql(default_with = "String::from(\"UTC\")")] time_zone: String,
+    ) -> async_graphql::Result<UsageNode> {
+        let filter = analytics::UsageFilter { keys: vec![self.state.id], ..Default::default() };
+        let organization = Some(self.state.organization);
+        let selection = analytics::Selection { organization, below: false, filter };
+        let frame = Frame { from, to, granularity, group_by, top, time_zone };
+        let id = self.state.id.to_string();
+        recorded(context, Some(&id), usage::answered(context, selection, frame)).await
+    }
+
+    /// Its part of the verification log, newest first unless asked otherwise. For those who may read trails.
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, last, child_complexity)")]
+    #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
+    async fn verifications(
+        &self,
+        context: &Context<'_>,
+        filter: Option<VerificationFilter>,
+        #[graphql(default_with = "OrderDirection::Desc")] direction: OrderDirection,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<VerificationConnection> {
+        let id = self.state.id.to_string();
+        let slice = Slice { first, after, last, before };
+        let filter = filter.unwrap_or_default();
+        let run = async {
+            let filter = filter.of_key(&id)?;
+            verification::listed(context, Some(self.state.organization), filter, direction, slice).await
+        };
+        recorded(context, Some(&id), run).await
     }
 
     /// Its trail: every event of it, and every refusal of what was asked of it, oldest first unless asked

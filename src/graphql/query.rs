@@ -10,7 +10,7 @@ use super::QUERY_COST;
 use super::answer::{has_code, page_failed, parties, query_failed, recorded};
 use super::connection::{
     self, EventConnection, IdentityConnection, KeyConnection, OrganizationConnection, Slice,
-    WorkspaceConnection,
+    VerificationConnection, WorkspaceConnection,
 };
 use super::event::EventNode;
 use super::identity::IdentityNode;
@@ -18,24 +18,27 @@ use super::input::{self, EventFilter, KeyFilter, KeyOrder};
 use super::key::KeyNode;
 use super::node::Node;
 use super::role::RoleNode;
-use super::scalar::{KeyOrderField, OrderDirection};
+use super::scalar::{DateTime, Granularity, KeyOrderField, OrderDirection, UsageDimension};
 use super::tenant::{OrganizationNode, Viewer, WorkspaceNode};
+use super::usage::{self, Frame, UsageFilter, UsageNode};
+use super::verification::{self, VerificationFilter};
 use crate::caller::Caller;
 use crate::decisions::limits;
 use crate::error::{Code, Error, Result};
 use crate::readmodel::{EntryQuery, IdentityQuery, Item, KeyQuery, KeySort, Page, Sequence};
 use crate::secret::WellFormed;
 use crate::service::Service;
+use crate::service::analytics::Selection;
 use crate::service::identities;
 use crate::service::keys::place_of;
 
 /// The service and the caller, with errors of the domain.
-fn asked<'a>(context: &Context<'a>) -> Result<(&'a Service, &'a Caller)> {
+pub(super) fn asked<'a>(context: &Context<'a>) -> Result<(&'a Service, &'a Caller)> {
     parties(context).map_err(|_| Error::internal())
 }
 
 /// A key that the caller may read; every other key does not exist.
-async fn key(context: &Context<'_>, text: &str) -> Result<KeyNode> {
+pub(super) async fn key(context: &Context<'_>, text: &str) -> Result<KeyNode> {
     let (service, caller) = asked(context)?;
     let id: KeyId = input::id("id", text)?;
     let row = service.read_model().key(id).await.map_err(|error| query_failed(&error))?;
@@ -70,7 +73,7 @@ fn organization(context: &Context<'_>, id: Option<OrganizationId>) -> Result<Org
     service.tenants().tenant(id).map(OrganizationNode).ok_or_else(|| Error::not_found("id", "organization"))
 }
 
-async fn event(context: &Context<'_>, text: &str) -> Result<EventNode> {
+pub(super) async fn event(context: &Context<'_>, text: &str) -> Result<EventNode> {
     let (service, caller) = asked(context)?;
     let id: EventId = input::id("id", text)?;
     let entry = service.read_model().entry(id).await.map_err(|error| query_failed(&error))?;
@@ -552,6 +555,65 @@ impl Query {
     ) -> async_graphql::Result<EventConnection> {
         let slice = Slice { first, after, last, before };
         recorded(context, None, events(context, filter.unwrap_or_default(), direction, slice)).await
+    }
+
+    /// How often keys were verified: totals, series and groups. For those who may read keys; by address for those
+    /// who may read trails. Follows the log with a lag of a second or more under load.
+    #[graphql(complexity = "QUERY_COST + usage::cost(&group_by, top, child_complexity)")]
+    #[allow(clippy::too_many_arguments, reason = "a question with conditions")]
+    async fn usage(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Of this organization; that of the workspace, or else your own, when left out.")]
+        organization_id: Option<ID>,
+        #[graphql(default, desc = "Of the organizations below it, too.")] include_below: bool,
+        filter: Option<UsageFilter>,
+        #[graphql(desc = "From the start of the bucket that this moment is in.")] from: DateTime,
+        #[graphql(desc = "To the end of the bucket that the moment before this one is in.")] to: DateTime,
+        #[graphql(default_with = "Granularity::Day", desc = "How long buckets are.")]
+        granularity: Granularity,
+        #[graphql(default, desc = "At most two. One group for each combination of values that occurs.")]
+        group_by: Vec<UsageDimension>,
+        #[graphql(default = 10, desc = "So many groups, largest first: 1 to 1,000.")] top: i32,
+        #[graphql(
+            default_with = "String::from(\"UTC\")",
+            desc = "Whose days and months, such as Europe/Berlin."
+        )]
+        time_zone: String,
+    ) -> async_graphql::Result<UsageNode> {
+        let run = async {
+            let organization =
+                organization_id.as_ref().map(|id| input::id("organizationId", id)).transpose()?;
+            let filter = filter.unwrap_or_default().check()?;
+            let selection = Selection { organization, below: include_below, filter };
+            let frame = Frame { from, to, granularity, group_by, top, time_zone };
+            usage::answered(context, selection, frame).await
+        };
+        recorded(context, organization_id.as_deref().map(String::as_str), run).await
+    }
+
+    /// The verification log: recorded verifications one by one, newest first unless asked otherwise. For those who
+    /// may read trails.
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, last, child_complexity)")]
+    #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
+    async fn verifications(
+        &self,
+        context: &Context<'_>,
+        organization_id: Option<ID>,
+        filter: Option<VerificationFilter>,
+        #[graphql(default_with = "OrderDirection::Desc")] direction: OrderDirection,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<VerificationConnection> {
+        let slice = Slice { first, after, last, before };
+        let run = async {
+            let organization =
+                organization_id.as_ref().map(|id| input::id("organizationId", id)).transpose()?;
+            verification::listed(context, organization, filter.unwrap_or_default(), direction, slice).await
+        };
+        recorded(context, organization_id.as_deref().map(String::as_str), run).await
     }
 
     /// Whatever has this id; null when there is no such thing here, as Relay's specification has it.

@@ -6,6 +6,8 @@ use keyledger_schema as domain;
 use keyledger_schema::Timestamp;
 use keyledger_schema::event::RevocationReason as DomainReason;
 
+use crate::service::analytics;
+
 /// A moment as in RFC 3339, in UTC with microseconds: `2026-11-21T09:14:14.252913Z`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct DateTime(pub(super) Timestamp);
@@ -193,6 +195,58 @@ pub(crate) enum VerificationCode {
     RateLimited,
     /// No credits are left.
     CreditsExhausted,
+}
+
+/// What a key's holder wants to do.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "domain::Action")]
+pub(crate) enum Action {
+    /// Look, change nothing.
+    Read,
+    /// Change.
+    Write,
+    /// Administer.
+    Admin,
+}
+
+/// How long a bucket of a series is.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "analytics::Granularity")]
+pub(crate) enum Granularity {
+    /// Kept for some days.
+    Minute,
+    /// An hour.
+    Hour,
+    /// A day of the time zone.
+    Day,
+    /// A month of the time zone.
+    Month,
+}
+
+/// What verifications are told apart by.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "analytics::Dimension")]
+pub(crate) enum UsageDimension {
+    /// That of the key, or of whoever asked where no key is known.
+    Organization,
+    /// That of the key.
+    Workspace,
+    /// That of the key.
+    Environment,
+    /// The key.
+    Key,
+    /// The identity that the key has now.
+    Identity,
+    /// Each role that the key holds now: a verification counts in the group of each.
+    Role,
+    /// What was answered.
+    Outcome,
+    /// What the holder wanted to do.
+    Action,
+    /// Each of its tags: a verification counts in the group of each.
+    Tag,
+    /// The holder's address; for those who may read trails.
+    Address,
 }
 
 /// What kind of actor.

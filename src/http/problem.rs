@@ -127,9 +127,14 @@ pub(super) async fn post_only() -> HttpResponse {
     wrong_method("POST")
 }
 
-/// For a path that takes GET only.
+/// For a path that takes GET and HEAD only.
 pub(super) async fn get_only() -> HttpResponse {
     wrong_method("GET, HEAD")
+}
+
+/// For a path that takes GET only, and not HEAD, because the answer is made as it is read.
+pub(super) async fn only_get() -> HttpResponse {
+    wrong_method("GET")
 }
 
 fn wrong_method(allow: &'static str) -> HttpResponse {

@@ -1,5 +1,11 @@
 //! What can be asked about recorded verifications, and what is answered.
 
+mod calendar;
+mod engine;
+mod lens;
+mod plan;
+mod tally;
+
 use std::net::IpAddr;
 
 use chrono_tz::Tz;
@@ -9,6 +15,8 @@ use keyledger_schema::{
 };
 
 use super::page::{Sequence, Window};
+
+pub(super) use engine::{Failure, answer, each_once};
 
 /// How long a bucket of a series is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -91,7 +99,8 @@ pub struct UsageQuery {
     pub zone: Tz,
     /// One group for each combination of values that occurs. At most two.
     pub group_by: Vec<Dimension>,
-    /// So many groups, those with the most verifications first; the rest is summed up.
+    /// So many groups, those with the most verifications first; the rest is summed up. At most 1,000 if series
+    /// are wanted.
     pub top: usize,
     /// Whether series are wanted besides totals.
     pub series: bool,
@@ -106,6 +115,14 @@ pub struct Counts {
     pub valid: u64,
     /// Credits that they spent, those of keys and those of identities together.
     pub credits: u64,
+}
+
+impl Counts {
+    fn add(&mut self, other: Self) {
+        self.verifications += other.verifications;
+        self.valid += other.valid;
+        self.credits = self.credits.saturating_add(other.credits);
+    }
 }
 
 /// A value of a dimension. None where there is none: no key, no identity, no role, no tag, no action, no address.
@@ -186,11 +203,17 @@ pub enum UsageError {
         /// Allowed.
         max: u64,
     },
-    /// Buckets that short are kept for a time only.
-    #[error("buckets that short are kept from {since} on; choose longer ones, or a later time")]
+    /// Buckets that short, or with borders that are not those of UTC, are kept for a time only.
+    #[error("buckets that short are kept from {since} on; choose longer ones, those of UTC, or a later time")]
     TooLongAgo {
         /// The first moment of which there are some.
         since: Timestamp,
+    },
+    /// More groups than are counted at once.
+    #[error("there are more than {max} groups; group by less, or choose fewer verifications")]
+    TooManyGroups {
+        /// Allowed.
+        max: u64,
     },
     /// The end is not after the start.
     #[error("the end is not after the start")]

@@ -1,4 +1,4 @@
-//! Refused commands, written to the organization's audit stream.
+//! What is written to an organization's audit stream: refused commands, and what was handed out.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -19,7 +19,7 @@ use crate::stream_head::StreamHead;
 /// How often an append to a busy audit stream is tried.
 const ATTEMPTS: usize = 8;
 
-/// Where each audit stream ends, so that refusals of one organization queue up here instead of racing in
+/// Where each audit stream ends, so that events of one organization queue up here instead of racing in
 /// the log.
 #[derive(Default)]
 pub(super) struct Heads(Mutex<HashMap<OrganizationId, Arc<Mutex<Option<StreamHead>>>>>);
@@ -69,10 +69,20 @@ impl Service {
             key,
             code: code.as_str().into(),
         });
-        let stream = Stream::Audit(organization);
         // Whoever may read the trail of this key may read this, too.
-        let place = Place { organization, workspace };
-        let head = Arc::clone(self.refusals.0.lock().await.entry(organization).or_default());
+        self.note(context, Place { organization, workspace }, event, Outcome::Refused).await
+    }
+
+    /// Writes an event to an organization's audit stream.
+    pub(super) async fn note(
+        &self,
+        context: &Context,
+        place: Place,
+        event: Event,
+        outcome: Outcome,
+    ) -> Result<()> {
+        let stream = Stream::Audit(place.organization);
+        let head = Arc::clone(self.refusals.0.lock().await.entry(place.organization).or_default());
         let mut head = head.lock().await;
         for _ in 0..ATTEMPTS {
             let known = match *head {
@@ -80,7 +90,7 @@ impl Service {
                 None => self.head(stream).await?,
             };
             let events = vec![event.clone()];
-            let appended = self.append(context, stream, known, Some(place), events, Outcome::Refused).await;
+            let appended = self.append(context, stream, known, Some(place), events, outcome).await;
             match appended {
                 Ok(written) => {
                     *head = written.last().map(|event| StreamHead::at(event.envelope.revision, &event.bytes));
@@ -94,7 +104,7 @@ impl Service {
                 }
             }
         }
-        Err(Error::unavailable("the refusal could not be written to the trail; try again"))
+        Err(Error::unavailable("this could not be written to the trail, and so was not done; try again"))
     }
 
     /// The key that a target names and where it lives, if it belongs to this organization.

@@ -22,6 +22,13 @@ fn what_belongs_to_another_tenant_and_what_does_not_exist_are_answered_alike() {
     let (key, event) = (theirs.id(), text(&theirs.events[0]["id"]));
     let (workspace, organization) = (&world.other_tenant.workspace, &world.other_tenant.organization);
     let query = |query: &str, id: &str| ask(&world.root, query, &json!({ "id": id }));
+    let of_usage = |filter: &str| {
+        format!(
+            "query($id: ID!) {{ usage(from: \"2026-01-01T00:00:00Z\", to: \"2026-02-01T00:00:00Z\",
+                filter: {{ {filter} }}) {{ totals {{ valid }} }} }}"
+        )
+    };
+    let (of_keys, of_workspace) = (of_usage("keyIds: [$id]"), of_usage("workspaceId: $id"));
     let queries = [
         ("query($id: ID!) { key(id: $id) { id } }", &key),
         ("query($id: ID!) { event(id: $id) { id } }", &event),
@@ -35,6 +42,11 @@ fn what_belongs_to_another_tenant_and_what_does_not_exist_are_answered_alike() {
         ("query($id: String!) { keys(filter: { search: $id }) { totalCount nodes { id } } }", &key),
         ("query($id: ID!) { events(filter: { keyId: $id }) { totalCount nodes { id } } }", &key),
         ("query($id: ID!) { events(filter: { actorId: $id }) { totalCount nodes { id } } }", &key),
+        (&*of_keys, &key),
+        (&*of_workspace, workspace),
+        ("query($id: ID!) { verifications(filter: { keyId: $id }) { nodes { code } } }", &key),
+        ("query($id: ID!) { verifications(filter: { workspaceId: $id }) { nodes { code } } }", workspace),
+        ("query($id: ID!) { verifications(organizationId: $id) { nodes { code } } }", organization),
         ("query($id: String!) { workspaces(first: 1, after: $id) { nodes { id } } }", workspace),
     ];
     let made = "mutation { createIdentity(input: { externalId: \"theirs\" }) { identity { id } } }";

@@ -37,6 +37,8 @@ const TABLE: &[(&str, &str)] = &[
     ("event", "++N+NNNN+NNN"),
     ("events", "++F+FF+++FF+"),
     ("node", "+++++000++00"),
+    ("usage", "+++++F++++F+"),
+    ("verifications", "++F+FF+++FF+"),
     ("createKey", "+++FFNNNFFNN"),
     ("acknowledgeKeySecret", "+++FFNNNFFNN"),
     ("updateKey", "+++FFNNNFFNN"),
@@ -134,6 +136,11 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
         "keys" => of("{ keys { nodes { id } } }", ""),
         "event" => of("query($id: ID!) { event(id: $id) { id } }", event),
         "events" => of("{ events { nodes { id } } }", ""),
+        "usage" => of(
+            "{ usage(from: \"2026-01-01T00:00:00Z\", to: \"2026-02-01T00:00:00Z\") { totals { valid } } }",
+            "",
+        ),
+        "verifications" => of("{ verifications { nodes { code } } }", ""),
         "node" => of("query($id: ID!) { node(id: $id) { id } }", key),
         "createKey" => {
             let input = json!({ "name": "a", "environment": "PRODUCTION", "workspaceId": world.workspace });

@@ -3,6 +3,7 @@
 use keyledger::decisions::{limits, slug, workspace};
 use keyledger::error::Code;
 use keyledger::service::revocations::MAX_REVOKED;
+use keyledger::service::{analytics, exports};
 use keyledger::store::sqlite::Options;
 use keyledger::verify::limits::MAX_COST;
 use keyledger::verify::recorder::UNKNOWN_INTERVAL;
@@ -101,6 +102,13 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("cost of each mutation", private("src/graphql.rs", "MUTATION_COST")),
         ("cost of each field", private("src/graphql/mutation/import.rs", "ITEM_COST")),
         ("items of a page", private("src/graphql/connection.rs", "MAX_PAGE")),
+        ("keys in a filter of usage", n(analytics::MAX_KEYS)),
+        ("dimensions", n(analytics::MAX_DIMENSIONS)),
+        ("groups of an answer", n(analytics::MAX_GROUPS)),
+        ("points of all series", analytics::MAX_POINTS),
+        ("tag in a filter", n(analytics::MAX_TAG_BYTES)),
+        ("buckets of an export", exports::MAX_BUCKETS),
+        ("exports of an organization", n(exports::MAX_RUNNING)),
         ("user agent", n(actor::MAX_USER_AGENT_BYTES)),
         ("one event", n(codec::MAX_EVENT_BYTES)),
         ("hops", private("src/http/address.rs", "MAX_HOPS")),

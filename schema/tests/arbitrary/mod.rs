@@ -9,12 +9,12 @@ use keyledger_schema::actor::ActorKind;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::credits::Base;
 use keyledger_schema::event::{
-    CommandRefused, CreditsChanged, Event, Hex32, IdentityCreated, IdentityDeleted, IdentityUpdated,
-    KeyAddressFirstUsed, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported,
-    KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeySelection, KeyUpdated,
-    NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated, OrganizationMoved,
-    OrganizationPolicySet, OrganizationRenamed, PreviousStop, RevocationFinished, RevocationReason,
-    RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated, UsageMode, WorkspaceCreated,
+    AuditExported, CommandRefused, CreditsChanged, Event, ExportFormat, Exported, Hex32, IdentityCreated,
+    IdentityDeleted, IdentityUpdated, KeyAddressFirstUsed, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired,
+    KeyIssued, KeyLeakReported, KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated,
+    KeySelection, KeyUpdated, NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated,
+    OrganizationMoved, OrganizationPolicySet, OrganizationRenamed, PreviousStop, RevocationFinished,
+    RevocationReason, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated, UsageMode, WorkspaceCreated,
     WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
 };
 use keyledger_schema::usage::{UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
@@ -398,6 +398,8 @@ pub fn usage() -> impl Strategy<Value = UsageRecorded> {
 /// Any event at all.
 pub fn event() -> impl Strategy<Value = Event> {
     let mode = prop::sample::select(vec![UsageMode::Strict, UsageMode::Relaxed]);
+    let exported = prop::sample::select(vec![Exported::Usage, Exported::Verifications]);
+    let format = prop::sample::select(vec![ExportFormat::Csv, ExportFormat::Jsonl, ExportFormat::Parquet]);
     let stop = prop::sample::select(vec![PreviousStop::None, PreviousStop::Clean, PreviousStop::Unclean]);
     prop_oneof![
         1 => (text(), text(), of(organization_id())).prop_map(|(name, slug, parent)| {
@@ -414,6 +416,8 @@ pub fn event() -> impl Strategy<Value = Event> {
         1 => (text(), comment(), of(key_id()), text()).prop_map(|(command, target, key, code)| {
             Event::CommandRefused(CommandRefused { command, target, key, code })
         }),
+        1 => (exported, format, personal())
+            .prop_map(|(what, format, filter)| Event::AuditExported(AuditExported { what, format, filter })),
         2 => usage().prop_map(Event::UsageRecorded),
         1 => (of(any::<u64>()), moment(), moment()).prop_map(|(after_seq, from, to)| {
             Event::UsageGapDeclared(UsageGapDeclared { after_seq, from, to })

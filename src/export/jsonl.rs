@@ -1,0 +1,28 @@
+//! JSON Lines: an object a line, in UTF-8. What has no value is left out, as over REST.
+
+use serde_json::Value;
+
+use super::{Cell, Column};
+
+/// A line.
+pub(super) fn row(columns: &[Column], row: &[Cell], out: &mut Vec<u8>) {
+    let start = out.len();
+    for (column, value) in columns.iter().zip(row) {
+        let value = match value {
+            Cell::Nothing => continue,
+            Cell::Text(text) => Value::from(text.as_str()),
+            Cell::Texts(texts) => Value::from(texts.as_slice()),
+            Cell::Count(count) => Value::from(*count),
+            Cell::Moment(at) => Value::from(at.to_string()),
+            Cell::Flag(flag) => Value::from(*flag),
+        };
+        out.extend_from_slice(if out.len() == start { b"{\"" } else { b",\"" });
+        out.extend_from_slice(column.name.as_bytes());
+        out.extend_from_slice(b"\":");
+        out.extend_from_slice(value.to_string().as_bytes());
+    }
+    if out.len() == start {
+        out.push(b'{');
+    }
+    out.extend_from_slice(b"}\n");
+}

@@ -1,0 +1,430 @@
+//! Exports of usage and of the verification log.
+//!
+//! Invariants: the event that tells of an export is durable before its first row is handed out. Rows are read a few
+//! thousand at a time, each time in a transaction of its own that ends before they are handed out, so a slow reader
+//! holds nothing but its own rows.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use keyledger_schema::codec::Outcome;
+use keyledger_schema::event::{AuditExported, Event, ExportFormat, Exported};
+use keyledger_schema::grant::Place;
+use keyledger_schema::{OrganizationId, Personal, Timestamp};
+
+use super::Service;
+use super::analytics::{
+    self, Counts, DIMENSIONS, Dimension, DimensionValue, GRANULARITIES, Incomplete, MAX_GROUPS, Selection,
+    Sequence, Spelling, UsageAnswer, UsageAsked, UsageQuery, Verification, VerificationsAsked, Window,
+};
+use crate::caller::Caller;
+use crate::error::{Error, Result};
+use crate::export::{Cell, Column, Format, Kind, Row};
+use crate::readmodel::MAX_BULK_PAGE;
+use crate::readmodel::analytics::{UsageError, VerificationQuery};
+
+/// The most exports of one organization at once.
+pub const MAX_RUNNING: usize = 8;
+/// The most buckets of an export of usage.
+pub const MAX_BUCKETS: u64 = 1_000_000;
+/// Buckets that are asked for at once.
+const STRETCH: u32 = 64;
+
+/// How many exports of each organization run.
+#[derive(Clone, Default)]
+pub(super) struct Running(Arc<Mutex<HashMap<OrganizationId, usize>>>);
+
+impl Running {
+    fn begin(&self, organization: OrganizationId) -> Result<Turn> {
+        let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = running.entry(organization).or_default();
+        if *count >= MAX_RUNNING {
+            let message =
+                "the organization has 8 exports running, which is the most; wait until one has ended";
+            return Err(Error::unavailable(message));
+        }
+        *count += 1;
+        Ok(Turn { running: self.clone(), organization })
+    }
+}
+
+/// One of an organization's exports; it ends when this is dropped.
+struct Turn {
+    running: Running,
+    organization: OrganizationId,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut running = self.running.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = running.get_mut(&self.organization) {
+            *count -= 1;
+            if *count == 0 {
+                running.remove(&self.organization);
+            }
+        }
+    }
+}
+
+/// What is to be exported.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Wanted {
+    /// Rows of a bucket and a group.
+    Usage(Box<UsageAsked>),
+    /// Records of the verification log, oldest first; those after a cursor.
+    Verifications {
+        /// Which ones.
+        asked: Box<VerificationsAsked>,
+        /// Where an earlier export ended.
+        after: Option<String>,
+    },
+}
+
+/// An export that has begun.
+pub struct Export {
+    service: Arc<Service>,
+    columns: Vec<Column>,
+    rows: Rows,
+    /// Read before it began, since what cannot be read is refused.
+    first: Option<Vec<Row>>,
+    _turn: Turn,
+}
+
+enum Rows {
+    Usage { query: UsageQuery, next: Timestamp, end: Timestamp },
+    Verifications { query: VerificationQuery },
+    Done,
+}
+
+/// The columns of a record of the verification log.
+const VERIFICATION: [Column; 18] = [
+    Column::new("cursor", Kind::Text),
+    Column::new("eventId", Kind::Text),
+    Column::new("place", Kind::Count),
+    Column::new("firstAt", Kind::Moment),
+    Column::new("lastAt", Kind::Moment),
+    Column::new("count", Kind::Count),
+    Column::optional("keyId", Kind::Text),
+    Column::optional("secretVersion", Kind::Count),
+    Column::optional("workspaceId", Kind::Text),
+    Column::new("code", Kind::Text),
+    Column::optional("action", Kind::Text),
+    Column::optional("resource", Kind::Text),
+    Column::new("tags", Kind::Texts),
+    Column::optional("ip", Kind::Text),
+    Column::optional("by", Kind::Text),
+    Column::new("cost", Kind::Count),
+    Column::new("credits", Kind::Count),
+    Column::new("organizationId", Kind::Text),
+];
+
+fn verification(cursor: String, organization: OrganizationId, one: &Verification) -> Row {
+    vec![
+        Cell::Text(cursor),
+        Cell::Text(one.event.to_string()),
+        Cell::Count(one.place.into()),
+        Cell::Moment(one.first_at),
+        Cell::Moment(one.last_at),
+        Cell::Count(one.count),
+        Cell::text(one.key),
+        one.secret_version.map_or(Cell::Nothing, |version| Cell::Count(version.into())),
+        Cell::text(one.workspace),
+        Cell::Text(one.code.to_string()),
+        Cell::text(one.action),
+        Cell::text(one.resource.as_deref()),
+        Cell::Texts(one.tags.iter().map(ToString::to_string).collect()),
+        Cell::text(one.ip),
+        Cell::text(one.by),
+        Cell::Count(one.cost.into()),
+        Cell::Count(one.credits),
+        Cell::Text(organization.to_string()),
+    ]
+}
+
+const fn column_of(dimension: Dimension) -> &'static str {
+    match dimension {
+        Dimension::Organization => "organizationId",
+        Dimension::Workspace => "workspaceId",
+        Dimension::Environment => "environment",
+        Dimension::Key => "keyId",
+        Dimension::Identity => "identityId",
+        Dimension::Role => "roleId",
+        Dimension::Outcome => "outcome",
+        Dimension::Action => "action",
+        Dimension::Tag => "tag",
+        Dimension::Address => "address",
+    }
+}
+
+/// A value as text; none where there is none.
+pub fn text_of(value: &DimensionValue) -> Option<String> {
+    match value {
+        DimensionValue::Organization(id) => Some(id.to_string()),
+        DimensionValue::Workspace(id) => id.map(|id| id.to_string()),
+        DimensionValue::Environment(environment) => environment.map(|one| one.to_string()),
+        DimensionValue::Key(id) => id.map(|id| id.to_string()),
+        DimensionValue::Identity(id) => id.map(|id| id.to_string()),
+        DimensionValue::Role(id) => id.map(|id| id.to_string()),
+        DimensionValue::Outcome(code) => Some(code.to_string()),
+        DimensionValue::Action(action) => action.map(|action| action.to_string()),
+        DimensionValue::Tag(tag) => tag.as_deref().map(str::to_owned),
+        DimensionValue::Address(ip) => ip.map(|ip| ip.to_string()),
+    }
+}
+
+fn usage_columns(group_by: &[Dimension]) -> Vec<Column> {
+    let mut columns = vec![Column::new("bucket", Kind::Moment)];
+    columns.extend(group_by.iter().map(|dimension| Column::optional(column_of(*dimension), Kind::Text)));
+    if !group_by.is_empty() {
+        columns.push(Column::new("others", Kind::Flag));
+    }
+    columns
+        .extend(["verifications", "valid", "refused", "credits"].map(|name| Column::new(name, Kind::Count)));
+    columns.push(Column::new("incomplete", Kind::Flag));
+    columns
+}
+
+/// One bucket of a group, or of all others, or of the whole.
+fn usage_row(bucket: Timestamp, group: Option<(Vec<Cell>, bool)>, counts: Counts, incomplete: bool) -> Row {
+    let mut row = vec![Cell::Moment(bucket)];
+    if let Some((mut values, others)) = group {
+        row.append(&mut values);
+        row.push(Cell::Flag(others));
+    }
+    let refused = counts.verifications.saturating_sub(counts.valid);
+    row.extend([counts.verifications, counts.valid, refused, counts.credits].map(Cell::Count));
+    row.push(Cell::Flag(incomplete));
+    row
+}
+
+/// The rows of an answer with series. Without groups each bucket has one; of groups those that have something.
+fn usage_rows(answer: &UsageAnswer, dimensions: usize) -> Vec<Row> {
+    let mut rows = Vec::new();
+    for (at, bucket) in answer.buckets.iter().enumerate() {
+        let end = answer.buckets.get(at + 1).copied().unwrap_or(answer.to);
+        let overlaps = |gap: &Incomplete| gap.from < end && gap.to > *bucket;
+        let incomplete = answer.incomplete.iter().any(overlaps);
+        if dimensions == 0 {
+            let counts = answer.series.get(at).copied().unwrap_or_default();
+            rows.push(usage_row(*bucket, None, counts, incomplete));
+            continue;
+        }
+        for group in &answer.groups {
+            let counts = group.series.get(at).copied().unwrap_or_default();
+            if counts != Counts::default() {
+                let values = group.values.iter().map(|value| Cell::text(text_of(value))).collect();
+                rows.push(usage_row(*bucket, Some((values, false)), counts, incomplete));
+            }
+        }
+        if answer.other_groups > 0 {
+            let values = vec![Cell::Nothing; dimensions];
+            rows.push(usage_row(*bucket, Some((values, true)), answer.others, incomplete));
+        }
+    }
+    rows
+}
+
+impl Export {
+    /// What the rows have.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
+    }
+
+    /// Some more rows; none when there are no more.
+    pub async fn next(&mut self) -> Result<Option<Vec<Row>>> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        self.read().await
+    }
+
+    async fn read(&mut self) -> Result<Option<Vec<Row>>> {
+        match &mut self.rows {
+            Rows::Done => Ok(None),
+            Rows::Verifications { query } => {
+                let organization = query.organization;
+                let page = self.service.read_model.verifications_in_bulk(query.clone()).await;
+                let page = page.map_err(|error| analytics::query_failed(&error, false))?;
+                // A search for something rare ends where it was when it had looked at much.
+                let last = || page.items.last().map(|item| item.cursor.clone());
+                let after = page.end_cursor.clone().or_else(last);
+                if page.has_next && after.is_some() {
+                    query.window = Window::First { count: MAX_BULK_PAGE, after };
+                } else {
+                    self.rows = Rows::Done;
+                }
+                let rows = page.items.into_iter();
+                Ok(Some(rows.map(|item| verification(item.cursor, organization, &item.node)).collect()))
+            }
+            Rows::Usage { query, next, end } => {
+                let answer = stretch(&self.service, query, *next, *end).await?;
+                let rows = usage_rows(&answer, query.group_by.len());
+                if answer.to >= *end || answer.to <= *next {
+                    self.rows = Rows::Done;
+                } else {
+                    *next = answer.to;
+                }
+                Ok(Some(rows))
+            }
+        }
+    }
+}
+
+/// The answer for some buckets from a moment on, with all groups of each; of one bucket with its largest ones, if
+/// there are more.
+async fn stretch(
+    service: &Service,
+    query: &mut UsageQuery,
+    from: Timestamp,
+    end: Timestamp,
+) -> Result<UsageAnswer> {
+    let length = analytics::nominal(query.granularity);
+    let mut buckets = STRETCH;
+    loop {
+        query.from = from;
+        // None is so short that it is within the first bucket, whatever the clocks do there.
+        let to = if buckets == 0 { from.plus(Duration::from_micros(1)) } else { from.plus(length * buckets) };
+        query.to = to.min(end);
+        match service.read_model.usage(query.clone()).await {
+            // Each bucket has its own largest groups, so those of several can be told only where none is left out.
+            Ok(answer) if answer.other_groups > 0 && answer.buckets.len() > 1 && buckets > 0 => {}
+            Err(UsageError::TooManyGroups { .. }) if buckets > 0 => {}
+            answer => return answer.map_err(|error| analytics::usage_failed(&error)),
+        }
+        buckets /= 2;
+    }
+}
+
+/// As the query of a URL.
+#[derive(Default)]
+struct Told(String);
+
+impl Told {
+    fn tell(&mut self, name: &str, value: Option<impl ToString>) {
+        let Some(value) = value else { return };
+        if !self.0.is_empty() {
+            self.0.push('&');
+        }
+        self.0.push_str(name);
+        self.0.push('=');
+        for byte in value.to_string().bytes() {
+            if byte.is_ascii_alphanumeric() || b"-._~,:".contains(&byte) {
+                self.0.push(byte.into());
+            } else {
+                // Writing to a string cannot fail.
+                let _ = write!(self.0, "%{byte:02X}");
+            }
+        }
+    }
+
+    fn list(&mut self, name: &str, values: impl Iterator<Item = String>) {
+        let values: Vec<String> = values.collect();
+        self.tell(name, (!values.is_empty()).then(|| values.join(",")));
+    }
+
+    fn selection(&mut self, selection: &Selection) {
+        let filter = &selection.filter;
+        self.tell("includeBelow", selection.below.then_some(true));
+        self.tell("workspaceId", filter.workspace);
+        self.tell("environment", filter.environment);
+        self.list("keyIds", filter.keys.iter().map(ToString::to_string));
+        self.tell("identityId", filter.identity);
+        self.tell("roleId", filter.role);
+        self.list("outcomes", filter.outcomes.iter().map(ToString::to_string));
+        self.tell("action", filter.action);
+        self.tell("tag", filter.tag.as_deref());
+        self.tell("address", filter.address);
+    }
+}
+
+/// The name of a value in a list of names.
+fn name_in<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> Option<String> {
+    names.iter().find(|(_, other)| other == value).map(|(name, _)| (*name).to_owned())
+}
+
+impl Wanted {
+    fn selection(&self) -> &Selection {
+        match self {
+            Self::Usage(asked) => &asked.selection,
+            Self::Verifications { asked, .. } => &asked.selection,
+        }
+    }
+
+    /// What was asked for, as it stands in the trail.
+    fn told(&self) -> String {
+        let mut told = Told::default();
+        match self {
+            Self::Usage(asked) => {
+                told.tell("from", Some(asked.from));
+                told.tell("to", Some(asked.to));
+                told.tell("granularity", name_in(&GRANULARITIES, &asked.granularity));
+                told.tell("timeZone", Some(asked.zone.name()));
+                told.list("groupBy", asked.group_by.iter().filter_map(|one| name_in(&DIMENSIONS, one)));
+                told.selection(&asked.selection);
+            }
+            Self::Verifications { asked, after } => {
+                told.tell("from", asked.from);
+                told.tell("to", asked.to);
+                told.selection(&asked.selection);
+                told.tell("resourcePrefix", asked.resource_prefix.as_deref());
+                told.tell("after", after.as_deref());
+            }
+        }
+        told.0
+    }
+}
+
+impl Service {
+    /// Begins an export: checks what is asked, reads its first rows, and writes down that it begins.
+    pub async fn export(self: &Arc<Self>, caller: &Caller, wanted: Wanted, format: Format) -> Result<Export> {
+        let told = wanted.told();
+        let workspace = wanted.selection().filter.workspace;
+        let (what, organization, columns, rows) = match wanted {
+            Wanted::Usage(asked) => {
+                let buckets = analytics::buckets(asked.from, asked.to, asked.granularity);
+                if buckets > MAX_BUCKETS {
+                    let message = format!(
+                        "an export has at most {MAX_BUCKETS} buckets, these are about {buckets}; choose a shorter \
+                         time or longer buckets"
+                    );
+                    return Err(Error::invalid("granularity", message));
+                }
+                let asked = UsageAsked { series: true, group_series: true, top: MAX_GROUPS, ..*asked };
+                let query = self.usage_query(caller, asked, Spelling::Rest).await?;
+                let organization = query.organizations.first().copied().ok_or_else(Error::internal)?;
+                let columns = usage_columns(&query.group_by);
+                let (next, end) = (query.from, query.to);
+                (Exported::Usage, organization, columns, Rows::Usage { query, next, end })
+            }
+            Wanted::Verifications { asked, after } => {
+                // What is recorded while the export runs could keep it running for ever.
+                let to = asked.to.unwrap_or_else(|| self.now());
+                let window = Window::First { count: MAX_BULK_PAGE, after };
+                let asked =
+                    VerificationsAsked { to: Some(to), sequence: Sequence::Ascending, window, ..*asked };
+                let query = self.verification_query(caller, asked, Spelling::Rest).await?;
+                let organization = query.organization;
+                let rows = Rows::Verifications { query };
+                (Exported::Verifications, organization, VERIFICATION.to_vec(), rows)
+            }
+        };
+        let turn = self.exports.begin(organization)?;
+        let service = Arc::clone(self);
+        let mut export = Export { service, columns, rows, first: None, _turn: turn };
+        export.first = export.read().await?;
+        let event = Event::AuditExported(AuditExported {
+            what,
+            format: match format {
+                Format::Csv => ExportFormat::Csv,
+                Format::Jsonl => ExportFormat::Jsonl,
+                Format::Parquet => ExportFormat::Parquet,
+            },
+            filter: Personal(told.into()),
+        });
+        let place = Place { organization, workspace };
+        self.note(&self.context(caller), place, event, Outcome::Success).await?;
+        Ok(export)
+    }
+}
