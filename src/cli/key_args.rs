@@ -235,7 +235,8 @@ Examples:
   keyledger key list --status all --limit 0 --json
   keyledger key list --environment production --unused-since 90d
   keyledger key list --expires-before 14d --sort expires
-  keyledger key list --role support --sort last-used")]
+  keyledger key list --role support --sort last-used
+  keyledger key list --identity customer-7")]
 pub struct ListArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would show it as help")]
@@ -246,6 +247,9 @@ pub struct ListArgs {
     /// Only keys whose secret nobody has acknowledged
     #[arg(long)]
     pub unacknowledged: bool,
+    /// Only keys that hold this identity, by id or external id
+    #[arg(long, value_name = "IDENTITY")]
+    pub identity: Option<IdentityArgument>,
     /// Order of the list: newest first, by name, what expires first, or what was used least recently
     #[arg(long, value_name = "FIELD", default_value = "created")]
     pub sort: SortArgument,

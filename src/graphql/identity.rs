@@ -5,16 +5,16 @@ use keyledger_projections::{IdentityState, PoolId};
 use keyledger_schema::{Metadata, OrganizationId};
 
 use super::answer::{parties, recorded};
-use super::connection::{self, EventConnection, Slice};
+use super::connection::{self, EventConnection, KeyConnection, Slice};
 use super::credits::CreditsNode;
-use super::input::{self, EventFilter};
+use super::input::{self, EventFilter, KeyFilter, KeyOrder};
 use super::policy::{RateLimitInput, RateLimitNode, rate_limits};
 use super::scalar::{DateTime, OrderDirection};
 use super::tenant::OrganizationNode;
 use super::{QUERY_COST, query};
 use crate::decisions::identity::{NewIdentity, Update};
 use crate::decisions::limits;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Somebody of the user's own.
 #[derive(Clone)]
@@ -78,6 +78,37 @@ impl IdentityNode {
     /// Revision of its last event.
     async fn revision(&self) -> u64 {
         self.0.revision
+    }
+
+    /// The keys that hold it and that the caller may see: active ones, newest first, unless asked otherwise.
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, last, child_complexity)")]
+    #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
+    async fn keys(
+        &self,
+        context: &Context<'_>,
+        filter: Option<KeyFilter>,
+        order_by: Option<KeyOrder>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<KeyConnection> {
+        let id = self.0.id.to_string();
+        let slice = Slice { first, after, last, before };
+        let run = async {
+            let mut filter = filter.unwrap_or_default();
+            for (field, named, own) in [
+                ("filter.identityId", &mut filter.identity_id, id.clone()),
+                ("filter.organizationId", &mut filter.organization_id, self.0.organization.to_string()),
+            ] {
+                if named.as_ref().is_some_and(|named| named.as_str() != own) {
+                    return Err(Error::invalid(field, "these are the keys of one identity; leave this out"));
+                }
+                *named = Some(own.into());
+            }
+            query::keys(context, filter, order_by, slice).await
+        };
+        recorded(context, Some(&id), run).await
     }
 
     /// Its trail: every event of it, oldest first unless asked otherwise. What was refused stands in the trail of the

@@ -264,7 +264,7 @@ impl KeyNode {
         Ok(found.filter(|state| state.organization == self.state.organization).map(IdentityNode))
     }
 
-    /// The credits of its own; null while they are unlimited. Those of its identity come on top.
+    /// The credits of its own; null while they are unlimited, and once it is deleted. Those of its identity come on top.
     async fn credits(&self, context: &Context<'_>) -> async_graphql::Result<Option<CreditsNode>> {
         if self.state.credits.is_none() {
             return Ok(None);

@@ -189,7 +189,7 @@ pub(super) async fn workspaces(
     Ok(WorkspaceConnection::new(connection::cut(items, &slice.window()?)?, WorkspaceNode::new))
 }
 
-async fn keys(
+pub(super) async fn keys(
     context: &Context<'_>,
     filter: KeyFilter,
     order: Option<KeyOrder>,

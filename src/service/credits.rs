@@ -88,12 +88,13 @@ impl Service {
         let seen = seen.map(|seen| (seen, &clashes as &Clashes<'_>));
         let decide = |state: &A| {
             let balance = self.balances.balance(pool, context.at).unwrap_or(Balance::NONE);
+            let decision = decide(state, command, balance, context.at)?;
             // Another node changed them, and this one has not applied that.
             if credits(state).is_some_and(|credits| credits.n >= balance.next) {
                 let message = "somebody else changed these credits in this moment; look again and repeat";
                 return Err(Error::new(Code::Conflict, message).about("input.id"));
             }
-            decide(state, command, balance, context.at)
+            Ok(decision)
         };
         let written = Box::pin(self.decide_and_append(&context, loaded, seen, decide)).await?;
         self.applied(&written.events).await?;

@@ -14,10 +14,8 @@ use crate::decisions::identity::{self as decisions, Command, NewIdentity, Update
 use crate::decisions::key::Comment;
 use crate::decisions::{Holder, clash};
 use crate::error::{Error, Result};
+use crate::readmodel::{KeyQuery, Window};
 use crate::stream_head::StreamHead;
-
-/// How many keys are looked at together.
-const PAGE: usize = 1_000;
 
 /// An identity after a command.
 pub type IdentityWritten = Written<IdentityState>;
@@ -153,22 +151,13 @@ impl Service {
 
     /// The first keys that hold an identity and can still be used, and how many there are.
     async fn holders_of_identity(&self, identity: &IdentityState) -> Result<(Vec<Holder>, u64)> {
-        let now = self.now();
-        let (mut holders, mut count, mut after) = (Vec::new(), 0, None);
-        loop {
-            let states = self.read_model.states(identity.organization, after, PAGE).await;
-            let states = states.map_err(|error| super::keys::query_failed(&error))?;
-            let Some((last, _)) = states.last() else { return Ok((holders, count)) };
-            after = Some(*last);
-            for (_, state) in states {
-                let usable = matches!(state.status(now), KeyStatus::Active | KeyStatus::Inactive);
-                if usable && state.identity == Some(identity.id) {
-                    count += 1;
-                    if holders.len() < HOLDERS_NAMED {
-                        holders.push(Holder { id: state.id, name: state.name.0 });
-                    }
-                }
-            }
-        }
+        let query = KeyQuery {
+            identity: Some(identity.id),
+            statuses: vec![KeyStatus::Active, KeyStatus::Inactive],
+            window: Window::first(HOLDERS_NAMED),
+            count: true,
+            ..KeyQuery::new(identity.organization, self.now())
+        };
+        self.holders_among(query).await
     }
 }

@@ -305,6 +305,11 @@ impl Service {
             count: true,
             ..KeyQuery::new(organization, self.now())
         };
+        self.holders_among(query).await
+    }
+
+    /// The keys of a page, and how many there are in all.
+    pub(super) async fn holders_among(&self, query: KeyQuery) -> Result<(Vec<Holder>, u64)> {
         let page = self.read_model.keys(query).await.map_err(|error| super::keys::query_failed(&error))?;
         let holder = |item: Item<KeyRow>| Holder { id: item.node.state.id, name: item.node.state.name.0 };
         Ok((page.items.into_iter().map(holder).collect(), page.total.unwrap_or_default()))

@@ -207,3 +207,84 @@ fn what_is_out_of_use_is_given_no_credits() {
     assert_eq!(attempt(&root, "deleteIdentity", &json!({ "id": id })).code(), "");
     assert_eq!(set(&root, &id, Some(1)).code(), "ILLEGAL_TRANSITION");
 }
+
+fn code(client: &Client, secret: &str, cost: u32) -> String {
+    client.verify_with(&json!({ "key": secret, "cost": cost })).unwrap().code
+}
+
+#[test]
+fn keys_of_an_identity_share_its_credits_and_have_their_own() {
+    let server = Server::fresh();
+    let root = server.root();
+    let shared = identity(&root);
+    assert_eq!(set(&root, &shared, Some(10)).code(), "");
+    let key = |credits: u64| {
+        let key = root.create_key("a").with("identityId", shared.as_str());
+        key.with("credits", json!({ "remaining": credits })).run()
+    };
+    let (few, many) = (key(3), key(100));
+    assert_eq!(code(&root, &few.secret(), 2), "VALID");
+    // What one of them refuses spends nothing of the other.
+    assert_eq!(code(&root, &few.secret(), 2), "CREDITS_EXHAUSTED");
+    assert_eq!(code(&root, &many.secret(), 9), "CREDITS_EXHAUSTED");
+    assert_eq!(
+        (&of_key(&root, &few.id())["remaining"], &of_identity(&root, &shared)["remaining"]),
+        (&json!(1), &json!(8))
+    );
+    assert_eq!(of_key(&root, &many.id())["remaining"], 100);
+    assert_eq!(code(&root, &many.secret(), 8), "VALID");
+    assert_eq!(code(&root, &few.secret(), 1), "CREDITS_EXHAUSTED");
+    // Away from the identity only its own count.
+    root.mutate("updateKey", &json!({ "id": few.id(), "identityId": null })).unwrap();
+    assert_eq!(code(&root, &few.secret(), 1), "VALID");
+    let spent = |root: &Client| {
+        (of_key(root, &few.id())["spent"].clone(), of_identity(root, &shared)["spent"].clone())
+    };
+    assert_eq!(spent(&root), (json!(3), json!(10)));
+    let server = Server::start(&server.stop(), &[]);
+    assert_eq!(spent(&server.root()), (json!(3), json!(10)));
+    assert_eq!(adjust(&server.root(), &shared, 1).code(), "");
+    assert_eq!(of_identity(&server.root(), &shared)["remaining"], 1);
+}
+
+#[test]
+fn what_is_spent_while_credits_are_changed_is_counted() {
+    let server = Server::fresh();
+    let root = server.root();
+    let shared = identity(&root);
+    assert_eq!(set(&root, &shared, Some(1_000)).code(), "");
+    let secrets: Vec<String> =
+        (0..4).map(|_| root.create_key("a").with("identityId", shared.as_str()).run().secret()).collect();
+    let spending: Vec<_> = secrets
+        .into_iter()
+        .map(|secret| {
+            let root = root.clone();
+            std::thread::spawn(move || (0..40).filter(|_| code(&root, &secret, 2) == "VALID").count())
+        })
+        .collect();
+    for _ in 0..30 {
+        assert_eq!(adjust(&root, &shared, 5).code(), "");
+    }
+    let answered: usize = spending.into_iter().map(|thread| thread.join().unwrap()).sum();
+    assert_eq!(answered, 160);
+    let left = |root: &Client| of_identity(root, &shared)["remaining"].clone();
+    assert_eq!(left(&root), 1_000 + 30 * 5 - 160 * 2);
+    let server = Server::start(&server.stop(), &[]);
+    assert_eq!(left(&server.root()), 1_000 + 30 * 5 - 160 * 2);
+}
+
+#[test]
+fn credits_of_a_key_are_told_until_it_is_deleted() {
+    let server = Server::fresh();
+    let root = server.root();
+    let key = root.create_key("a").with("credits", json!({ "remaining": 5 })).run();
+    assert_eq!(code(&root, &key.secret(), 2), "VALID");
+    root.revoke_key(&key.id(), "UNUSED").unwrap();
+    let server = Server::start(&server.stop(), &[]);
+    let root = server.root();
+    let credits = of_key(&root, &key.id());
+    assert_eq!((&credits["remaining"], &credits["spent"]), (&json!(3), &json!(2)));
+    root.delete_key(&key.id()).unwrap();
+    assert_eq!(of_key(&root, &key.id()), Value::Null);
+    assert_eq!(set(&root, &key.id(), Some(1)).code(), "ILLEGAL_TRANSITION");
+}

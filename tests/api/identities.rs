@@ -153,6 +153,19 @@ fn an_identity_that_keys_hold_is_not_deleted_and_one_that_was_is_given_to_none()
     assert_eq!(refused.code(), "ILLEGAL_TRANSITION");
     let holders = json!({ "holderCount": 1, "holders": [{ "id": key.id(), "name": "holder" }] });
     assert_eq!(details(&refused), &holders);
+    // The same keys are listed for it.
+    let query = "query($id: ID!) {
+        identity(id: $id) { keys(filter: { statuses: [ACTIVE, INACTIVE] }) { totalCount nodes { id } } }
+        keys(filter: { identityId: $id, statuses: [ACTIVE, REVOKED] }) { totalCount } }";
+    let listed = data(&root, query, &json!({ "id": id }));
+    assert_eq!(listed["identity"]["keys"], json!({ "totalCount": 1, "nodes": [{ "id": key.id() }] }));
+    assert_eq!(listed["keys"]["totalCount"], 2);
+    let query = "query($id: ID!, $other: ID!) {
+        identity(id: $id) { keys(filter: { identityId: $other }) { totalCount } } }";
+    let other = create(&root, "customer-8");
+    let refused = crate::ask::ask(&root, query, &json!({ "id": id, "other": other }));
+    assert_eq!((refused.code(), refused.field()), ("INVALID_INPUT", "filter.identityId"));
+    assert_eq!(attempt(&root, "deleteIdentity", &json!({ "id": other })).code(), "");
     root.mutate("updateKey", &json!({ "id": key.id(), "identityId": null })).unwrap();
     let delete = json!({ "id": id, "comment": "left us" });
     assert_eq!(attempt(&root, "deleteIdentity", &delete).code(), "");

@@ -224,6 +224,7 @@ fn identities_and_credits_are_called_by_external_ids() {
     let renamed = ["identity", "update", "customer-7", "--name", "Acme Ltd", "--no-rate-limits"];
     assert!(server.text(&renamed).contains("\"Acme Ltd\""));
     assert!(server.text(&["identity", "show", identity]).contains("rate limits   none\n"));
+    assert!(server.text(&["key", "list", "--identity", "customer-7"]).contains(key));
     let held = server.run(&["identity", "delete", "customer-7", "--yes"]);
     assert_eq!(held.code, 1);
     assert!(held.err.contains("1 key holds") && held.err.contains(key), "{}", held.err);
