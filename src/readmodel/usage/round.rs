@@ -155,7 +155,9 @@ fn add_log(items: &[Item], round: u64, steps: &mut Vec<Step>) {
     let first = (round << ROUND_SHIFT).cast_signed();
     for (id, row) in (first..).zip(order.chunk_by(|a, b| chunk(a) == chunk(b))) {
         let mut writer = log::Writer::default();
-        row.iter().for_each(|item| writer.add(item));
+        for item in row {
+            writer.add(item);
+        }
         let (owner, chunk) = chunk(row[0]);
         let span = writer.span.unwrap_or_default();
         steps.push(Step::Log(LogRow { id, owner, chunk, span, records: writer.finish() }));
