@@ -66,7 +66,9 @@ pub(super) fn steps(gathered: &Gathered, numbers: &Numbers) -> Vec<Step> {
     add_log(&gathered.items, gathered.standing.rounds + 1, &mut steps);
     add_keys(&gathered.items, &mut steps);
     let mut spent = tallies::Tallies::default();
-    gathered.items.iter().for_each(|item| spent.add(&item.record));
+    for item in &gathered.items {
+        spent.add(&item.record);
+    }
     steps.extend(spent.into_sorted().map(|(pool, tally)| Step::Tally(pool, tally)));
     steps
 }
