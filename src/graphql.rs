@@ -20,6 +20,7 @@ mod policy;
 mod query;
 mod role;
 mod scalar;
+mod simulation;
 mod tenant;
 mod usage;
 mod verification;

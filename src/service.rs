@@ -21,6 +21,7 @@ pub mod organizations;
 mod places;
 mod refusals;
 pub mod revocations;
+pub mod simulation;
 mod timer;
 mod workspaces;
 mod writer;
@@ -32,7 +33,7 @@ use keyledger_schema::{
     Actor, Envelope, EventId, KeyId, NodeId, OrganizationId, RequestId, SecretHash, Source, Timestamp,
     WorkspaceId,
 };
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::{Mutex, RwLock, Semaphore};
 
 use crate::caller::Caller;
 use crate::decisions::Warning;
@@ -70,6 +71,7 @@ pub struct Service {
     places: places::Queues,
     running: revocations::Running,
     exports: exports::Running,
+    simulations: Semaphore,
     /// Whoever takes away an administrator holds this until that is applied.
     administrators: Mutex<()>,
     /// Whoever gives a key a role or an identity holds this shared, and whoever deletes one alone.
@@ -148,6 +150,7 @@ impl Service {
             places: places::Queues::default(),
             running: revocations::Running::default(),
             exports: exports::Running::default(),
+            simulations: Semaphore::new(simulation::MAX_RUNNING),
             administrators: Mutex::default(),
             holding_gate: RwLock::default(),
             organization_turn: Mutex::default(),

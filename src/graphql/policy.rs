@@ -160,6 +160,30 @@ fn rate(field: &'static str, limit: u64, window_seconds: u32) -> Result<Rate> {
 }
 
 impl SetOrganizationPolicyInput {
+    /// The rules that can refuse a verification.
+    pub(super) const fn of_rules(
+        api_keys_enabled: MaybeUndefined<bool>,
+        expiry_required: MaybeUndefined<bool>,
+        max_ttl: MaybeUndefined<Long>,
+        require_allowed_cidrs: MaybeUndefined<bool>,
+        max_rate_limit: MaybeUndefined<RateInput>,
+        allowed_environments: MaybeUndefined<Vec<Environment>>,
+    ) -> Self {
+        Self {
+            id: None,
+            api_keys_enabled,
+            expiry_required,
+            default_ttl: MaybeUndefined::Undefined,
+            max_ttl,
+            require_allowed_cidrs,
+            max_rate_limit,
+            secret_acknowledgement_required: MaybeUndefined::Undefined,
+            allowed_environments,
+            dry_run: true,
+            expected_revision: None,
+        }
+    }
+
     /// The organization that is meant, if it is said, and what changes.
     pub(super) fn check(self) -> Result<(Option<OrganizationId>, PolicyChange)> {
         let id = self.id.as_deref().map(|id| input::id("input.id", id)).transpose()?;

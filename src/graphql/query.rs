@@ -19,6 +19,7 @@ use super::key::KeyNode;
 use super::node::Node;
 use super::role::RoleNode;
 use super::scalar::{DateTime, Granularity, KeyOrderField, OrderDirection, UsageDimension};
+use super::simulation::{self, SimulatedChange, Simulation};
 use super::tenant::{OrganizationNode, Viewer, WorkspaceNode};
 use super::usage::{self, Frame, UsageFilter, UsageNode};
 use super::verification::{self, VerificationFilter};
@@ -588,6 +589,31 @@ impl Query {
             let selection = Selection { organization, below: include_below, filter };
             let frame = Frame { from, to, granularity, group_by, top, time_zone };
             usage::answered(context, selection, frame).await
+        };
+        recorded(context, organization_id.as_deref().map(String::as_str), run).await
+    }
+
+    /// What if: which recorded verifications of a period would have been refused under a change of rate limits,
+    /// scopes, networks or policy. Looks at calls that were answered `VALID` and are still in the verification
+    /// log; changes nothing.
+    #[graphql(complexity = "QUERY_COST + 100 * child_complexity")]
+    #[allow(clippy::too_many_arguments, reason = "a question with conditions")]
+    async fn simulate(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Of this organization; that of the workspace, or else your own, when left out.")]
+        organization_id: Option<ID>,
+        #[graphql(desc = "Whose calls.")] filter: Option<UsageFilter>,
+        change: SimulatedChange,
+        from: DateTime,
+        to: DateTime,
+    ) -> async_graphql::Result<Simulation> {
+        let run = async {
+            let organization =
+                organization_id.as_ref().map(|id| input::id("organizationId", id)).transpose()?;
+            let filter = filter.unwrap_or_default().check()?;
+            let selection = Selection { organization, below: false, filter };
+            simulation::simulated(context, selection, change, (from, to)).await
         };
         recorded(context, organization_id.as_deref().map(String::as_str), run).await
     }

@@ -15,6 +15,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use keyledger_projections::KeyState;
@@ -67,11 +68,10 @@ pub struct Calls<'a> {
 
 /// One key under the proposal.
 #[derive(Debug)]
-pub struct Replay<'a> {
-    key: &'a KeyState,
+pub struct Replay {
+    key: KeyState,
+    proposal: Arc<Proposal>,
     scopes: Vec<Scope>,
-    networks: &'a [IpNet],
-    policy: Option<&'a Policy>,
     limits: Option<Debts>,
     capped: Option<Debts>,
     told: Told,
@@ -106,13 +106,9 @@ fn moments(calls: &Calls<'_>) -> impl Iterator<Item = u64> + use<> {
     (0..calls.count).map(move |n| first + u64::try_from(between * u128::from(n) / steps).unwrap_or(0))
 }
 
-impl<'a> Replay<'a> {
+impl Replay {
     /// A key at rest. `role_scopes` are the scopes that a role of the key has now.
-    pub fn new<'r>(
-        key: &'a KeyState,
-        proposal: &'a Proposal,
-        role_scopes: impl Fn(RoleId) -> Vec<Scope> + 'r,
-    ) -> Self {
+    pub fn new(key: KeyState, proposal: Arc<Proposal>, role_scopes: impl Fn(RoleId) -> Vec<Scope>) -> Self {
         let mut scopes = proposal.scopes.clone().unwrap_or_else(|| key.scopes.clone());
         for id in &key.roles {
             match &proposal.role {
@@ -120,10 +116,9 @@ impl<'a> Replay<'a> {
                 _ => scopes.extend(role_scopes(*id)),
             }
         }
-        let policy = proposal.policy.as_ref();
         let limits = proposal.rate_limits.as_ref().map(|limits| Debts::new(limits.as_slice().into()));
         // The highest rate that the policy allows, where none of the key's limits is as low.
-        let cap = policy.and_then(|policy| policy.max_rate_limit).filter(|most| {
+        let cap = proposal.policy.as_ref().and_then(|policy| policy.max_rate_limit).filter(|most| {
             let own = proposal.rate_limits.as_deref().unwrap_or(&key.rate_limits);
             !own.iter().any(|limit| !limit.rate().exceeds(*most))
         });
@@ -132,8 +127,11 @@ impl<'a> Replay<'a> {
                 RateLimit { name: "policy".into(), limit: most.limit, window_seconds: most.window_seconds };
             Debts::new([limit].into())
         });
-        let networks = proposal.allowed_cidrs.as_deref().unwrap_or(&key.allowed_cidrs);
-        Self { key, scopes, networks, policy, limits, capped, told: Told::default() }
+        Self { key, proposal, scopes, limits, capped, told: Told::default() }
+    }
+
+    fn networks(&self) -> &[IpNet] {
+        self.proposal.allowed_cidrs.as_deref().unwrap_or(&self.key.allowed_cidrs)
     }
 
     /// Judges calls that were answered `VALID`, in the order in which they were recorded.
@@ -164,9 +162,9 @@ impl<'a> Replay<'a> {
         }
     }
 
-    /// What became of all calls.
-    pub fn finish(self) -> Told {
-        self.told
+    /// The key, and what became of its calls.
+    pub fn finish(self) -> (KeyState, Told) {
+        (self.key, self.told)
     }
 
     fn refuse(&mut self, reason: Reason, count: u64, first: Timestamp, last: Timestamp) {
@@ -180,7 +178,8 @@ impl<'a> Replay<'a> {
     fn refusal(&self, calls: &Calls<'_>) -> Option<Reason> {
         let plain = |code| Some(Reason { code, rule: None });
         let by_rule = |code, rule| Some(Reason { code, rule: Some(rule) });
-        if let Some(policy) = self.policy {
+        let policy = self.proposal.policy.as_ref();
+        if let Some(policy) = policy {
             let lived = u128::try_from(calls.last_at.micros() - self.key.created_at.micros()).unwrap_or(0);
             let outlived = |seconds: u64| lived >= u128::from(seconds) * 1_000_000;
             if policy.max_ttl_seconds.is_some_and(outlived) {
@@ -192,14 +191,14 @@ impl<'a> Replay<'a> {
             if !policy.allows(self.key.environment) {
                 return by_rule(VerificationCode::WrongEnvironment, Rule::AllowedEnvironments);
             }
-            if policy.demands_networks() && self.networks.is_empty() {
+            if policy.demands_networks() && self.networks().is_empty() {
                 return by_rule(VerificationCode::IpNotAllowed, Rule::RequireAllowedCidrs);
             }
         }
-        if !address_allowed(self.networks, calls.address) {
+        if !address_allowed(self.networks(), calls.address) {
             return plain(VerificationCode::IpNotAllowed);
         }
-        if self.policy.is_some_and(|policy| !policy.keys_enabled()) {
+        if policy.is_some_and(|policy| !policy.keys_enabled()) {
             return by_rule(VerificationCode::KeysDisabled, Rule::ApiKeysEnabled);
         }
         let covers = |(action, resource)| self.scopes.iter().any(|scope| scope.covers(action, resource));

@@ -14,11 +14,12 @@ fn calls(count: u64, from: i64, to: i64) -> Calls<'static> {
 }
 
 fn told(key: &KeyState, proposal: &Proposal, all: &[Calls<'_>]) -> Told {
-    let mut replay = Replay::new(key, proposal, |_| vec!["read:invoices/**".parse().unwrap()]);
+    let mut replay =
+        Replay::new(key.clone(), Arc::new(proposal.clone()), |_| vec!["read:invoices/**".parse().unwrap()]);
     for calls in all {
         replay.judge(calls);
     }
-    replay.finish()
+    replay.finish().1
 }
 
 fn reasons(told: &Told) -> Vec<(&'static str, Option<Rule>, u64)> {
