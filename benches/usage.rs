@@ -99,7 +99,7 @@ fn issued(n: u64) -> KeyIssued {
     let mut hash = [0; 32];
     hash[..8].copy_from_slice(&mix(n).to_le_bytes());
     let secret = SecretRecord { version: 1, hash: SecretHash(hash), hint: "kl_prod_0007".into() };
-    let role = RoleId::from_uuid(Uuid::from_u128(0x0d00 + u128::from(mix(n ^ 77) % ROLES)));
+    let role = RoleId::from_uuid(Uuid::from_u128(0x0d00 + u128::from(mix(n ^ 0x77) % ROLES)));
     KeyIssued {
         roles: vec![role],
         ..KeyIssued::bare(&format!("worker {n}"), pick(&Environment::ALL, mix(n) >> 8), secret)
@@ -129,8 +129,8 @@ fn record(options: &Options, n: u64, hour: u64) -> UsageRecord {
         VerificationCode::Valid
     };
     let tag = || format!("tag-{:03}", (random >> 20) % TAGS).into();
-    let tags = if random >> 16 & 3 == 0 { vec![tag()] } else { Vec::new() };
-    let address = (mix(n ^ 11) + (random >> 30) % 2) % ADDRESSES;
+    let tags = if (random >> 16).is_multiple_of(4) { vec![tag()] } else { Vec::new() };
+    let address = (mix(n ^ 0x11) + (random >> 30) % 2) % ADDRESSES;
     let address = IpAddr::from([10, 0, (address >> 8) as u8, address as u8]);
     let count = if is_busy(options, n) { 1 + (random >> 40) % 1_000 } else { 1 + (random >> 40) % 10 };
     UsageRecord {
@@ -256,7 +256,7 @@ fn questions(options: &Options) -> Vec<(&'static str, Question)> {
     let fixed = |query: UsageQuery| -> Question { Box::new(move |_| query.clone()) };
     let hours = UsageQuery { granularity: Granularity::Hour, series: true, ..all.clone() };
     let (one, outcomes) = (hours.clone(), UsageQuery { group_by: vec![Dimension::Outcome], ..hours.clone() });
-    let (first, second) = (of_key.clone(), of_key.clone());
+    let (first, second) = (of_key, of_key);
     let (first, second): (Vec<_>, Vec<_>) = ((0..64).map(first).collect(), (0..64).map(second).collect());
     vec![
         (
