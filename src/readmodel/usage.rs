@@ -23,16 +23,19 @@
 
 pub(in crate::readmodel) mod addresses;
 mod bytes;
+#[allow(dead_code, reason = "some of it is for whoever reads roll-ups")]
 pub(in crate::readmodel) mod cells;
 mod gather;
 mod log;
 pub(in crate::readmodel) mod ordinals;
+#[allow(dead_code, reason = "some of it is for whoever reads roll-ups")]
 pub(in crate::readmodel) mod rollup;
 mod round;
 pub(in crate::readmodel) mod search;
 pub(in crate::readmodel) mod tallies;
 #[cfg(test)]
 mod tests;
+#[allow(dead_code, reason = "some of it is for whoever reads roll-ups")]
 pub(in crate::readmodel) mod values;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use keyledger::readmodel::FILE_NAME;
 use proptest::prelude::*;
 
-use crate::world::{self, Seen, Wish, World};
+use crate::world::{self, Seen, World};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
@@ -44,49 +43,4 @@ proptest! {
             assert_eq!(*seen.workspaces.lock().unwrap(), *once.workspaces.lock().unwrap());
         });
     }
-}
-
-#[tokio::test]
-async fn a_round_of_usage_that_was_half_written_is_finished_and_not_counted_twice() {
-    let directory = tempfile::tempdir().unwrap();
-    let mut world = World::new();
-    for _ in 0..40 {
-        world.issue(Wish::named("a"));
-    }
-    for n in 0..200 {
-        world.used(&[(n, 1, true), (n + 7, 2, false)]);
-    }
-    let model = world.open(directory.path());
-    world::settle(&model, &world).await;
-    let expected = world::everything(&model, &world).await;
-    drop(model);
-
-    // As if the process had ended between two transactions of its only round.
-    let connection = rusqlite::Connection::open(directory.path().join(FILE_NAME)).unwrap();
-    let rounds: i64 =
-        connection.query_row("SELECT count(DISTINCT through) FROM key_usage", [], |row| row.get(0)).unwrap();
-    assert_eq!(rounds, 1);
-    let rows = connection
-        .execute(
-            "DELETE FROM key_usage WHERE seq IN (SELECT seq FROM key_usage ORDER BY seq LIMIT -1 OFFSET 17)",
-            [],
-        )
-        .unwrap();
-    assert_eq!(rows, 23);
-    connection.execute("UPDATE usage_meta SET ahead = position, position = NULL, events = 0", []).unwrap();
-    drop(connection);
-    // What came later belongs to the next round.
-    world.used(&[(0, 5, true)]);
-    let model = world.open(directory.path());
-    world::settle(&model, &world).await;
-    let usage = model.key(world.keys[0].0).await.unwrap().unwrap().usage.unwrap();
-    drop(model);
-
-    let fresh = tempfile::tempdir().unwrap();
-    let model = world.open(fresh.path());
-    world::settle(&model, &world).await;
-    assert_eq!(model.key(world.keys[0].0).await.unwrap().unwrap().usage.unwrap(), usage);
-    let again = world.open(directory.path());
-    assert_eq!(world::everything(&again, &world).await, world::everything(&model, &world).await);
-    assert_ne!(world::everything(&again, &world).await, expected);
 }
