@@ -172,6 +172,8 @@ impl Case {
             _ => random.within(newest() - 2 * DAY, newest()),
         };
         let from = from.min(newest() - 7_200);
+        // The verifier's organization; none for a listener that is open to its host.
+        let of = random.pick(&[None, Some(0), Some(1)]);
         let mut groups = Vec::new();
         for _ in 0..3 {
             let by = random.maybe(2, &self.keys);
@@ -180,7 +182,7 @@ impl Case {
                 let rank = random.below(random.0 % 500 + 1);
                 let key = (!random.once_in(6)).then(|| self.keys[usize::try_from(rank).unwrap()].clone());
                 let record = self.one(random, key.as_ref());
-                let owner = key.as_ref().or(by.as_ref()).map(|key| key.organization);
+                let owner = key.as_ref().map(|key| key.organization).or(of.map(organization));
                 let at = from + i64::from(record.last_ms) / 1_000;
                 self.facts.push(Fact { organization: owner, key, at, record: record.clone() });
                 record
@@ -190,7 +192,7 @@ impl Case {
         }
         let to = moment(if seq == 0 { newest() } else { from });
         let recorded = UsageRecorded { seq, from: moment(from), to, groups };
-        world.append(Stream::Usage(NODE), None, Event::UsageRecorded(recorded));
+        world.append(Stream::Usage(NODE), of.map(|of| (of, None)), Event::UsageRecorded(recorded));
     }
 
     fn one(&self, random: &mut Random, key: Option<&Key>) -> UsageRecord {
@@ -534,7 +536,7 @@ async fn what_cannot_be_answered_is_refused() {
     let newest_minute = newest() - newest().rem_euclid(60);
     let since = moment(newest_minute - 2 * DAY);
     assert_eq!(ask(first.clone()).await, Err(UsageError::TooLongAgo { since }));
-    let kept = UsageQuery { from: since, to: since.plus(Duration::from_secs(3_600)), ..first };
+    let kept = UsageQuery { from: since, to: since.plus(Duration::from_hours(1)), ..first };
     assert!(ask(kept).await.is_ok());
 
     // Days of UTC are kept for ever, those of a zone are made of hours.
