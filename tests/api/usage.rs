@@ -288,12 +288,9 @@ fn jsonl(bytes: &[u8]) -> Table {
     let text = String::from_utf8(bytes.to_vec()).unwrap();
     let cell = |value: &Value| match value {
         Value::String(text) => text.clone(),
-        Value::Array(list) => list.iter().map(text_of).collect::<Vec<_>>().join(" "),
+        Value::Array(list) => list.iter().map(text).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
     };
-    fn text_of(value: &Value) -> String {
-        value.as_str().unwrap().to_owned()
-    }
     let row = |line: &str| {
         let object: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
         let cells = object.iter().map(|(name, value)| (name.clone(), cell(value)));
@@ -697,7 +694,11 @@ fn parameters_that_are_wrong_are_refused_by_their_names() {
         assert_eq!(asked(&arguments), ("INVALID_INPUT".to_owned(), field.to_owned()), "{arguments}");
     }
     // What costs too much is refused before anything is counted.
-    let query = format!("{{ {} }}", (0..20).map(|n| format!("a{n}: usage({frame}, groupBy: [KEY], top: 1000) {{ groups {{ totals {{ valid refused }} values {{ name }} }} }}")).collect::<String>());
+    let costly = format!(
+        "usage({frame}, groupBy: [KEY], top: 1000) {{ groups {{ totals {{ valid refused }} values {{ name }} }} }}"
+    );
+    let fields: Vec<String> = (0..20).map(|n| format!("a{n}: {costly}")).collect();
+    let query = format!("{{ {} }}", fields.join(" "));
     assert_eq!(ask(&world.root, &query, &json!({})).field(), "query");
     crate::ask::assert_unharmed(&world.server, &world.root, &[secret]);
 }
