@@ -2,7 +2,10 @@
 //! command line; and only to those who may know.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use keyledger::edge::Edge;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -491,6 +494,103 @@ fn a_long_log_is_exported_page_by_page_and_gone_on_with_behind_a_cursor() {
     assert!(bytes.starts_with(rest[0]["cursor"].as_bytes()));
 }
 
+/// Asks for an export and reads nothing of it yet.
+fn begun(server: &Server, secret: &str, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.base().strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    write!(
+        stream,
+        "GET /v1/exports/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {secret}\r\n\r\n"
+    )
+    .unwrap();
+    // The status line tells that it has begun.
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200");
+    stream
+}
+
+#[test]
+fn slow_readers_hold_up_nobody_and_end_with_their_key() {
+    let server = Server::fresh();
+    let root = server.root();
+    let key = root.create_key("a").run();
+    let records = 12_000;
+    for batch in 0..records / 100 {
+        let questions: Vec<Value> =
+            (0..100).map(|n| json!({ "key": key.secret(), "ip": format!("10.{batch}.0.{n}") })).collect();
+        assert_eq!(root.post("/v1/verify/batch", &json!({ "requests": questions })).unwrap().0, 200);
+    }
+    counted(&root, records);
+    let auditor = manager(&root, "AUDITOR", &server.home().tenant().workspace);
+    let path = "verifications?format=jsonl";
+    let mut readers: Vec<TcpStream> = (0..8).map(|_| begun(&server, &auditor.secret(), path)).collect();
+    let ninth = refused(&server, &server.home().tenant().root_key, "verifications?format=csv");
+    assert_eq!((ninth.status, ninth.code()), (503, "UNAVAILABLE"));
+    // Everything else goes on.
+    for _ in 0..20 {
+        assert!(root.verify(&key.secret()).unwrap().valid);
+    }
+    assert!(verified(&root) >= records);
+    // Whoever reads on is handed all of it.
+    let mut whole = Vec::new();
+    readers.pop().unwrap().read_to_end(&mut whole).unwrap();
+    assert!(whole.ends_with(b"0\r\n\r\n"), "the last chunk is there");
+    // A revoked key is handed what was on its way, and the rest of it never.
+    root.revoke_key(&auditor.id(), "COMPROMISED").unwrap();
+    let mut part = Vec::new();
+    // The connection may be reset instead of closed.
+    let _ = readers.pop().unwrap().read_to_end(&mut part);
+    assert!(!part.ends_with(b"0\r\n\r\n") && part.len() < whole.len());
+    // Readers that hang up make room.
+    drop(readers);
+    let secret = &server.home().tenant().root_key;
+    eventually("there is room", || {
+        refused(&server, secret, "verifications?format=csv&action=write").status == 200
+    });
+    assert!(!server.log().contains("panicked"));
+}
+
+/// Answers one request with what is given and hangs up.
+fn cut_off(answer: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = [0; 4_096];
+        let _ = stream.read(&mut head).unwrap();
+        stream.write_all(&answer).unwrap();
+    });
+    url
+}
+
+#[test]
+fn an_export_that_was_cut_off_is_never_taken_for_a_whole_one() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/jsonl\r\ntransfer-encoding: chunked\r\n\r\n";
+    let row = "{\"cursor\":\"a\"}\n";
+    let answer = format!("{head}{:x}\r\n{row}\r\n", row.len());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("log.jsonl");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyledger"));
+    command.env_clear().args([
+        "usage",
+        "export",
+        "--what",
+        "verifications",
+        "--format",
+        "jsonl",
+        "--json",
+        "-o",
+    ]);
+    command.arg(&file).env("KEYLEDGER_URL", cut_off(answer.into_bytes())).env("KEYLEDGER_KEY", "kl_prod_x");
+    let output = command.output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!((output.status.code(), &told["error"]["code"]), (Some(3), &json!("INCOMPLETE")), "{told}");
+    assert!(text(&told["error"]["message"]).contains("--resume"));
+    assert!(!file.exists());
+    assert_eq!(std::fs::read_to_string(directory.path().join("log.jsonl.part")).unwrap(), row);
+}
+
 #[test]
 fn exports_are_for_those_who_may_read_what_is_in_them() {
     let world = world();
@@ -665,6 +765,15 @@ fn parameters_that_are_wrong_are_refused_by_their_names() {
     ] {
         let answer = refused(server, secret, &format!("verifications?format=csv&{rest}"));
         assert_eq!((answer.code(), answer.field()), ("INVALID_INPUT", field), "{rest}: {}", answer.body);
+    }
+    // A secret in the wrong place does not get into the trail.
+    let pasted = world.root.create_key("pasted").run().secret();
+    for (path, field) in [
+        (format!("usage?{whole}&tag="), "tag"),
+        ("verifications?format=csv&resourcePrefix=".into(), "resourcePrefix"),
+    ] {
+        let answer = refused(server, secret, &format!("{path}{pasted}"));
+        assert_eq!((answer.code(), answer.field()), ("INVALID_INPUT", field));
     }
     let asked = |arguments: &str| {
         let query =
