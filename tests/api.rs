@@ -4,6 +4,8 @@
 
 mod support;
 
+#[path = "api/addresses.rs"]
+mod addresses;
 #[path = "api/administrators.rs"]
 mod administrators;
 #[path = "api/ask.rs"]

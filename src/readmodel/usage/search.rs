@@ -248,10 +248,17 @@ impl Ends {
             filter.to,
         )?;
         let (Some(mut first), Some(mut last)) = (first, last) else { return Ok(None) };
-        if let Some((log_index, _)) = after {
+        if let Some((log_index, place)) = after {
+            // The event that the next place is in, so that a search which ended with a round goes on with
+            // another one.
+            let log_index = match (scan, place) {
+                (Sequence::Ascending, u32::MAX) => log_index.cast_signed().saturating_add(1),
+                (Sequence::Descending, 0) => log_index.cast_signed().saturating_sub(1),
+                _ => log_index.cast_signed(),
+            };
             let at = round(
                 "SELECT round FROM usage_rounds WHERE log_index <= ?1 ORDER BY log_index DESC LIMIT 1",
-                log_index.cast_signed(),
+                log_index,
             )?;
             match scan {
                 Sequence::Ascending => first = at.map_or(first, |at| at.max(first)),
