@@ -437,9 +437,12 @@ impl ReadModel {
         self.lists.read(move |connection| entries::page(connection, &query)).await
     }
 
-    /// How often was verified what a query asks for, by bucket and group.
+    /// How often was verified what a query asks for, by bucket and group. While usage is written, some of it may
+    /// be in one part of the answer and not yet in another.
     pub async fn usage(&self, mut query: UsageQuery) -> Result<UsageAnswer, UsageError> {
         query.organizations = analytics::each_once(query.organizations);
+        // Asked first: what is counted meanwhile is in the answer beyond it.
+        let through = self.usage_through();
         let catalog = Arc::clone(&self.shared.catalog);
         let answered =
             self.lists.read(move |connection| match analytics::answer(connection, &catalog, &query) {
@@ -447,7 +450,9 @@ impl ReadModel {
                 Err(analytics::Failure::Usage(error)) => Ok(Err(error)),
                 Err(analytics::Failure::Engine(error)) => Err(error),
             });
-        answered.await?
+        let answer = answered.await??;
+        let incomplete = self.usage_gaps(answer.from, answer.to).await?;
+        Ok(UsageAnswer { incomplete, through, ..answer })
     }
 
     /// Where an event stands, of whatever organization or none: the caller compares it with its own.

@@ -172,6 +172,8 @@ impl Case {
             _ => random.within(newest() - 2 * DAY, newest()),
         };
         let from = from.min(newest() - 7_200);
+        // The verifier's organization; none for a listener that is open to its host.
+        let of = random.pick(&[None, Some(0), Some(1)]);
         let mut groups = Vec::new();
         for _ in 0..3 {
             let by = random.maybe(2, &self.keys);
@@ -180,16 +182,17 @@ impl Case {
                 let rank = random.below(random.0 % 500 + 1);
                 let key = (!random.once_in(6)).then(|| self.keys[usize::try_from(rank).unwrap()].clone());
                 let record = self.one(random, key.as_ref());
-                let owner = key.as_ref().or(by.as_ref()).map(|key| key.organization);
+                let owner = key.as_ref().map(|key| key.organization).or(of.map(organization));
                 let at = from + i64::from(record.last_ms) / 1_000;
                 self.facts.push(Fact { organization: owner, key, at, record: record.clone() });
                 record
             });
-            groups.push(Group { by: by.map(|key| key.id), records: records.collect() });
+            let records = records.collect();
+            groups.push(Group { by: by.map(|key| key.id), records });
         }
         let to = moment(if seq == 0 { newest() } else { from });
         let recorded = UsageRecorded { seq, from: moment(from), to, groups };
-        world.append(Stream::Usage(NODE), None, Event::UsageRecorded(recorded));
+        world.append(Stream::Usage(NODE), of.map(|of| (of, None)), Event::UsageRecorded(recorded));
     }
 
     fn one(&self, random: &mut Random, key: Option<&Key>) -> UsageRecord {

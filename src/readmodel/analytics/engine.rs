@@ -282,8 +282,8 @@ pub(in crate::readmodel) fn answer(
     }
     // The transaction sees what was there at the first statement; the catalog is asked after it and knows more.
     let kept = kept(connection)?;
-    let totals = Plan::new(query.granularity, &[from, to], kept)?;
     let borders = if query.series { calendar.borders(from, to)? } else { Vec::new() };
+    let totals = Plan::new(query.granularity, &[from, to], kept)?;
     let buckets = borders.len().saturating_sub(1);
     let series = if query.series { Some(Plan::new(query.granularity, &borders, kept)?) } else { None };
 

@@ -10,13 +10,13 @@ use hashbrown::HashMap;
 use keyledger_schema::{
     Action, Environment, IdentityId, KeyId, OrganizationId, RoleId, VerificationCode, WorkspaceId,
 };
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
 
 use super::tally::{Chosen, Numbers};
 use super::{Dimension, DimensionValue, UsageFilter, UsageQuery};
 use crate::readmodel::catalog::{Attributes, Catalog, Names};
-use crate::readmodel::rows;
 use crate::readmodel::usage::cells::Cell;
+use crate::readmodel::usage::ordinals;
 use crate::readmodel::usage::rollup::Facet;
 use crate::readmodel::usage::values::{self as words, ValueKind};
 
@@ -125,11 +125,7 @@ impl Values {
         let Some((organization, base)) = after.checked_sub(1).map(|n| self.organizations[n]) else {
             return Ok(None);
         };
-        connection
-            .prepare_cached("SELECT id FROM keys WHERE org = ?1 AND ord = ?2")?
-            .query_row(params![organization.uuid().into_bytes(), number - base], |row| rows::id(row, 0))
-            .optional()
-            .map(|id| id.map(KeyId::from_uuid))
+        Ok(ordinals::key(connection, organization, number - base)?.map(|(key, _)| key))
     }
 
     /// What a number of the dictionary stands for.
@@ -450,10 +446,8 @@ impl Lens {
         let count = catalog.count(self.organization) as usize + 1;
         if !filter.keys.is_empty() {
             let mut keys = vec![false; count];
-            let mut find = connection.prepare_cached("SELECT ord FROM keys WHERE id = ?1 AND org = ?2")?;
             for key in &filter.keys {
-                let place = (key.uuid().into_bytes(), self.organization.uuid().into_bytes());
-                let ord: Option<u32> = find.query_row(place, |row| row.get(0)).optional()?;
+                let ord = ordinals::of(connection, self.organization, *key)?;
                 if let Some(counted) = ord.and_then(|ord| keys.get_mut(ord as usize)) {
                     *counted = true;
                 }
