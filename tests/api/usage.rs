@@ -486,6 +486,23 @@ fn a_long_log_is_exported_page_by_page_and_gone_on_with_behind_a_cursor() {
     places.sort();
     places.dedup();
     assert_eq!(places.len(), all.len(), "no record is there twice");
+    // More groups than a bucket shows: the largest, and the rest together.
+    let (from, to) = frame();
+    let path = format!("usage?from={from}&to={to}&granularity=hour&groupBy=address");
+    let mut buckets: BTreeMap<String, (u64, u64, u64)> = BTreeMap::new();
+    for row in in_every_format(&server, secret, &path) {
+        let sums = buckets.entry(row["bucket"].clone()).or_default();
+        if row["others"] == "true" {
+            sums.1 += 1;
+        } else {
+            assert_eq!(number(&row, "verifications"), 1);
+            sums.0 += 1;
+        }
+        sums.2 += number(&row, "verifications");
+    }
+    assert_eq!(buckets.values().map(|sums| sums.2).sum::<u64>(), sent, "{buckets:?}");
+    assert!(buckets.values().any(|sums| (sums.0, sums.1) == (1_000, 1)), "{buckets:?}");
+    assert!(buckets.values().all(|sums| sums.1 == 0 || sums.0 == 1_000), "{buckets:?}");
     let middle = &all[all.len() / 2]["cursor"];
     let rest = in_every_format(&server, secret, &format!("verifications?after={middle}"));
     assert_eq!(rest, all[all.len() / 2 + 1..]);
