@@ -28,13 +28,13 @@ mod server;
 
 use std::io;
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
 use keyledger_schema::RateLimit;
 
 use crate::client::{Request, Shape, Slot};
-use crate::data::Data;
+use crate::data::{Data, Spending};
 use crate::report::{Report, Scenario, thousands};
 use crate::server::Server;
 
@@ -43,17 +43,21 @@ const READ: &str = r#"{"query":"query Key($id: ID!) { key(id: $id) { id name sta
 const CREATE: &str = r#"{"query":"mutation Create($input: CreateKeyInput!) { createKey(input: $input) { key { id } secret } }","variables":{"input":{"name":"Load {slot}","environment":"PRODUCTION","scopes":[{"action":"READ","resource":"customers/**"}]}}}"#;
 
 const RELAXED: &str = "verify, relaxed";
-const RELAXED_LIMITED: &str = "verify, relaxed, two limits";
+const RELAXED_SPENDING: &str = "verify, relaxed, two limits, credits";
 const STRICT: &str = "verify, strict";
-const STRICT_LIMITED: &str = "verify, strict, two limits";
+const STRICT_SPENDING: &str = "verify, strict, two limits, credits";
 
-/// So generous that no load reaches them.
-fn two_limits() -> [RateLimit; 2] {
-    [("second", 1), ("minute", 60)].map(|(name, window_seconds)| RateLimit {
+/// The thread that projects usage, as the system names it: 15 bytes at most.
+const PROJECTOR: &str = "readmodel-usage";
+
+/// Two limits and credits, so generous that no load reaches their end.
+fn generous() -> Spending {
+    let limit = |(name, window_seconds): (&str, u32)| RateLimit {
         name: name.into(),
         limit: 1_000_000_000,
         window_seconds,
-    })
+    };
+    Spending { limits: [("second", 1), ("minute", 60)].map(limit).into(), credits: Some(1_000_000_000_000) }
 }
 
 #[derive(Parser)]
@@ -105,13 +109,13 @@ fn main() -> ExitCode {
 fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     let duration = Duration::from_secs_f64(options.seconds);
     let shape = Shape { connections: options.connections, warm_up: duration / 4, duration };
-    let data = Data::with_keys(keys, &[]);
-    let limited = Data::with_keys(keys, &two_limits());
+    let data = Data::with_keys(keys, &Spending::default());
+    let spending = Data::with_keys(keys, &generous());
     let root = data.tenant.root_key.as_str();
     let verify = || Request::post("/v1/verify", root, VERIFY, Slot::AnyOf(&data.secrets), r#""valid":true"#);
-    let verify_limited = || {
-        let secrets = Slot::AnyOf(&limited.secrets);
-        Request::post("/v1/verify", &limited.tenant.root_key, VERIFY, secrets, r#""valid":true"#)
+    let verify_spending = || {
+        let secrets = Slot::AnyOf(&spending.secrets);
+        Request::post("/v1/verify", &spending.tenant.root_key, VERIFY, secrets, r#""valid":true"#)
     };
 
     let rebuild = Server::keyledger(data.directory.path(), "relaxed");
@@ -132,36 +136,41 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     };
     report.run(&mut nothing, &mut [plain], shape, options.rounds)?;
 
-    let relaxed_limited = Server::keyledger(limited.directory.path(), "relaxed");
+    let relaxed_spending = Server::keyledger(spending.directory.path(), "relaxed");
     let mut verified = [
         Scenario { name: RELAXED, server: &relaxed, request: verify() },
-        Scenario { name: RELAXED_LIMITED, server: &relaxed_limited, request: verify_limited() },
+        Scenario { name: RELAXED_SPENDING, server: &relaxed_spending, request: verify_spending() },
     ];
     report.run(&mut nothing, &mut verified, shape, options.rounds)?;
     let directory = relaxed.logged("directory_bytes");
-    let directory_limited = relaxed_limited.logged("directory_bytes");
-    relaxed_limited.stop();
+    let directory_spending = relaxed_spending.logged("directory_bytes");
+    relaxed_spending.stop();
     let stopped_in = relaxed.stop();
 
     let strict = Server::keyledger(data.directory.path(), "strict");
-    let strict_limited = Server::keyledger(limited.directory.path(), "strict");
+    let strict_spending = Server::keyledger(spending.directory.path(), "strict");
     let read = Request::post("/graphql", root, READ, Slot::AnyOf(&data.ids), r#"{"data":{"key":{"id":"key_"#);
     let create =
         Request::post("/graphql", root, CREATE, Slot::Fresh(0), r#"{"data":{"createKey":{"key":{"id":"key_"#);
     let mut durable = [
         Scenario { name: STRICT, server: &strict, request: verify() },
-        Scenario { name: STRICT_LIMITED, server: &strict_limited, request: verify_limited() },
+        Scenario { name: STRICT_SPENDING, server: &strict_spending, request: verify_spending() },
         Scenario { name: "GraphQL: read a key", server: &strict, request: read },
         Scenario { name: "GraphQL: createKey", server: &strict, request: create },
     ];
+    let (started, busy) = (Instant::now(), strict.thread_time(PROJECTOR));
     report.run(&mut nothing, &mut durable, shape, options.rounds)?;
+    let projecting = strict
+        .thread_time(PROJECTOR)
+        .zip(busy)
+        .map(|(after, before)| after.saturating_sub(before).as_secs_f64() / started.elapsed().as_secs_f64());
     let calls = if options.bench { 20 } else { 2 };
     let imports = import::NAME
         .contains(&options.only)
         .then(|| import::run(&strict, root, options.rounds, calls))
         .transpose()?;
     strict.stop();
-    strict_limited.stop();
+    strict_spending.stop();
 
     #[allow(clippy::cast_precision_loss, reason = "figures for people")]
     let title = format!(
@@ -183,13 +192,16 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     if let Some(bytes) = directory {
         println!("directory                              {} bytes for each key", bytes / keys as u64);
     }
-    if let Some(bytes) = directory_limited {
-        println!("directory, two limits each             {} bytes for each key", bytes / keys as u64);
+    if let Some(bytes) = directory_spending {
+        println!("directory, two limits and credits each {} bytes for each key", bytes / keys as u64);
     }
-    for (part, whole) in [(RELAXED_LIMITED, RELAXED), (STRICT_LIMITED, STRICT)] {
+    for (part, whole) in [(RELAXED_SPENDING, RELAXED), (STRICT_SPENDING, STRICT)] {
         if let Some(share) = report.share(part, whole) {
             println!("{part:38} {:.0} % of those without", 100.0 * share);
         }
+    }
+    if let Some(share) = projecting {
+        println!("projecting usage during the load        {:.1} % of one core", 100.0 * share);
     }
     if let Some(resident) = resident {
         println!("memory of the process after the start  {} MiB", resident >> 20);

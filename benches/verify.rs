@@ -8,6 +8,7 @@ use keyledger::secret::{MasterKey, Secret, WellFormed};
 use keyledger::verify::decision::{Request, decide};
 use keyledger::verify::directory::Directory;
 use keyledger::verify::limits::Charge;
+use keyledger::verify::meter;
 use keyledger_projections::KeyState;
 use keyledger_schema::event::KeyIssued;
 use keyledger_schema::resource::Resource;
@@ -108,7 +109,8 @@ fn decisions(criterion: &mut Criterion) {
                 // Fast enough that every call is admitted, as most are.
                 nanos += 100;
                 let code = decide(black_box(&entry), black_box(&request), NOW);
-                (code, entry.limits().map(|limits| limits.spend(black_box(&charge), nanos)))
+                let meter = entry.meter().map(Arc::as_ref);
+                (code, meter::charge(meter, None, black_box(&charge), nanos).is_ok())
             });
         });
     }

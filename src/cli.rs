@@ -17,8 +17,11 @@ use crate::config::{CommonFlags, ServerFlags};
 pub mod account;
 pub mod client;
 pub mod confirm;
+pub mod credits;
 pub mod export;
 pub mod failure;
+pub mod identity;
+pub mod identity_args;
 pub mod import;
 pub mod key;
 pub mod key_args;
@@ -88,6 +91,10 @@ pub enum Command {
     Workspace(workspace_args::WorkspaceArgs),
     /// Show and change roles: named sets of scopes that keys can hold
     Role(role_args::RoleArgs),
+    /// Show and change identities: somebody of your own, whose keys share rate limits and credits
+    Identity(identity_args::IdentityArgs),
+    /// Show, set and adjust the credits of keys and identities
+    Credits(identity_args::CreditsArgs),
     /// Show and export how often keys were verified
     Usage(usage_args::UsageArgs),
     /// Ask whether a secret is valid, as a service would

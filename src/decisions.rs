@@ -5,6 +5,9 @@
 //! repeating one is harmless.
 
 pub mod clash;
+pub mod credits;
+mod holder;
+pub mod identity;
 pub mod key;
 pub mod limits;
 pub mod organization;
@@ -14,12 +17,15 @@ pub mod warning;
 pub mod workspace;
 
 #[cfg(test)]
+mod identity_tests;
+#[cfg(test)]
 mod key_tests;
 #[cfg(test)]
 mod tenant_tests;
 
 use keyledger_schema::Event;
 
+pub use holder::Holder;
 pub use warning::Warning;
 
 /// What follows from a command.

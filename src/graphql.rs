@@ -8,8 +8,10 @@
 
 mod answer;
 mod connection;
+mod credits;
 mod document;
 mod event;
+mod identity;
 mod input;
 mod key;
 mod mutation;
@@ -18,6 +20,7 @@ mod policy;
 mod query;
 mod role;
 mod scalar;
+mod simulation;
 mod tenant;
 mod usage;
 mod verification;

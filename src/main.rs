@@ -41,6 +41,12 @@ fn run(command: &Command) -> Exit {
         Command::Role(args) => {
             cli::run(&args.connection, &mut out, |client, out| cli::role::run(&args.command, client, out))
         }
+        Command::Identity(args) => {
+            cli::run(&args.connection, &mut out, |client, out| cli::identity::run(&args.command, client, out))
+        }
+        Command::Credits(args) => {
+            cli::run(&args.connection, &mut out, |client, out| cli::credits::run(&args.command, client, out))
+        }
         Command::Usage(args) => cli::run(&args.connection, &mut out, |client, out| {
             cli::usage::run(&args.command, client, &Edge::default(), out)
         }),

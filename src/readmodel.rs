@@ -28,6 +28,7 @@ mod entries;
 mod fact;
 mod feed;
 mod files;
+mod identities;
 mod keys;
 mod load;
 mod lookups;
@@ -59,6 +60,7 @@ use self::pool::Pool;
 use crate::store::{EventStore, Position, ReadError};
 
 pub use entries::{Entry, EntryQuery};
+pub use identities::IdentityQuery;
 pub use keys::{KeyOrder, KeyQuery, KeyRow, KeySort};
 pub use page::{Item, MAX_BULK_PAGE, MAX_PAGE, Page, Sequence, Window};
 pub use progress::Progress;
@@ -396,6 +398,16 @@ impl ReadModel {
     /// An identity of whatever organization: the caller compares it with its own.
     pub async fn identity(&self, id: IdentityId) -> Result<Option<IdentityState>, QueryError> {
         self.quick.read(move |connection| lookups::identity(connection, id)).await
+    }
+
+    /// Those of many identities that there are, of whatever organization, in no particular order.
+    pub async fn identities_by_id(&self, ids: Vec<IdentityId>) -> Result<Vec<IdentityState>, QueryError> {
+        self.quick.read(move |connection| identities::by_id(connection, &ids)).await
+    }
+
+    /// A page of an organization's identities.
+    pub async fn identities(&self, query: IdentityQuery) -> Result<Page<IdentityState>, QueryError> {
+        self.lists.read(move |connection| identities::page(connection, &query)).await
     }
 
     /// The workspaces of an organization in the order in which they were created.

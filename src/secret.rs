@@ -20,8 +20,8 @@ mod brought;
 
 use std::fmt;
 
-use keyledger_schema::{Environment, KeyId, OrganizationId, SecretHash, WorkspaceId};
-use uuid::Builder;
+use keyledger_schema::{Environment, IdentityId, KeyId, OrganizationId, SecretHash, WorkspaceId};
+use uuid::{Builder, Uuid};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 pub use brought::{
@@ -199,9 +199,12 @@ impl MasterKey {
         ed25519_dalek::SigningKey::from_bytes(&seed)
     }
 
-    /// What derives key ids from idempotency keys.
+    /// What derives key ids from idempotency keys, and identities' ids from external ones.
     pub fn idempotency(&self) -> Idempotency {
-        Idempotency(self.derive("keyledger 2026-11 idempotency v1", &[]))
+        Idempotency {
+            keys: self.derive("keyledger 2026-11 idempotency v1", &[]),
+            identities: self.derive("keyledger 2026-11 identity id v1", &[]),
+        }
     }
 }
 
@@ -226,25 +229,37 @@ impl SecretHasher {
     }
 }
 
-/// Turns an idempotency key into the id of the key that it creates, so that the log itself refuses to
-/// create it twice, on any number of nodes.
+/// Turns an idempotency key into the id of the key that it creates, and an external id into that of the identity,
+/// so that the log itself refuses to create it twice, on any number of nodes.
 #[derive(Clone)]
-pub struct Idempotency(Zeroizing<[u8; 32]>);
+pub struct Idempotency {
+    keys: Zeroizing<[u8; 32]>,
+    identities: Zeroizing<[u8; 32]>,
+}
 
 impl Idempotency {
     /// A UUIDv8 (RFC 9562 §5.8) that depends on the workspace and the idempotency key only.
     pub fn key_id(&self, workspace: WorkspaceId, idempotency_key: &str) -> KeyId {
-        let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        hasher.update(workspace.uuid().as_bytes()).update(idempotency_key.as_bytes());
-        let mut bytes = [0; 16];
-        hasher.finalize_xof().fill(&mut bytes);
-        KeyId::from_uuid(Builder::from_custom_bytes(bytes).into_uuid())
+        KeyId::from_uuid(derived(&self.keys, workspace.uuid(), idempotency_key))
+    }
+
+    /// A UUIDv8 that depends on the organization and the external id only.
+    pub fn identity_id(&self, organization: OrganizationId, external_id: &str) -> IdentityId {
+        IdentityId::from_uuid(derived(&self.identities, organization.uuid(), external_id))
     }
 
     /// A fingerprint of what was asked for.
     pub fn fingerprint(&self, request: &[u8]) -> [u8; 32] {
-        *blake3::keyed_hash(&self.0, request).as_bytes()
+        *blake3::keyed_hash(&self.keys, request).as_bytes()
     }
+}
+
+fn derived(key: &[u8; 32], place: Uuid, text: &str) -> Uuid {
+    let mut hasher = blake3::Hasher::new_keyed(key);
+    hasher.update(place.as_bytes()).update(text.as_bytes());
+    let mut bytes = [0; 16];
+    hasher.finalize_xof().fill(&mut bytes);
+    Builder::from_custom_bytes(bytes).into_uuid()
 }
 
 /// Reads 32 bytes of hexadecimal, as the master key's file and variable hold them.
@@ -257,7 +272,6 @@ pub fn parse_master_key(text: &str) -> Option<MasterKey> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
-    use uuid::Uuid;
 
     #[test]
     fn a_secret_has_the_documented_form() {
@@ -326,6 +340,11 @@ mod tests {
             prop_assert_eq!(ids.key_id(here, &a), ids.key_id(here, &a));
             prop_assert_ne!(ids.key_id(here, &a), ids.key_id(here, &b));
             prop_assert_ne!(ids.key_id(here, &a), ids.key_id(there, &a));
+            let (ours, theirs) = (OrganizationId::from_uuid(here.uuid()), OrganizationId::from_uuid(there.uuid()));
+            prop_assert_eq!(ids.identity_id(ours, &a), ids.identity_id(ours, &a));
+            prop_assert_ne!(ids.identity_id(ours, &a), ids.identity_id(ours, &b));
+            prop_assert_ne!(ids.identity_id(ours, &a), ids.identity_id(theirs, &a));
+            prop_assert_ne!(ids.identity_id(ours, &a).uuid(), ids.key_id(here, &a).uuid());
         }
     }
 }

@@ -9,9 +9,11 @@ mod addresses;
 mod aggregate;
 pub mod analytics;
 pub mod compliance;
+pub mod credits;
 pub mod exports;
 pub mod founding;
 pub mod holders;
+pub mod identities;
 pub mod import;
 pub mod keys;
 pub mod node;
@@ -19,6 +21,7 @@ pub mod organizations;
 mod places;
 mod refusals;
 pub mod revocations;
+pub mod simulation;
 mod timer;
 mod workspaces;
 mod writer;
@@ -30,7 +33,7 @@ use keyledger_schema::{
     Actor, Envelope, EventId, KeyId, NodeId, OrganizationId, RequestId, SecretHash, Source, Timestamp,
     WorkspaceId,
 };
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::{Mutex, RwLock, Semaphore};
 
 use crate::caller::Caller;
 use crate::decisions::Warning;
@@ -42,6 +45,8 @@ use crate::store::{EventStore, Position};
 use crate::tenants::Tenants;
 
 pub use aggregate::Seen;
+pub use credits::Balances;
+pub use identities::IdentityWritten;
 pub use keys::{KeyWritten, NewKey, NewSecret};
 pub use organizations::OrganizationWritten;
 pub use revocations::Revocation;
@@ -55,6 +60,7 @@ pub struct Service {
     read_model: Arc<ReadModel>,
     tenants: Arc<Tenants>,
     key_of: KeyOf,
+    balances: Arc<dyn Balances>,
     edge: Edge,
     master: MasterKey,
     hasher: SecretHasher,
@@ -65,10 +71,11 @@ pub struct Service {
     places: places::Queues,
     running: revocations::Running,
     exports: exports::Running,
+    simulations: Semaphore,
     /// Whoever takes away an administrator holds this until that is applied.
     administrators: Mutex<()>,
-    /// Whoever gives a role holds this shared, and whoever deletes one alone.
-    role_gate: RwLock<()>,
+    /// Whoever gives a key a role or an identity holds this shared, and whoever deletes one alone.
+    holding_gate: RwLock<()>,
     /// Whoever changes how organizations stand to each other holds this.
     organization_turn: Mutex<()>,
 }
@@ -115,11 +122,13 @@ pub struct Written<T> {
 
 impl Service {
     /// Ties the parts together.
+    #[allow(clippy::too_many_arguments, reason = "each part is another")]
     pub fn new(
         store: Arc<dyn EventStore>,
         read_model: Arc<ReadModel>,
         tenants: Arc<Tenants>,
         key_of: KeyOf,
+        balances: Arc<dyn Balances>,
         edge: Edge,
         master: MasterKey,
         node: NodeId,
@@ -130,6 +139,7 @@ impl Service {
             read_model,
             tenants,
             key_of,
+            balances,
             edge,
             master,
             hasher,
@@ -140,8 +150,9 @@ impl Service {
             places: places::Queues::default(),
             running: revocations::Running::default(),
             exports: exports::Running::default(),
+            simulations: Semaphore::new(simulation::MAX_RUNNING),
             administrators: Mutex::default(),
-            role_gate: RwLock::default(),
+            holding_gate: RwLock::default(),
             organization_turn: Mutex::default(),
         }
     }

@@ -1,14 +1,14 @@
 //! Verification: the hot path.
 //!
-//! parse and checksum → keyed hash → directory → decision → rate limits → record → answer. Every step before the record
-//! is in memory and takes well below a microsecond.
+//! parse and checksum → keyed hash → directory → decision → rate limits and credits → record → answer. Every step
+//! before the record is in memory and takes well below a microsecond.
 //!
 //! Invariants:
 //! - Nothing is looked up for a text that is not a well-formed secret, unless it can be an imported one and
 //!   keys were imported.
 //! - Nothing about a key is told before its secret matched. A key that the asker may not verify is
 //!   answered and recorded exactly as a secret that nobody has, by the same steps in the same order, and
-//!   spends none of its rate limits.
+//!   spends none of its rate limits and credits.
 //! - Nothing is answered that is not recorded; see [`recorder`] for when.
 //!
 //! Architecture invariant: this module changes no key and knows no transport. It takes no lock that is
@@ -21,8 +21,11 @@ mod entry;
 mod fixture;
 mod intern;
 pub mod limits;
+pub mod meter;
 pub mod realm;
 pub mod recorder;
+pub mod simulation;
+pub mod tags;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -32,8 +35,10 @@ use keyledger_schema::{KeyId, OrganizationId, RequestId, SecretScheme, Source, T
 
 use self::decision::{Request, decide, identity};
 use self::directory::{Directory, Entry};
-use self::limits::{Charge, Checked, NoSuchLimit};
-use self::recorder::{Recorder, Use};
+use self::limits::{Charge, NoSuchLimit};
+use self::meter::Checked;
+use self::recorder::{Detail, Recorder, Use};
+use self::tags::Tags;
 use crate::caller::Caller;
 use crate::edge::Edge;
 use crate::error::{Code, Error};
@@ -46,8 +51,10 @@ pub struct Question<'a> {
     pub key: &'a str,
     /// What the holder wants to do with it.
     pub request: Request<'a>,
-    /// What it spends of the key's rate limits.
+    /// What it spends of rate limits and credits.
     pub charge: Charge<'a>,
+    /// What it is filed under.
+    pub tags: &'a Tags,
 }
 
 /// Who asks.
@@ -90,15 +97,15 @@ pub struct Answer {
     /// The key whose secret matched; none for [`VerificationCode::NotFound`] and
     /// [`VerificationCode::Malformed`].
     pub entry: Option<Arc<Entry>>,
-    /// What its rate limits said; none when it has none, or was refused before.
-    pub limits: Option<Checked>,
+    /// What its rate limits and credits said; none when it has none, or was refused before.
+    pub checked: Option<Checked>,
 }
 
 /// What is found out before it is recorded.
 struct Finding {
     code: VerificationCode,
     entry: Option<Arc<Entry>>,
-    limits: Option<Result<Checked, NoSuchLimit>>,
+    checked: Result<Option<Checked>, NoSuchLimit>,
 }
 
 /// See the head of this module.
@@ -132,7 +139,7 @@ impl Verifier {
         self.up_to_date()?;
         let now = self.edge.now();
         let by = &self.asker_now(by, now)?;
-        let Finding { code, entry, limits } = self.answer(asked, by, now);
+        let Finding { code, entry, checked } = self.answer(asked, by, now);
         let used = Use {
             organization: entry
                 .as_ref()
@@ -143,14 +150,16 @@ impl Verifier {
             code,
             action: asked.request.access.map(|(action, _)| action),
             ip: asked.request.address.map(|address| address.to_canonical()),
+            // Anybody can send what no key stands behind: of that nothing is kept that a sender chooses.
+            detail: entry.as_ref().and_then(|_| detail(asked, &checked)),
         };
         self.recorder.record(used, now).await?;
-        Ok(Answer { code, entry, limits: limits.transpose()? })
+        Ok(Answer { code, entry, checked: checked? })
     }
 
     fn answer(&self, asked: &Question<'_>, by: &Asker, now: Timestamp) -> Finding {
         let (nobodys, found) = self.presented(asked.key, |found| mine(found, |entry| by.may_verify(entry)));
-        let nothing = Finding { code: nobodys, entry: None, limits: None };
+        let nothing = Finding { code: nobodys, entry: None, checked: Ok(None) };
         let Some(entry) = found else { return nothing };
         // Decided before it is known whether the asker may be told, so that time does not tell either. Limits come
         // after that: whoever may not ask must not use up the key for those who may.
@@ -159,11 +168,15 @@ impl Verifier {
             _ if !by.may_verify(&entry) => return nothing,
             code => code,
         };
-        let limits = if code == VerificationCode::Valid { spend(&entry, &asked.charge, now) } else { None };
-        if limits.as_ref().is_some_and(|said| !said.as_ref().is_ok_and(|said| said.refusal.is_none())) {
-            code = VerificationCode::RateLimited;
+        let mut checked = Ok(None);
+        if code == VerificationCode::Valid {
+            checked = spend(&entry, &asked.charge, now);
+            code = match &checked {
+                Err(NoSuchLimit) => VerificationCode::RateLimited,
+                Ok(checked) => checked.as_ref().map_or(code, Checked::code),
+            };
         }
-        Finding { code, entry: Some(entry), limits }
+        Finding { code, entry: Some(entry), checked }
     }
 
     /// The key that a text is a secret of; and what is answered if it were nobody's, which is also what
@@ -321,6 +334,7 @@ impl Verifier {
             code,
             action: None,
             ip: address.map(|address| address.to_canonical()),
+            detail: None,
         };
         self.recorder.record(used, now).await
     }
@@ -338,13 +352,23 @@ fn only(found: &mut dyn Iterator<Item = Arc<Entry>>) -> Option<Arc<Entry>> {
     found.next().filter(|_| found.next().is_none())
 }
 
-fn spend(entry: &Entry, charge: &Charge<'_>, now: Timestamp) -> Option<Result<Checked, NoSuchLimit>> {
-    let Some(limits) = entry.limits() else {
-        // Whoever chooses a limit believes that there is one.
-        return charge.only.map(|_| Err(NoSuchLimit));
-    };
+fn spend(entry: &Entry, charge: &Charge<'_>, now: Timestamp) -> Result<Option<Checked>, NoSuchLimit> {
     let nanos = u64::try_from(now.micros()).unwrap_or(0).saturating_mul(1_000);
-    Some(limits.spend(charge, nanos))
+    meter::charge(entry.meter().map(Arc::as_ref), entry.identity().map(Arc::as_ref), charge, nanos)
+}
+
+/// What is recorded beyond what every record has; nothing for most verifications.
+fn detail(asked: &Question<'_>, checked: &Result<Option<Checked>, NoSuchLimit>) -> Option<Box<Detail>> {
+    let resource =
+        asked.request.access.map(|(_, resource)| resource.as_str()).filter(|text| !text.is_empty());
+    let spent = checked.as_ref().ok().and_then(Option::as_ref).map_or([None; 2], |checked| checked.spent);
+    let detail = Detail {
+        resource: resource.map(Box::from),
+        tags: asked.tags.clone(),
+        cost: asked.charge.cost,
+        spent,
+    };
+    (!detail.is_plain()).then(|| Box::new(detail))
 }
 
 /// The same for every reason, so that it tells nothing about a key.

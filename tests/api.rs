@@ -22,12 +22,16 @@ mod batch;
 mod bulk;
 #[path = "api/concurrency.rs"]
 mod concurrency;
+#[path = "api/credits.rs"]
+mod credits;
 #[path = "api/disposable.rs"]
 mod disposable;
 #[path = "api/founding.rs"]
 mod founding;
 #[path = "api/idempotency.rs"]
 mod idempotency;
+#[path = "api/identities.rs"]
+mod identities;
 #[path = "api/import.rs"]
 mod import;
 #[path = "api/in_between.rs"]

@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, unreachable_pub, reason = "a test may stop, and its modules are its own")]
 
+#[path = "crash/credits.rs"]
+mod credits;
 #[path = "crash/log.rs"]
 mod log;
 #[path = "crash/random.rs"]

@@ -15,10 +15,10 @@ use keyledger::secret::{DEFAULT_PREFIX, Secret, SecretHasher, parse_master_key};
 use keyledger::store::sqlite::{Options, SqliteStore};
 use keyledger::store::{AppendError, Appended, EventStore, Expected, NewEvent};
 use keyledger_schema::codec::Outcome;
-use keyledger_schema::event::KeyIssued;
+use keyledger_schema::event::{CreditsChanged, KeyIssued};
 use keyledger_schema::{
-    Actor, Envelope, Environment, Event, EventId, KeyId, OrganizationId, RateLimit, SecretRecord, Source,
-    Stream, Timestamp, WorkspaceId,
+    Actor, ChainHash, Envelope, Environment, Event, EventId, KeyId, OrganizationId, RateLimit, SecretRecord,
+    Source, Stream, Timestamp, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
@@ -40,6 +40,13 @@ pub(crate) struct Tenant {
     pub(crate) root_key: String,
 }
 
+/// What each key spends when it is verified.
+#[derive(Default)]
+pub(crate) struct Spending {
+    pub(crate) limits: Vec<RateLimit>,
+    pub(crate) credits: Option<i64>,
+}
+
 /// A data directory that is deleted when dropped, and what a client has to know of it.
 pub(crate) struct Data {
     pub(crate) directory: tempfile::TempDir,
@@ -49,11 +56,11 @@ pub(crate) struct Data {
 }
 
 impl Data {
-    /// A copy of the kept directory with so many keys that have these rate limits, which is made if there is none.
-    pub(crate) fn with_keys(keys: usize, limits: &[RateLimit]) -> Self {
-        let kept = kept(keys, limits);
+    /// A copy of the kept directory with so many keys that spend this, which is made if there is none.
+    pub(crate) fn with_keys(keys: usize, spending: &Spending) -> Self {
+        let kept = kept(keys, spending);
         if !kept.join(ABOUT).is_file() {
-            make(&kept, keys, limits);
+            make(&kept, keys, spending);
         }
         let about = fs::read(kept.join(ABOUT)).expect("it has just been looked at");
         let directory = temporary();
@@ -89,15 +96,18 @@ fn temporary() -> tempfile::TempDir {
 
 /// The name holds a fingerprint of the first event, so that a directory made by a program that wrote
 /// other events is not used again.
-fn kept(keys: usize, limits: &[RateLimit]) -> PathBuf {
+fn kept(keys: usize, spending: &Spending) -> PathBuf {
     let nobody = OrganizationId::from_uuid(Uuid::nil());
-    let sample =
-        issued(0, secret_record(&secret(0), None), limits, nobody, WorkspaceId::from_uuid(Uuid::nil()));
-    let print = blake3::hash(&sample.seal().expect("the event is small")).to_hex();
+    let workspace = WorkspaceId::from_uuid(Uuid::nil());
+    let mut print = blake3::Hasher::new();
+    for event in events(0, secret_record(&secret(0), None), spending, nobody, workspace) {
+        print.update(&event.bytes);
+    }
+    let print = print.finalize().to_hex();
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("load-{keys}-keys-{}", &print[..8]))
 }
 
-fn make(kept: &Path, keys: usize, limits: &[RateLimit]) {
+fn make(kept: &Path, keys: usize, spending: &Spending) {
     eprintln!("making a data directory with {keys} keys in {}", kept.display());
     let _ = fs::remove_dir_all(kept);
     let tenant: Tenant =
@@ -111,18 +121,14 @@ fn make(kept: &Path, keys: usize, limits: &[RateLimit]) {
             VecDeque::with_capacity(IN_FLIGHT);
         for number in 0..keys as u64 {
             let record = secret_record(&secret(number), Some(&hasher));
-            let envelope = issued(number, record, limits, tenant.organization_id, tenant.workspace_id);
-            let event = NewEvent {
-                id: envelope.id.uuid(),
-                event_type: envelope.event.type_name().into(),
-                bytes: envelope.seal().expect("the event is small").into(),
-            };
+            let events = events(number, record, spending, tenant.organization_id, tenant.workspace_id);
             if waiting.len() == IN_FLIGHT
                 && let Some(first) = waiting.pop_front()
             {
                 first.await.expect("the append is durable");
             }
-            waiting.push_back(store.append(&envelope.stream.to_string(), Expected::NoStream, vec![event]));
+            let stream = Stream::Key(key_id(number)).to_string();
+            waiting.push_back(store.append(&stream, Expected::NoStream, events));
         }
         for last in waiting {
             last.await.expect("the append is durable");
@@ -162,7 +168,42 @@ fn secret_record(secret: &Secret, hasher: Option<&SecretHasher>) -> SecretRecord
     SecretRecord { version: 1, hash, hint: secret.hint().into() }
 }
 
-/// The event of a key with two scopes, a name and an address, as `createKey` would write it.
+/// The events of a key, as `createKey` would write them.
+fn events(
+    number: u64,
+    secret: SecretRecord,
+    spending: &Spending,
+    organization: OrganizationId,
+    workspace: WorkspaceId,
+) -> Vec<NewEvent> {
+    let sealed = |envelope: &Envelope| NewEvent {
+        id: envelope.id.uuid(),
+        event_type: envelope.event.type_name().into(),
+        bytes: envelope.seal().expect("the event is small").into(),
+    };
+    let issued = issued(number, secret, &spending.limits, organization, workspace);
+    let mut events = vec![sealed(&issued)];
+    if let Some(remaining) = spending.credits {
+        let credits = CreditsChanged {
+            n: 1,
+            counted: 0,
+            remaining: Some(remaining),
+            refill: None,
+            adjusted_by: None,
+            reason: None,
+        };
+        events.push(sealed(&Envelope {
+            id: EventId::from_uuid(id("keyledger load credits", number)),
+            revision: 1,
+            prev: Some(ChainHash::of(&events[0].bytes)),
+            event: Event::KeyCreditsChanged(credits),
+            ..issued
+        }));
+    }
+    events
+}
+
+/// The event of a key with two scopes, a name and an address.
 fn issued(
     number: u64,
     secret: SecretRecord,

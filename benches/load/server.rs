@@ -104,11 +104,16 @@ impl Server {
 
     /// Processor time that the process has used, all threads, user and system.
     pub(crate) fn processor_time(&self) -> Option<Duration> {
-        // proc_pid_stat(5): fields 14 and 15 in ticks of 10 ms; the name in field 2 may hold spaces.
-        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).ok()?;
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
-        let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
-        Some(Duration::from_millis(ticks * 10))
+        processor_time(Path::new(&format!("/proc/{}/stat", self.child.id())))
+    }
+
+    /// Processor time that the threads of a name have used, user and system.
+    pub(crate) fn thread_time(&self, name: &str) -> Option<Duration> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).ok()?;
+        let named = tasks.flatten().filter(|task| {
+            fs::read_to_string(task.path().join("comm")).is_ok_and(|comm| comm.trim_end() == name)
+        });
+        Some(named.filter_map(|task| processor_time(&task.path().join("stat"))).sum())
     }
 
     /// A number that the server logs as `name=17` when it begins to serve.
@@ -144,6 +149,15 @@ impl Server {
     }
 }
 
+/// Of a process or a thread.
+fn processor_time(stat: &Path) -> Option<Duration> {
+    // proc_pid_stat(5): fields 14 and 15 in ticks of 10 ms; the name in field 2 may hold spaces.
+    let stat = fs::read_to_string(stat).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11);
+    let ticks = fields.next()?.parse::<u64>().ok()? + fields.next()?.parse::<u64>().ok()?;
+    Some(Duration::from_millis(ticks * 10))
+}
+
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -172,7 +186,8 @@ fn state_of_nothing() -> std::io::Result<web::Data<http::State>> {
     let (edge, head) = (Edge::default(), StreamHead::default());
     let node = NodeId::from_uuid(edge.uuid());
     let store = Arc::new(MemoryStore::new());
-    let recorder = Recorder::start(store, edge.clone(), node, head, 0, UsageMode::Relaxed)?;
+    let recorder =
+        Recorder::start(store, edge.clone(), node, head, 0, UsageMode::Relaxed, Arc::new(|_, _| {}))?;
     let hasher = MasterKey::new([0; 32]).secret_hasher();
     let verifier = Arc::new(Verifier::new(hasher, Arc::default(), recorder, edge));
     Ok(web::Data::new(http::State { verifier, trusted_proxies: Vec::new(), not_ready: Arc::new(Vec::new) }))

@@ -132,6 +132,13 @@ impl Pool {
         }
     }
 
+    /// Takes over what recorded verifications spent. Only before anything is spent from it.
+    pub fn told(&mut self, tally: &Tally) {
+        let Self { limited, refill, base: Base { n, at, remaining, counted }, .. } = *self;
+        let credits = CreditsState { n, at, counted, remaining: limited.then_some(remaining), refill };
+        *self = Self::new(&credits, tally);
+    }
+
     /// Takes over a change. One that is known already changes nothing.
     pub fn change(&mut self, credits: &CreditsState) {
         let changed = credits.base();

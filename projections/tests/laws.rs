@@ -7,11 +7,11 @@ mod arbitrary;
 
 use keyledger_projections::key::KeyState;
 use keyledger_projections::{
-    KeyStatus, KeyUsage, NodeState, OrganizationState, WorkspaceState, changes, permissions,
+    IdentityState, KeyStatus, KeyUsage, NodeState, OrganizationState, WorkspaceState, changes, permissions,
 };
 use keyledger_schema::event::{Event, OrganizationCreated};
 use keyledger_schema::usage::UsageGapDeclared;
-use keyledger_schema::{Envelope, KeyId, Stream, Timestamp};
+use keyledger_schema::{Envelope, IdentityId, KeyId, Stream, Timestamp};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use uuid::Uuid;
@@ -46,6 +46,29 @@ fn life() -> impl Strategy<Value = Vec<Envelope>> {
 
 fn fold(state: Option<KeyState>, events: &[Envelope]) -> Option<KeyState> {
     events.iter().fold(state, KeyState::fold)
+}
+
+/// The life of an identity: it is created, then anything happens to it.
+fn identity_life() -> impl Strategy<Value = Vec<Envelope>> {
+    let events = vec((arbitrary::envelope(), arbitrary::identity_event()), 1..12);
+    (events, arbitrary::identity_created(), arbitrary::organization_id()).prop_map(
+        |(events, created, organization)| {
+            let mut life: Vec<Envelope> = events
+                .into_iter()
+                .zip(0..)
+                .map(|((envelope, event), revision)| Envelope {
+                    stream: Stream::Identity(IdentityId::from_uuid(Uuid::from_u128(1))),
+                    revision,
+                    at: Timestamp::from_micros(1_000_000 * i64::try_from(revision).unwrap()),
+                    organization: Some(organization),
+                    event,
+                    ..envelope
+                })
+                .collect();
+            life[0].event = Event::IdentityCreated(created);
+            life
+        },
+    )
 }
 
 proptest! {
@@ -153,6 +176,48 @@ proptest! {
             }
             state = Some(after);
         }
+    }
+
+    #[test]
+    fn an_identity_in_two_parts_is_that_of_the_whole(life in identity_life(), at: prop::sample::Index) {
+        let fold = |state, events: &[Envelope]| events.iter().fold(state, IdentityState::fold);
+        let whole = fold(None, &life).unwrap();
+        let (first, second) = life.split_at(at.index(life.len()));
+        prop_assert_eq!(fold(fold(None, first), second), Some(whole.clone()));
+        prop_assert_eq!(fold(Some(whole.clone()), &life), Some(whole.clone()));
+        let last = life.last().unwrap();
+        prop_assert_eq!((whole.revision, whole.updated_at, whole.created_at), (last.revision, last.at, life[0].at));
+    }
+
+    #[test]
+    fn an_identity_keeps_what_is_fixed_and_what_is_over(life in identity_life(), others in vec(arbitrary::envelope(), 0..6)) {
+        let Event::IdentityCreated(created) = &life[0].event else { unreachable!() };
+        let mut state: Option<IdentityState> = None;
+        for envelope in &life {
+            let after = IdentityState::fold(state.clone(), envelope).unwrap();
+            let told = changes::of_identity(state.as_ref(), &after);
+            prop_assert!(told.iter().all(|change| change.before != change.after));
+            prop_assert!(changes::of_identity(Some(&after), &after).is_empty());
+            prop_assert_eq!(&after.external_id, &created.external_id);
+            if let Some(before) = &state {
+                prop_assert!(before.deleted_at.is_none() || after.deleted_at.is_some());
+            }
+            if let Event::IdentityCreditsChanged(data) = &envelope.event {
+                let credits = after.credits.unwrap();
+                prop_assert_eq!((credits.n, credits.remaining, credits.at), (data.n, data.remaining, envelope.at));
+            }
+            state = Some(after);
+        }
+        // Events of other streams change nothing, and nothing is an identity before it is created.
+        let elsewhere = |mut envelope: Envelope| {
+            envelope.stream = Stream::Identity(IdentityId::from_uuid(Uuid::from_u128(2)));
+            envelope.revision += 100;
+            envelope
+        };
+        let others: Vec<_> = others.into_iter().map(elsewhere).collect();
+        prop_assert_eq!(others.iter().fold(state.clone(), IdentityState::fold), state);
+        let rest = life[1..].iter().filter(|envelope| !matches!(envelope.event, Event::IdentityCreated(_)));
+        prop_assert!(rest.fold(None, IdentityState::fold).is_none());
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Refill {
 }
 
 /// A balance to count from.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Base {
     /// 1, 2, 3 …: each change and each refill makes a new one.
@@ -57,7 +57,7 @@ pub struct Base {
 }
 
 /// What a recorded verification spent.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Spent {
     /// The identity whose credits they were; the key's own when none is named.

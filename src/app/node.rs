@@ -3,27 +3,42 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
-use keyledger_schema::NodeId;
+use keyledger_projections::{IdentityState, KeyState, OrganizationState, PoolId, Tally, WorkspaceState};
 use keyledger_schema::event::UsageMode;
+use keyledger_schema::{NodeId, Timestamp};
 
 use super::{Error, identity, progress, system};
 use crate::config::Config;
+use crate::decisions::credits::Balance;
 use crate::edge::Edge;
 use crate::readmodel::{Observer, Progress, ReadModel, Settings};
 use crate::secret::MasterKey;
-use crate::service::{KeyOf, Service};
+use crate::service::node::Recording;
+use crate::service::{Balances, KeyOf, Service};
 use crate::store::EventStore;
 use crate::store::sqlite::{DataDirectory, Options, SqliteStore};
 use crate::tenants::Tenants;
 use crate::verify::Verifier;
 use crate::verify::directory::Directory;
-use crate::verify::recorder::Recorder;
+use crate::verify::recorder::{GiveBack, Recorder};
 
 /// Keeps what is in memory up to date.
 struct Memory {
     directory: Arc<Directory>,
     tenants: Arc<Tenants>,
+}
+
+/// Credits as whoever spends them knows them.
+struct Spender(Arc<Directory>);
+
+impl Balances for Spender {
+    fn balance(&self, pool: PoolId, now: Timestamp) -> Option<Balance> {
+        self.0.credits(pool, |pool| {
+            let left = pool.remaining(now);
+            let (next, spent) = pool.next();
+            Balance { next, spent, left, refill: pool.rule().copied() }
+        })
+    }
 }
 
 impl Observer for Memory {
@@ -40,6 +55,14 @@ impl Observer for Memory {
 
     fn workspace(&self, state: &WorkspaceState) {
         self.tenants.workspace_changed(state);
+    }
+
+    fn identity(&self, _: Option<&IdentityState>, after: &IdentityState) {
+        self.directory.identity_changed(after);
+    }
+
+    fn spent(&self, pool: PoolId, tally: &Tally) {
+        self.directory.spent(pool, tally);
     }
 
     fn stopped(&self) {
@@ -71,6 +94,7 @@ impl Node {
         let id = identity::node_id(&config.data_dir, &edge)?;
         let memory = Memory { directory: Arc::default(), tenants: Arc::default() };
         let (directory, tenants) = (Arc::clone(&memory.directory), Arc::clone(&memory.tenants));
+        let balances: Arc<dyn Balances> = Arc::new(Spender(Arc::clone(&directory)));
         let days = u64::from(config.verification_log_days);
         let read_model = ReadModel::open(
             &config.data_dir,
@@ -88,8 +112,16 @@ impl Node {
         }
         let known = Arc::clone(&directory);
         let key_of: KeyOf = Arc::new(move |hash| known.find(hash).map(|entry| entry.key));
-        let service =
-            Arc::new(Service::new(store, read_model, tenants, key_of, edge.clone(), master.clone(), id));
+        let service = Arc::new(Service::new(
+            store,
+            read_model,
+            tenants,
+            key_of,
+            balances,
+            edge.clone(),
+            master.clone(),
+            id,
+        ));
         Ok(Self { service, directory, master, edge, id })
     }
 
@@ -97,10 +129,12 @@ impl Node {
     pub(super) async fn verifier(&self, mode: UsageMode) -> Result<Verifier, Error> {
         let recording = self.service.node_started(mode).await?;
         let store = Arc::clone(self.service.store());
-        let recorder =
-            Recorder::start(store, self.edge.clone(), self.id, recording.head, recording.next_seq, mode)
-                .map_err(system("cannot start the recorder"))?;
         let directory = Arc::clone(&self.directory);
+        let spender = Arc::clone(&directory);
+        let give_back: GiveBack = Arc::new(move |pool, credits| spender.give_back(pool, credits));
+        let (edge, Recording { head, next_seq }) = (self.edge.clone(), recording);
+        let recorder = Recorder::start(store, edge, self.id, head, next_seq, mode, give_back)
+            .map_err(system("cannot start the recorder"))?;
         Ok(Verifier::new(self.master.secret_hasher(), directory, recorder, self.edge.clone()))
     }
 

@@ -11,7 +11,8 @@ use super::role::{self, Place};
 use super::table::{moment, text, word};
 use super::value::{GrantArgument, Moment, RateLimitArgument, scope_input, set};
 use super::{
-    Failure, Output, confirm, import, key_list, key_show, leak, queries, revoke_many, told, trail, value,
+    Failure, Output, confirm, credits, identity, import, key_list, key_show, leak, queries, revoke_many,
+    told, trail, value,
 };
 use crate::edge::Edge;
 
@@ -103,6 +104,16 @@ fn create_input(args: &CreateArgs, client: &Client, edge: &Edge) -> Result<Value
     if !args.rate_limits.is_empty() {
         input["rateLimits"] = args.rate_limits.iter().map(RateLimitArgument::to_input).collect();
     }
+    if let Some(identity) = &args.identity {
+        let place = args.workspace.map_or(Place::Organization(None), Place::OfWorkspace);
+        input["identityId"] = json!(identity::id(client, identity, place)?);
+    }
+    if let Some(remaining) = args.credits {
+        input["credits"] = json!({ "remaining": remaining });
+        credits::refill(&mut input["credits"], &args.refill);
+    } else if args.refill.refill_amount.is_some() {
+        return Err(Failure::usage("--refill-amount needs --credits: how many there are to begin with"));
+    }
     set(&mut input, "expiresAt", expires);
     set(&mut input, "metadata", args.metadata.as_deref().map(value::metadata).transpose()?);
     set(&mut input, "prefix", args.prefix.as_ref());
@@ -146,6 +157,11 @@ fn update_input(args: &UpdateArgs, client: &Client) -> Result<Value, Failure> {
     }
     if args.no_rate_limits || !args.rate_limits.is_empty() {
         input["rateLimits"] = args.rate_limits.iter().map(RateLimitArgument::to_input).collect();
+    }
+    if let Some(identity) = &args.identity {
+        input["identityId"] = json!(identity::id(client, identity, Place::OfKey(args.id))?);
+    } else if args.no_identity {
+        input["identityId"] = Value::Null;
     }
     if args.no_cidrs || !args.cidrs.is_empty() {
         input["allowedCidrs"] = json!(args.cidrs);

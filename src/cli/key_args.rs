@@ -6,6 +6,7 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use keyledger_schema::{Environment, KeyId, OrganizationId, Scope, WorkspaceId};
 
 use super::Connection;
+use super::identity_args::{IdentityArgument, RefillArgs};
 use super::value::{self, GrantArgument, Moment, RateLimitArgument, RoleArgument};
 
 /// Arguments of `key`.
@@ -101,6 +102,7 @@ Examples:
   keyledger key create gateway --environment production \\
       --grant verifier@workspace:ws_01h455vb4pex5vsknk084sn02q --cidr 10.0.0.0/8
   keyledger key create support --environment production --role support --rate-limit api=600/60s
+  keyledger key create acme --environment production --identity customer-7 --credits 1000
   keyledger key create ci --environment staging --scope '*:*' --idempotency-key ci-2026 --json | jq -r .createKey.secret
 
 The secret is shown this once. Store it, then record that with: keyledger key acknowledge KEY_ID")]
@@ -137,6 +139,15 @@ pub struct CreateArgs {
     /// How often the key may be used: NAME=REQUESTS/TIME, such as api=600/60s; may be repeated
     #[arg(long = "rate-limit", value_name = "LIMIT")]
     pub rate_limits: Vec<RateLimitArgument>,
+    /// Identity whose rate limits and credits the key shares, by id or external id
+    #[arg(long, value_name = "IDENTITY")]
+    pub identity: Option<IdentityArgument>,
+    /// How many uses the key has [default: unlimited]
+    #[arg(long, value_name = "N")]
+    pub credits: Option<u64>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub refill: RefillArgs,
     /// When the key stops: 12h, 90d, 52w from now, or a moment (RFC 3339) [default: never]
     ///
     /// Cannot be changed later. With --idempotency-key it is a moment, for a repeat has to be the same.
@@ -224,7 +235,8 @@ Examples:
   keyledger key list --status all --limit 0 --json
   keyledger key list --environment production --unused-since 90d
   keyledger key list --expires-before 14d --sort expires
-  keyledger key list --role support --sort last-used")]
+  keyledger key list --role support --sort last-used
+  keyledger key list --identity customer-7")]
 pub struct ListArgs {
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would show it as help")]
@@ -235,6 +247,9 @@ pub struct ListArgs {
     /// Only keys whose secret nobody has acknowledged
     #[arg(long)]
     pub unacknowledged: bool,
+    /// Only keys that hold this identity, by id or external id
+    #[arg(long, value_name = "IDENTITY")]
+    pub identity: Option<IdentityArgument>,
     /// Order of the list: newest first, by name, what expires first, or what was used least recently
     #[arg(long, value_name = "FIELD", default_value = "created")]
     pub sort: SortArgument,
@@ -387,6 +402,12 @@ pub struct UpdateArgs {
     /// Take every rate limit away
     #[arg(long, group = "change", conflicts_with = "rate_limits")]
     pub no_rate_limits: bool,
+    /// New identity whose rate limits and credits the key shares, by id or external id
+    #[arg(long, value_name = "IDENTITY", group = "change")]
+    pub identity: Option<IdentityArgument>,
+    /// Take the identity away
+    #[arg(long, group = "change", conflicts_with = "identity")]
+    pub no_identity: bool,
     /// New addresses or networks in place of all old ones; may be repeated
     #[arg(long = "cidr", value_name = "CIDR", group = "change", value_parser = value::cidr)]
     pub cidrs: Vec<String>,

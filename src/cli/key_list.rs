@@ -10,8 +10,16 @@ use super::output::clean;
 use super::role::{self, Place};
 use super::table::{actor, line, list, moment, table, text, word};
 use super::value::{Moment, set};
-use super::{Failure, Output, pages, queries};
+use super::{Failure, Output, identity, pages, queries};
 use crate::edge::Edge;
+
+/// Where the names in a filter are looked up.
+fn place(args: &FilterArgs) -> Place {
+    match args.workspace {
+        Some(workspace) if args.organization.is_none() => Place::OfWorkspace(workspace),
+        _ => Place::Organization(args.organization),
+    }
+}
 
 /// The conditions as GraphQL wants them. What was not typed is not sent.
 pub fn filter_input(args: &FilterArgs, client: &Client, edge: &Edge) -> Result<Value, Failure> {
@@ -24,11 +32,7 @@ pub fn filter_input(args: &FilterArgs, client: &Client, edge: &Edge) -> Result<V
     set(&mut filter, "nameContains", args.name_contains.as_ref());
     set(&mut filter, "createdBy", args.created_by);
     if let Some(role) = &args.role {
-        let place = match args.workspace {
-            Some(workspace) if args.organization.is_none() => Place::OfWorkspace(workspace),
-            _ => Place::Organization(args.organization),
-        };
-        filter["roleId"] = json!(role::id(client, role, place)?);
+        filter["roleId"] = json!(role::id(client, role, place(args))?);
     }
     set(&mut filter, "createdAfter", args.created_after.map(|when| when.before(now)));
     set(&mut filter, "createdBefore", args.created_before.map(|when| when.before(now)));
@@ -53,6 +57,9 @@ fn variables(args: &ListArgs, client: &Client, edge: &Edge) -> Result<Value, Fai
     };
     filter["statuses"] = statuses.iter().map(|status| format!("{status:?}").to_uppercase()).collect();
     set(&mut filter, "secretAcknowledged", args.unacknowledged.then_some(false));
+    if let Some(identity) = &args.identity {
+        filter["identityId"] = json!(identity::id(client, identity, place(&args.filter))?);
+    }
     let (field, descending) = match args.sort {
         SortArgument::Created => ("CREATED_AT", true),
         SortArgument::Name => ("NAME", false),

@@ -4,8 +4,8 @@ use keyledger_schema::KeyId;
 use serde_json::{Value, json};
 
 use super::client::Client;
-use super::table::{actor, fields, grants, line, list, moment, named, rate, scopes, text, word};
-use super::{Failure, Output, queries};
+use super::table::{actor, fields, grants, line, list, moment, named, rate_limit, scopes, text, word};
+use super::{Failure, Output, credits, queries};
 
 /// Shows a key.
 pub fn show(id: KeyId, client: &Client, out: &mut Output<'_>) -> Result<(), Failure> {
@@ -35,9 +35,11 @@ fn effective(scope: &Value) -> Option<String> {
     Some(format!("{}{display} ({})", text(&scope["text"])?, from.join(", ")))
 }
 
-/// A limit as it is typed: `api=600/1m`.
-fn rate_limit(limit: &Value) -> Option<String> {
-    Some(format!("{}={}", text(&limit["name"])?, rate(limit)))
+/// An identity as it is called: `customer-7 "Acme Ltd" (idn_…)`.
+fn identity(identity: &Value) -> Vec<String> {
+    let Some(external) = text(&identity["externalId"]) else { return vec![] };
+    let name = text(&identity["name"]).map(|name| format!(" \"{name}\"")).unwrap_or_default();
+    vec![format!("{external}{name} ({})", text(&identity["id"]).unwrap_or_default())]
 }
 
 /// Everything about a key, for people.
@@ -82,6 +84,14 @@ fn described(key: &Value) -> String {
         ("grants", grants(&key["grants"])),
         ("allowed from", or(list(&key["allowedCidrs"], text), "everywhere")),
         ("rate limits", list(&key["rateLimits"], rate_limit)),
+        ("identity", identity(&key["identity"])),
+        (
+            "credits",
+            text(&key["credits"]["remaining"])
+                .map(|_| credits::described(&key["credits"]))
+                .into_iter()
+                .collect(),
+        ),
         ("metadata", metadata.map(|_| key["metadata"].to_string()).into_iter().collect()),
         ("secret", secret),
         ("issued", at(&key["secretIssuedAt"])),
@@ -142,6 +152,8 @@ verifications  3 valid, 1 refused";
                     "byRoles": ["support"] },
             ],
             "rateLimits": [{ "name": "api", "limit": 600, "windowSeconds": 60 }],
+            "identity": { "id": "idn_1", "externalId": "customer-7", "name": "Acme" },
+            "credits": { "remaining": 5, "spent": 2 },
         }));
         for line in [
             "permissions   Customer Read\n              read:a\n",
@@ -149,6 +161,8 @@ verifications  3 valid, 1 refused";
             "effective     read:a (own, by role ops)\n",
             "              read:customers/** \"Customer Read\" (by role support)\n",
             "rate limits   api=600/1m\n",
+            "identity      customer-7 \"Acme\" (idn_1)\n",
+            "credits       5 left, 2 spent\n",
         ] {
             assert!(shown.contains(line), "{line} is missing in\n{shown}");
         }

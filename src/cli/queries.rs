@@ -11,6 +11,8 @@ fragment KeyFields on Key {
   permissionSummary
   grants { role organizationId workspaceId }
   allowedCidrs rateLimits { name limit windowSeconds } metadata
+  identity { id externalId name }
+  credits { remaining refillAmount refillIntervalSeconds nextRefillAt spent }
   secretHint secretVersion secretIssuedAt secretAcknowledgedAt imported leakReportedAt
   previousSecret { version hint validUntil }
   expiresAt createdAt createdBy { kind id email } updatedAt
@@ -39,6 +41,13 @@ fragment RoleFields on Role {
   id name displayName description
   scopes { action resource text displayName }
   organization { id name } createdAt updatedAt revision
+}";
+
+const IDENTITY: &str = "\
+fragment IdentityFields on Identity {
+  id externalId name rateLimits { name limit windowSeconds } metadata
+  credits { remaining refillAmount refillIntervalSeconds nextRefillAt spent }
+  organization { id name } createdAt updatedAt deletedAt revision
 }";
 
 /// Who the caller is.
@@ -70,6 +79,39 @@ pub const ORGANIZATION_TO_CONFIRM: &str = "query($id: ID) { organization(id: $id
 
 /// What a confirmation shows of a role.
 pub const ROLE_TO_CONFIRM: &str = "query($id: ID!) { role(id: $id) { id name displayName } }";
+
+/// The organization of a workspace.
+pub const ORGANIZATION_OF_WORKSPACE: &str = "query($id: ID!) { workspace(id: $id) { organization { id } } }";
+
+/// The organization of a key.
+pub const ORGANIZATION_OF_KEY: &str = "query($id: ID!) { key(id: $id) { organization { id } } }";
+
+/// The id of an identity.
+pub const IDENTITY_BY_EXTERNAL_ID: &str = "\
+query($externalId: String!, $organizationId: ID) {
+  identity(externalId: $externalId, organizationId: $organizationId) { id }
+}";
+
+/// What a confirmation shows of an identity.
+pub const IDENTITY_TO_CONFIRM: &str = "query($id: ID!) { identity(id: $id) { id externalId } }";
+
+/// The credits of a key, and those that it shares.
+pub const CREDITS_OF_KEY: &str = "\
+query($id: ID!) {
+  key(id: $id) {
+    id name revision credits { remaining refillAmount refillIntervalSeconds nextRefillAt spent }
+    identity { id externalId credits { remaining refillAmount refillIntervalSeconds nextRefillAt spent } }
+  }
+}";
+
+/// The credits of an identity.
+pub const CREDITS_OF_IDENTITY: &str = "\
+query($id: ID!) {
+  identity(id: $id) {
+    id externalId name revision
+    credits { remaining refillAmount refillIntervalSeconds nextRefillAt spent }
+  }
+}";
 
 /// What a confirmation shows of a key.
 pub const KEY_TO_CONFIRM: &str = "query($id: ID!) { key(id: $id) { id name environment status } }";
@@ -213,6 +255,20 @@ pub fn roles() -> String {
     format!("query($id: ID) {{ roles(organizationId: $id) {{ ...RoleFields }} }}\n{ROLE}")
 }
 
+/// An identity.
+pub fn identity() -> String {
+    format!("query($id: ID!) {{ identity(id: $id) {{ ...IdentityFields }} }}\n{IDENTITY}")
+}
+
+/// A page of identities.
+pub fn identities() -> String {
+    format!(
+        "query($organizationId: ID, $search: String, $first: Int, $after: String) {{\n\
+         identities(organizationId: $organizationId, search: $search, first: $first, after: $after) {{\n\
+         nodes {{ ...IdentityFields }} pageInfo {{ hasNextPage endCursor }}\n}} }}\n{IDENTITY}"
+    )
+}
+
 /// A mutation about one thing.
 #[derive(Clone, Copy, Debug)]
 pub struct Mutation {
@@ -278,6 +334,20 @@ pub const CREATE_ROLE: Mutation = of("role", "createRole");
 pub const UPDATE_ROLE: Mutation = of("role", "updateRole");
 /// Takes it away; what is left is its organization.
 pub const DELETE_ROLE: Mutation = of("organization", "deleteRole");
+/// Makes an identity.
+pub const CREATE_IDENTITY: Mutation = of("identity", "createIdentity");
+/// Changes it.
+pub const UPDATE_IDENTITY: Mutation = of("identity", "updateIdentity");
+/// Takes it from lists.
+pub const DELETE_IDENTITY: Mutation = of("identity", "deleteIdentity");
+/// Sets the credits of a key.
+pub const SET_CREDITS_OF_KEY: Mutation = of("key", "setCredits");
+/// Sets the credits of an identity.
+pub const SET_CREDITS_OF_IDENTITY: Mutation = of("identity", "setCredits");
+/// Changes how many credits a key has.
+pub const ADJUST_CREDITS_OF_KEY: Mutation = of("key", "adjustCredits");
+/// Changes how many credits an identity has.
+pub const ADJUST_CREDITS_OF_IDENTITY: Mutation = of("identity", "adjustCredits");
 
 impl Mutation {
     /// Whether its payload has a secret.
@@ -294,6 +364,7 @@ impl Mutation {
             "key" => KEY,
             "organization" => ORGANIZATION,
             "workspace" => WORKSPACE,
+            "identity" => IDENTITY,
             _ => ROLE,
         };
         format!(
@@ -308,7 +379,7 @@ impl Mutation {
 mod tests {
     use super::*;
 
-    const CHANGES: [Mutation; 20] = [
+    const CHANGES: [Mutation; 27] = [
         CREATE,
         CLONE,
         ROTATE,
@@ -329,6 +400,13 @@ mod tests {
         CREATE_ROLE,
         UPDATE_ROLE,
         DELETE_ROLE,
+        CREATE_IDENTITY,
+        UPDATE_IDENTITY,
+        DELETE_IDENTITY,
+        SET_CREDITS_OF_KEY,
+        SET_CREDITS_OF_IDENTITY,
+        ADJUST_CREDITS_OF_KEY,
+        ADJUST_CREDITS_OF_IDENTITY,
     ];
 
     #[test]
@@ -342,6 +420,12 @@ mod tests {
             ORGANIZATION_TO_CONFIRM,
             ROLE_TO_CONFIRM,
             KEY_TO_CONFIRM,
+            ORGANIZATION_OF_WORKSPACE,
+            ORGANIZATION_OF_KEY,
+            IDENTITY_BY_EXTERNAL_ID,
+            IDENTITY_TO_CONFIRM,
+            CREDITS_OF_KEY,
+            CREDITS_OF_IDENTITY,
             TRAIL,
             USAGE,
             VERIFICATIONS,
@@ -349,7 +433,17 @@ mod tests {
             REVOKE_MANY,
             IMPORT,
         ];
-        let made = [key(), keys(), organization(), organizations(), workspaces(), role(), roles()];
+        let made = [
+            key(),
+            keys(),
+            organization(),
+            organizations(),
+            workspaces(),
+            role(),
+            roles(),
+            identity(),
+            identities(),
+        ];
         let changes = CHANGES.map(Mutation::document);
         for document in fixed.map(String::from).into_iter().chain(changes).chain(made) {
             async_graphql::parser::parse_query(&document).expect(&document);

@@ -246,8 +246,8 @@ fn delete(
     Ok(())
 }
 
-/// Names the keys that hold a role below the message of a refusal; JSON has them as they are.
-fn with_holders(mut failure: Failure) -> Failure {
+/// Names the keys that hold a role or an identity below the message of a refusal; JSON has them as they are.
+pub fn with_holders(mut failure: Failure) -> Failure {
     let Some(details) = failure.details.as_deref() else { return failure };
     let holders = list(&details["holders"], |holder| named(holder).pop());
     let count = details["holderCount"].as_u64().unwrap_or_default();

@@ -109,6 +109,11 @@ pub fn rate(value: &Value) -> String {
     format!("{}/{window}", text(&value["limit"]).unwrap_or_default())
 }
 
+/// A limit as it is typed: `api=600/1m`.
+pub fn rate_limit(limit: &Value) -> Option<String> {
+    Some(format!("{}={}", text(&limit["name"])?, rate(limit)))
+}
+
 /// Each item of a list that has a text.
 pub fn list(value: &Value, each: impl Fn(&Value) -> Option<String>) -> Vec<String> {
     value.as_array().map(|items| items.iter().filter_map(each).collect()).unwrap_or_default()

@@ -48,7 +48,7 @@ pub fn change_and(
 pub fn told(object: &Value, payload: &Value, done: &str) -> String {
     let nothing = payload["events"].as_array().is_some_and(Vec::is_empty);
     let id = text(&object["id"]).unwrap_or_default();
-    let name = text(&object["name"]).unwrap_or_default();
+    let name = text(&object["name"]).or_else(|| text(&object["externalId"])).unwrap_or_default();
     let rest = match object["status"].as_str() {
         Some(_) => format!(" ({}, {})", word(&object["environment"]), word(&object["status"])),
         None => String::new(),

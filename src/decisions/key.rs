@@ -9,10 +9,11 @@ use keyledger_schema::event::{
     KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeyUpdated, RevocationReason,
 };
 use keyledger_schema::{
-    Environment, Grant, GrantRole, GrantTarget, KeyId, Metadata, OrganizationId, Personal, Policy, RateLimit,
-    RoleId, Rule, Scope, SecretRecord, SecretScheme, Timestamp,
+    Environment, Grant, GrantRole, GrantTarget, IdentityId, KeyId, Metadata, OrganizationId, Personal,
+    Policy, RateLimit, RoleId, Rule, Scope, SecretRecord, SecretScheme, Timestamp,
 };
 
+use super::credits::{self, NewCredits};
 use super::{Decision, Warning, policy, warning};
 use crate::error::{Code, Error, Result};
 
@@ -52,6 +53,10 @@ pub struct Issue {
     pub request_fingerprint: Option<Hex32>,
     /// What of its secret was brought, if it was not made here.
     pub imported: Option<SecretScheme>,
+    /// The identity whose limits and credits it shares.
+    pub identity: Option<IdentityId>,
+    /// How many uses it has; unlimited when none.
+    pub credits: Option<NewCredits>,
 }
 
 /// New values; what is none stays.
@@ -71,6 +76,8 @@ pub struct Update {
     pub allowed_cidrs: Option<Vec<IpNet>>,
     /// New metadata, whole.
     pub metadata: Option<Metadata>,
+    /// New identity, or none from now on.
+    pub identity: Option<Option<IdentityId>>,
 }
 
 /// What is asked of a key.
@@ -201,9 +208,10 @@ fn issue(issue: Issue, ground: Ground<'_>) -> Result<Decision> {
         roles: issue.roles,
         rate_limits: issue.rate_limits,
         imported: issue.imported,
-        identity: None,
+        identity: issue.identity,
     });
-    Ok(Decision::one(event).warn(warnings))
+    let credits = issue.credits.map(|credits| Event::KeyCreditsChanged(credits::first(credits, now)));
+    Ok(Decision { events: [event].into_iter().chain(credits).collect(), warnings })
 }
 
 fn acknowledge(state: &KeyState, now: Timestamp) -> Result<Decision> {
@@ -233,7 +241,7 @@ fn update(state: &KeyState, update: Update, ground: Ground<'_>) -> Result<Decisi
         roles: update.roles.filter(|roles| *roles != state.roles),
         grants: update.grants.filter(|grants| *grants != state.grants),
         rate_limits: update.rate_limits.filter(|limits| *limits != state.rate_limits),
-        identity: None,
+        identity: update.identity.filter(|identity| *identity != state.identity),
     };
     if changed.is_empty() {
         return Ok(Decision::nothing().warn(warnings));
@@ -394,7 +402,7 @@ pub fn cloneable(state: &KeyState, now: Timestamp) -> Result<()> {
 }
 
 /// Whether the key works or could work again.
-fn usable_again(state: &KeyState, now: Timestamp, verb: &str) -> Result<()> {
+pub(super) fn usable_again(state: &KeyState, now: Timestamp, verb: &str) -> Result<()> {
     match state.status(now) {
         KeyStatus::Active | KeyStatus::Inactive => Ok(()),
         status => Err(illegal(status, verb)),

@@ -53,6 +53,8 @@ fn issue() -> Issue {
         cloned_from: None,
         request_fingerprint: None,
         imported: None,
+        identity: None,
+        credits: None,
     }
 }
 

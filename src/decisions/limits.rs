@@ -42,6 +42,14 @@ pub const MAX_QUOTA: u64 = 1_000_000_000;
 pub const MAX_NETWORKS: usize = 64;
 /// The most keys of one import.
 pub const MAX_IMPORTED_KEYS: usize = 1_000;
+/// The longest external id of an identity, in characters.
+pub const MAX_EXTERNAL_ID_CHARS: usize = 255;
+/// The most credits of a key or an identity, and the most that a refill brings.
+pub const MAX_CREDITS: u64 = 1_000_000_000_000;
+/// The shortest time between two refills: a minute.
+pub const MIN_REFILL_SECONDS: u32 = 60;
+/// The longest time between two refills: 366 days.
+pub const MAX_REFILL_SECONDS: u32 = 366 * 24 * 3_600;
 /// The longest idempotency key, in bytes.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 /// The longest overlap of a rotation: 30 days.
@@ -69,6 +77,27 @@ pub fn comment(field: &'static str, text: Option<&str>) -> Result<Option<Box<str
     }
     no_control_characters(field, text, true)?;
     Ok(Some(text.into()))
+}
+
+/// A reason: a comment that has to be given.
+pub fn reason(field: &'static str, text: &str) -> Result<Box<str>> {
+    comment(field, Some(text))?
+        .ok_or_else(|| Error::invalid(field, "a change of credits needs a reason; say why, for the trail"))
+}
+
+/// An external id, as it is: whoever compares it compares every character.
+pub fn external_id(field: &'static str, text: &str) -> Result<Box<str>> {
+    let length = text.chars().count();
+    if length == 0 || length > MAX_EXTERNAL_ID_CHARS {
+        let message =
+            format!("an external id has 1 to {MAX_EXTERNAL_ID_CHARS} characters, this one has {length}");
+        return Err(Error::invalid(field, message));
+    }
+    if text.trim() != text {
+        return Err(Error::invalid(field, "an external id has no spaces at its ends; remove them"));
+    }
+    no_control_characters(field, text, false)?;
+    Ok(text.into())
 }
 
 fn no_control_characters(field: &'static str, text: &str, lines: bool) -> Result<()> {

@@ -5,12 +5,10 @@ use keyledger_schema::event::{
     Event, Hex32, OrganizationBootstrapped, OrganizationCreated, OrganizationMoved, OrganizationPolicySet,
     OrganizationRenamed, RevocationFinished, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated,
 };
-use keyledger_schema::{
-    Environment, KeyId, OrganizationId, Policy, Rate, RoleDefinition, RoleId, RoleScope, Rule,
-};
+use keyledger_schema::{Environment, OrganizationId, Policy, Rate, RoleDefinition, RoleId, RoleScope, Rule};
 use serde_json::{Value, json};
 
-use super::{Decision, Warning, limits};
+use super::{Decision, Holder, Warning, holder, limits};
 use crate::error::{Code, Error, Result};
 
 /// New values of a role; what is none stays.
@@ -83,15 +81,6 @@ impl PolicyChange {
     }
 }
 
-/// A key that holds a role.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct RoleHolder {
-    /// The key.
-    pub id: KeyId,
-    /// Its name.
-    pub name: Box<str>,
-}
-
 /// What is asked of an organization.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Command {
@@ -136,7 +125,7 @@ pub enum Command {
         /// Which one.
         role: RoleId,
         /// Keys that hold it: the first of them.
-        holders: Vec<RoleHolder>,
+        holders: Vec<Holder>,
         /// How many hold it in all.
         count: u64,
     },
@@ -371,26 +360,12 @@ fn update_role(state: &OrganizationState, id: RoleId, update: RoleUpdate) -> Res
     Ok(Decision::one(Event::RoleUpdated(RoleUpdated { role: id, definition })).warn(warnings))
 }
 
-fn delete_role(
-    state: &OrganizationState,
-    id: RoleId,
-    holders: &[RoleHolder],
-    count: u64,
-) -> Result<Decision> {
+fn delete_role(state: &OrganizationState, id: RoleId, holders: &[Holder], count: u64) -> Result<Decision> {
     if !state.roles.contains_key(&id) {
         return Err(Error::not_found("input.id", "role"));
     }
     if count > 0 {
-        let message = format!(
-            "{} this role, so it cannot be deleted; take it from them first (keys with the filter roleId lists them)",
-            if count == 1 { "1 key holds".to_owned() } else { format!("{count} keys hold") },
-        );
-        let holders: Vec<Value> =
-            holders.iter().map(|holder| json!({ "id": holder.id, "name": holder.name })).collect();
-        return Err(Error::new(Code::IllegalTransition, message)
-            .about("input.id")
-            .with("holderCount", count)
-            .with("holders", holders));
+        return Err(holder::held("role", "roleId", holders, count));
     }
     Ok(Decision::one(Event::RoleDeleted(RoleDeleted { role: id })))
 }

@@ -5,6 +5,7 @@ use async_graphql::connection::PageInfo;
 
 use super::answer::page_failed;
 use super::event::EventNode;
+use super::identity::IdentityNode;
 use super::key::KeyNode;
 use super::scalar::Long;
 use super::tenant::{OrganizationNode, WorkspaceNode};
@@ -150,6 +151,8 @@ macro_rules! connections {
 connections! {
     /// A list of keys.
     KeyConnection KeyEdge KeyNode;
+    /// A list of identities.
+    IdentityConnection IdentityEdge IdentityNode;
     /// A list of events.
     EventConnection EventEdge EventNode;
     /// A list of organizations.

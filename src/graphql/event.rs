@@ -315,6 +315,14 @@ impl EventNode {
         }
     }
 
+    /// The identity that it is about, where it is about one.
+    async fn identity_id(&self) -> Option<ID> {
+        match self.envelope.stream {
+            Stream::Identity(id) => Some(id.to_string().into()),
+            _ => None,
+        }
+    }
+
     /// The facts, as stored.
     #[graphql(complexity = "BYTES_COST")]
     async fn data(&self) -> async_graphql::Result<Json<serde_json::Value>> {
@@ -340,7 +348,7 @@ impl EventNode {
         self.envelope.prev.map(|hash| hash.to_string())
     }
 
-    /// What it changed of its key, its organization or its workspace, field by field. Empty for events of other
+    /// What it changed of its key, identity, organization or workspace, field by field. Empty for events of other
     /// things.
     #[graphql(complexity = "BYTES_COST + child_complexity")]
     async fn changes(&self, context: &Context<'_>) -> async_graphql::Result<Vec<ChangeNode>> {

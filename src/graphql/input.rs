@@ -6,6 +6,7 @@ use keyledger_schema as domain;
 use keyledger_schema::event::{KeySelection, RevocationStarted};
 use keyledger_schema::{GrantTarget, KeyId, Metadata, Personal, WorkspaceId};
 
+use super::credits::CreditsInput;
 use super::policy::{RateLimitInput, rate_limits};
 use super::scalar::{
     DateTime, Environment, GrantRole, KeyOrderField, KeyStatus, OrderDirection, RevocationReason, ScopeAction,
@@ -64,6 +65,10 @@ pub(crate) struct CreateKeyInput {
     /// How often it may be used; at most 8.
     #[graphql(default)]
     rate_limits: Vec<RateLimitInput>,
+    /// The identity whose rate limits and credits it shares.
+    identity_id: Option<ID>,
+    /// How many uses it has; unlimited when left out.
+    credits: Option<CreditsInput>,
     /// A JSON object of your own, at most 4 KiB.
     metadata: Option<Json<serde_json::Value>>,
     /// The start of its secrets: 1 to 16 of a-z and 0-9, a letter first. `kl` when left out.
@@ -89,6 +94,8 @@ pub(crate) struct UpdateKeyInput {
     rate_limits: Option<Vec<RateLimitInput>>,
     /// All networks that it may be used from from now on.
     allowed_cidrs: Option<Vec<String>>,
+    /// The identity whose rate limits and credits it shares from now on; null for none.
+    identity_id: MaybeUndefined<ID>,
     /// The whole new metadata.
     metadata: Option<Json<serde_json::Value>>,
     /// The key's `revision` that you looked at. When somebody changed one of the same fields since, the answer is
@@ -353,6 +360,8 @@ pub(crate) struct EventFilter {
     pub(super) organization_id: Option<ID>,
     /// Of this key, and refusals of what was asked of it.
     pub(super) key_id: Option<ID>,
+    /// Of this identity; refusals of what was asked of it are not among them.
+    pub(super) identity_id: Option<ID>,
     /// Of one of these types, such as `key.revoked`.
     pub(super) types: Option<Vec<String>>,
     /// By this key or node.
@@ -429,6 +438,11 @@ pub(super) fn roles(ids: &[ID]) -> Result<Vec<domain::RoleId>> {
     Ok(roles)
 }
 
+/// The identity of a key, if it has one.
+pub(super) fn identity(text: Option<&ID>) -> Result<Option<domain::IdentityId>> {
+    text.map(|text| id("input.identityId", text)).transpose()
+}
+
 /// An idempotency key that may be left out.
 pub(super) fn idempotency_key(text: Option<String>) -> Result<Option<Box<str>>> {
     text.map(|text| {
@@ -463,6 +477,8 @@ impl CreateKeyInput {
             grants: grants(&self.grants)?,
             allowed_cidrs: networks(&self.allowed_cidrs)?,
             rate_limits: rate_limits(self.rate_limits)?,
+            identity: identity(self.identity_id.as_ref())?,
+            credits: self.credits.map(CreditsInput::check).transpose()?,
             expires_at: self.expires_at.map(|at| at.0),
             metadata: self.metadata.map_or_else(|| Ok(Metadata::default()), |json| metadata(json.0))?,
             idempotency_key: idempotency_key(self.idempotency_key)?,
@@ -480,6 +496,11 @@ impl UpdateKeyInput {
             rate_limits: self.rate_limits.map(rate_limits).transpose()?,
             allowed_cidrs: self.allowed_cidrs.as_deref().map(networks).transpose()?,
             metadata: self.metadata.map(|json| metadata(json.0)).transpose()?,
+            identity: match self.identity_id {
+                MaybeUndefined::Undefined => None,
+                MaybeUndefined::Null => Some(None),
+                MaybeUndefined::Value(id) => Some(identity(Some(&id))?),
+            },
         };
         Ok((id("input.id", &self.id)?, update))
     }

@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use async_graphql::{Context, ID, Json, Object, SimpleObject};
 use keyledger_projections::key::{KeyState, KeyStatus as DomainStatus};
-use keyledger_projections::permissions;
 use keyledger_projections::usage::KeyUsage;
+use keyledger_projections::{PoolId, permissions};
 use keyledger_schema::{Actor, Scope};
 
 use super::answer::{parties, query_failed, recorded, refusal};
 use super::connection::{self, EventConnection, Slice, VerificationConnection};
+use super::credits::CreditsNode;
+use super::identity::IdentityNode;
 use super::input::EventFilter;
 use super::policy::RateLimitNode;
 use super::role::RoleNode;
@@ -174,7 +176,7 @@ pub(crate) struct KeyUsageNode {
     last_code: VerificationCode,
 }
 
-/// An identity with an audit trail. It has one secret at a time, or two while a rotation overlaps.
+/// A key with an audit trail. It has one secret at a time, or two while a rotation overlaps.
 #[Object(name = "Key")]
 impl KeyNode {
     /// Its id.
@@ -252,6 +254,23 @@ impl KeyNode {
     /// How often it may be used.
     async fn rate_limits(&self) -> Vec<RateLimitNode> {
         self.state.rate_limits.iter().map(RateLimitNode::from).collect()
+    }
+
+    /// Whose it is, where it is somebody's of your own: it shares the rate limits and the credits of its identity.
+    async fn identity(&self, context: &Context<'_>) -> async_graphql::Result<Option<IdentityNode>> {
+        let Some(id) = self.state.identity else { return Ok(None) };
+        let found = parties(context)?.0.read_model().identity(id).await;
+        let found = found.map_err(|error| refusal(&query_failed(&error)))?;
+        Ok(found.filter(|state| state.organization == self.state.organization).map(IdentityNode))
+    }
+
+    /// The credits of its own; null while they are unlimited, and once it is deleted. Those of its identity come on top.
+    async fn credits(&self, context: &Context<'_>) -> async_graphql::Result<Option<CreditsNode>> {
+        if self.state.credits.is_none() {
+            return Ok(None);
+        }
+        let (service, _) = parties(context)?;
+        Ok(CreditsNode::of(service.balance(PoolId::Key(self.state.id)), service.now()))
     }
 
     /// Whether its present secret was brought from elsewhere.

@@ -1,6 +1,7 @@
 //! Mutations: each takes one `input` and answers the object, the events written and warnings.
 
 mod bulk;
+mod identities;
 mod import;
 mod keys;
 mod organizations;
@@ -10,6 +11,7 @@ use async_graphql::{Json, MergedObject, SimpleObject};
 use keyledger_projections::{OrganizationState, RoleState};
 
 use super::event::EventNode;
+use super::identity::IdentityNode;
 use super::key::KeyNode;
 use super::role::RoleNode;
 use super::scalar::Long;
@@ -17,7 +19,8 @@ use super::tenant::{OrganizationNode, WorkspaceNode};
 use crate::decisions::{self, policy::Violation};
 use crate::secret::Secret;
 use crate::service::compliance::Violators;
-use crate::service::{KeyWritten, OrganizationWritten, Service, Written};
+use crate::service::credits::Credited;
+use crate::service::{IdentityWritten, KeyWritten, OrganizationWritten, Service, Written};
 
 /// Everything that changes something.
 #[derive(MergedObject, Default)]
@@ -27,6 +30,7 @@ pub(crate) struct Mutation(
     import::ImportMutation,
     organizations::OrganizationMutation,
     roles::RoleMutation,
+    identities::IdentityMutation,
 );
 
 /// What was done, but may not be what was meant.
@@ -157,6 +161,51 @@ pub(crate) struct RolePayload {
     events: Vec<EventNode>,
     /// What the caller should know.
     warnings: Vec<Warning>,
+}
+
+/// An identity after a mutation.
+#[derive(SimpleObject)]
+pub(crate) struct IdentityPayload {
+    /// As it is now.
+    identity: IdentityNode,
+    /// The events that the mutation wrote; none when what it asked for was true already.
+    events: Vec<EventNode>,
+    /// What the caller should know.
+    warnings: Vec<Warning>,
+}
+
+/// A key or an identity after a change of its credits.
+#[derive(SimpleObject)]
+pub(crate) struct CreditsPayload {
+    /// The key as it is now; null when they are those of an identity.
+    key: Option<KeyNode>,
+    /// The identity as it is now; null when they are those of a key.
+    identity: Option<IdentityNode>,
+    /// The events that the mutation wrote; none when what it asked for was true already.
+    events: Vec<EventNode>,
+    /// What the caller should know.
+    warnings: Vec<Warning>,
+}
+
+impl IdentityPayload {
+    fn new(written: IdentityWritten) -> Self {
+        Self {
+            identity: IdentityNode(written.state),
+            events: EventNode::written(written.events),
+            warnings: warnings(written.warnings),
+        }
+    }
+}
+
+impl CreditsPayload {
+    fn new(written: Written<Credited>) -> Self {
+        let (key, identity) = match written.state {
+            Credited::Key(state) => (Some(KeyNode::new(*state)), None),
+            Credited::Identity(state) => (None, Some(IdentityNode(*state))),
+        };
+        let events = EventNode::written(written.events);
+        Self { key, identity, events, warnings: warnings(written.warnings) }
+    }
 }
 
 impl OrganizationPayload {

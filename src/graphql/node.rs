@@ -3,6 +3,7 @@
 use async_graphql::{ID, Interface};
 
 use super::event::EventNode;
+use super::identity::IdentityNode;
 use super::key::KeyNode;
 use super::role::RoleNode;
 use super::tenant::{OrganizationNode, WorkspaceNode};
@@ -14,6 +15,8 @@ use super::tenant::{OrganizationNode, WorkspaceNode};
 pub(crate) enum Node {
     /// A key.
     Key(KeyNode),
+    /// An identity.
+    Identity(IdentityNode),
     /// An event.
     Event(EventNode),
     /// A role.

@@ -25,11 +25,11 @@ impl From<Rate> for RateNode {
     }
 }
 
-/// A named limit of a key.
+/// A named limit of a key or an identity.
 #[derive(SimpleObject, Clone, Debug)]
 #[graphql(name = "RateLimit")]
 pub(crate) struct RateLimitNode {
-    /// Unique within the key.
+    /// Unique within the key or identity.
     name: String,
     /// Requests.
     limit: Long,
@@ -91,10 +91,10 @@ pub(crate) struct RateInput {
     window_seconds: u32,
 }
 
-/// A named limit of a key.
+/// A named limit of a key or an identity.
 #[derive(InputObject, Clone, Debug)]
 pub(crate) struct RateLimitInput {
-    /// Unique within the key: 1 to 32 of a-z, 0-9, `_` and `-`.
+    /// Unique within the key or identity: 1 to 32 of a-z, 0-9, `_` and `-`.
     name: String,
     /// 1 to 1000000000.
     limit: u64,
@@ -139,7 +139,7 @@ fn changed<T, U>(value: MaybeUndefined<T>, check: impl FnOnce(T) -> Result<U>) -
     })
 }
 
-fn within<T: PartialOrd + Copy + std::fmt::Display>(
+pub(super) fn within<T: PartialOrd + Copy + std::fmt::Display>(
     field: &'static str,
     unit: &str,
     value: T,
@@ -160,6 +160,30 @@ fn rate(field: &'static str, limit: u64, window_seconds: u32) -> Result<Rate> {
 }
 
 impl SetOrganizationPolicyInput {
+    /// The rules that can refuse a verification.
+    pub(super) const fn of_rules(
+        api_keys_enabled: MaybeUndefined<bool>,
+        expiry_required: MaybeUndefined<bool>,
+        max_ttl: MaybeUndefined<Long>,
+        require_allowed_cidrs: MaybeUndefined<bool>,
+        max_rate_limit: MaybeUndefined<RateInput>,
+        allowed_environments: MaybeUndefined<Vec<Environment>>,
+    ) -> Self {
+        Self {
+            id: None,
+            api_keys_enabled,
+            expiry_required,
+            default_ttl: MaybeUndefined::Undefined,
+            max_ttl,
+            require_allowed_cidrs,
+            max_rate_limit,
+            secret_acknowledgement_required: MaybeUndefined::Undefined,
+            allowed_environments,
+            dry_run: true,
+            expected_revision: None,
+        }
+    }
+
     /// The organization that is meant, if it is said, and what changes.
     pub(super) fn check(self) -> Result<(Option<OrganizationId>, PolicyChange)> {
         let id = self.id.as_deref().map(|id| input::id("input.id", id)).transpose()?;
@@ -195,7 +219,7 @@ impl SetOrganizationPolicyInput {
     }
 }
 
-/// The limits of a key.
+/// The limits of a key or an identity.
 pub(super) fn rate_limits(limits: Vec<RateLimitInput>) -> Result<Vec<RateLimit>> {
     const FIELD: &str = "input.rateLimits";
     limits::at_most(FIELD, "rate limits", limits.len(), limits::MAX_RATE_LIMITS)?;

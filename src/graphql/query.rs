@@ -1,33 +1,36 @@
 //! Queries.
 
 use async_graphql::{Context, ID, Object};
-use keyledger_projections::KeyStatus;
 use keyledger_projections::key::KeyState;
+use keyledger_projections::{IdentityState, KeyStatus};
 use keyledger_schema::grant::{Place, Right};
-use keyledger_schema::{EventId, KeyId, NodeId, OrganizationId, RoleId, WorkspaceId};
+use keyledger_schema::{EventId, IdentityId, KeyId, NodeId, OrganizationId, RoleId, WorkspaceId};
 
 use super::QUERY_COST;
 use super::answer::{has_code, page_failed, parties, query_failed, recorded};
 use super::connection::{
-    self, EventConnection, KeyConnection, OrganizationConnection, Slice, VerificationConnection,
-    WorkspaceConnection,
+    self, EventConnection, IdentityConnection, KeyConnection, OrganizationConnection, Slice,
+    VerificationConnection, WorkspaceConnection,
 };
 use super::event::EventNode;
+use super::identity::IdentityNode;
 use super::input::{self, EventFilter, KeyFilter, KeyOrder};
 use super::key::KeyNode;
 use super::node::Node;
 use super::role::RoleNode;
 use super::scalar::{DateTime, Granularity, KeyOrderField, OrderDirection, UsageDimension};
+use super::simulation::{self, SimulatedChange, Simulation};
 use super::tenant::{OrganizationNode, Viewer, WorkspaceNode};
 use super::usage::{self, Frame, UsageFilter, UsageNode};
 use super::verification::{self, VerificationFilter};
 use crate::caller::Caller;
 use crate::decisions::limits;
 use crate::error::{Code, Error, Result};
-use crate::readmodel::{EntryQuery, Item, KeyQuery, KeySort, Page, Sequence};
+use crate::readmodel::{EntryQuery, IdentityQuery, Item, KeyQuery, KeySort, Page, Sequence};
 use crate::secret::WellFormed;
 use crate::service::Service;
 use crate::service::analytics::Selection;
+use crate::service::identities;
 use crate::service::keys::place_of;
 
 /// The service and the caller, with errors of the domain.
@@ -117,6 +120,60 @@ fn role(context: &Context<'_>, text: &str) -> Result<RoleNode> {
         .ok_or_else(|| Error::not_found("id", "role"))
 }
 
+/// An identity of an organization in which the caller may read keys; every other identity does not exist.
+async fn identity_of(context: &Context<'_>, id: IdentityId, field: &'static str) -> Result<IdentityNode> {
+    let (service, caller) = asked(context)?;
+    let state = service.read_model().identity(id).await.map_err(|error| query_failed(&error))?;
+    state
+        .filter(|state| service.sight(caller, Right::ReadKeys, state.organization).is_ok())
+        .map(IdentityNode)
+        .ok_or_else(|| Error::not_found(field, "identity"))
+}
+
+async fn identity(
+    context: &Context<'_>,
+    id: Option<&ID>,
+    external_id: Option<&str>,
+    organization: Option<&ID>,
+) -> Result<IdentityNode> {
+    match (id, external_id) {
+        (Some(id), None) if organization.is_none() => identity_of(context, input::id("id", id)?, "id").await,
+        (Some(_), None) => {
+            Err(Error::invalid("organizationId", "an id says enough; leave the organization out"))
+        }
+        (None, Some(external_id)) => {
+            let organization = organization_id(context, organization, "organizationId")?;
+            let external_id = limits::external_id("externalId", external_id)?;
+            let id = asked(context)?.0.identity_id(organization, &external_id);
+            identity_of(context, id, "externalId").await
+        }
+        _ => Err(Error::invalid("id", "name exactly one of id and externalId")),
+    }
+}
+
+/// The identities of an organization, for those who may read keys anywhere in it.
+async fn identities(
+    context: &Context<'_>,
+    organization: OrganizationId,
+    search: Option<String>,
+    slice: Slice,
+) -> Result<IdentityConnection> {
+    let (service, caller) = asked(context)?;
+    service.sight(caller, Right::ReadKeys, organization)?;
+    let search = search.filter(|text| !text.is_empty());
+    let query = IdentityQuery {
+        organization,
+        search: search
+            .map(|text| limits::external_id("search", text.trim()).map(String::from))
+            .transpose()?,
+        window: slice.window()?,
+        count: context.look_ahead().field("totalCount").exists(),
+    };
+    let backward = query.window.is_backward();
+    let page = service.read_model().identities(query).await.map_err(|error| page_failed(&error, backward))?;
+    Ok(IdentityConnection::new(page, IdentityNode))
+}
+
 /// The workspaces of an organization that the caller may see, in the order of their creation.
 pub(super) async fn workspaces(
     context: &Context<'_>,
@@ -132,7 +189,7 @@ pub(super) async fn workspaces(
     Ok(WorkspaceConnection::new(connection::cut(items, &slice.window()?)?, WorkspaceNode::new))
 }
 
-async fn keys(
+pub(super) async fn keys(
     context: &Context<'_>,
     filter: KeyFilter,
     order: Option<KeyOrder>,
@@ -210,7 +267,7 @@ async fn events_of(
     context: &Context<'_>,
     organization: OrganizationId,
     sight: Option<Vec<WorkspaceId>>,
-    key: Option<KeyId>,
+    (key, identity): (Option<KeyId>, Option<IdentityId>),
     filter: EventFilter,
     direction: OrderDirection,
     slice: Slice,
@@ -230,6 +287,7 @@ async fn events_of(
         organization,
         workspaces: sight,
         key,
+        identity,
         types,
         actor: filter.actor_id.as_ref().map(|id| actor(id)).transpose()?,
         from: filter.from.map(|at| at.0),
@@ -279,7 +337,30 @@ pub(super) async fn trail(
         return Err(Error::invalid("filter.keyId", "this is the trail of another key; leave keyId out"));
     }
     // Refusals stand in the organization's stream; who may read this key's trail may read those too.
-    events_of(context, state.organization, None, Some(state.id), filter, direction, slice).await
+    if filter.identity_id.is_some() {
+        return Err(Error::invalid("filter.identityId", "this is the trail of a key; leave identityId out"));
+    }
+    events_of(context, state.organization, None, (Some(state.id), None), filter, direction, slice).await
+}
+
+/// The trail of one identity.
+pub(super) async fn identity_trail(
+    context: &Context<'_>,
+    state: &IdentityState,
+    filter: EventFilter,
+    direction: OrderDirection,
+    slice: Slice,
+) -> Result<EventConnection> {
+    let (service, caller) = asked(context)?;
+    service.require(caller, Right::ReadTrail, identities::place_of(state))?;
+    if filter.key_id.is_some() {
+        return Err(Error::invalid("filter.keyId", "this is the trail of an identity; leave keyId out"));
+    }
+    if filter.identity_id.as_ref().is_some_and(|id| id.as_str() != state.id.to_string()) {
+        let message = "this is the trail of another identity; leave identityId out";
+        return Err(Error::invalid("filter.identityId", message));
+    }
+    events_of(context, state.organization, None, (None, Some(state.id)), filter, direction, slice).await
 }
 
 async fn events(
@@ -292,19 +373,24 @@ async fn events(
     let organization = organization_id(context, filter.organization_id.as_ref(), "filter.organizationId")?;
     let sight = service.sight(caller, Right::ReadTrail, organization)?;
     let key = filter.key_id.as_ref().map(|id| input::id::<KeyId>("filter.keyId", id)).transpose()?;
-    events_of(context, organization, sight, key, filter, direction, slice).await
+    let identity = filter.identity_id.as_ref().map(|id| input::id("filter.identityId", id)).transpose()?;
+    if key.is_some() && identity.is_some() {
+        return Err(Error::invalid("filter.identityId", "name a key or an identity, not both"));
+    }
+    events_of(context, organization, sight, (key, identity), filter, direction, slice).await
 }
 
 async fn node(context: &Context<'_>, id: &str) -> Result<Node> {
     let (kind, _) = id.split_once('_').unwrap_or_default();
     match kind {
         "key" => key(context, id).await.map(Node::Key),
+        "idn" => identity_of(context, input::id("id", id)?, "id").await.map(Node::Identity),
         "evt" => event(context, id).await.map(Node::Event),
         "ws" => workspace(context, id).map(Node::Workspace),
         "role" => role(context, id).map(Node::Role),
         "org" => input::id("id", id).and_then(|id| organization(context, Some(id))).map(Node::Organization),
         _ => {
-            let message = "an id starts with what it names: key_, evt_, role_, ws_ or org_";
+            let message = "an id starts with what it names: key_, idn_, evt_, role_, ws_ or org_";
             Err(Error::invalid("id", message))
         }
     }
@@ -414,6 +500,41 @@ impl Query {
         recorded(context, None, keys(context, filter.unwrap_or_default(), order_by, slice)).await
     }
 
+    /// An identity: by its id, or by its external id in an organization, the caller's own when none is named.
+    #[graphql(complexity = "QUERY_COST + child_complexity")]
+    async fn identity(
+        &self,
+        context: &Context<'_>,
+        id: Option<ID>,
+        external_id: Option<String>,
+        organization_id: Option<ID>,
+    ) -> async_graphql::Result<IdentityNode> {
+        let run = identity(context, id.as_ref(), external_id.as_deref(), organization_id.as_ref());
+        recorded(context, id.as_deref().map(String::as_str), run).await
+    }
+
+    /// The identities of an organization by their external ids: of the caller's own when none is named. Those that were
+    /// deleted are not among them.
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, last, child_complexity)")]
+    #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
+    async fn identities(
+        &self,
+        context: &Context<'_>,
+        organization_id: Option<ID>,
+        #[graphql(desc = "The start of the external id, or of the name without regard to case.")]
+        search: Option<String>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<IdentityConnection> {
+        let run = async {
+            let id = self::organization_id(context, organization_id.as_ref(), "organizationId")?;
+            identities(context, id, search, Slice { first, after, last, before }).await
+        };
+        recorded(context, organization_id.as_deref().map(String::as_str), run).await
+    }
+
     /// An event that the caller may see.
     #[graphql(complexity = "QUERY_COST + child_complexity")]
     async fn event(&self, context: &Context<'_>, id: ID) -> async_graphql::Result<EventNode> {
@@ -468,6 +589,31 @@ impl Query {
             let selection = Selection { organization, below: include_below, filter };
             let frame = Frame { from, to, granularity, group_by, top, time_zone };
             usage::answered(context, selection, frame).await
+        };
+        recorded(context, organization_id.as_deref().map(String::as_str), run).await
+    }
+
+    /// What if: which recorded verifications of a period would have been refused under a change of rate limits,
+    /// scopes, networks or policy. Looks at calls that were answered `VALID` and are still in the verification
+    /// log; changes nothing.
+    #[graphql(complexity = "QUERY_COST + 100 * child_complexity")]
+    #[allow(clippy::too_many_arguments, reason = "a question with conditions")]
+    async fn simulate(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Of this organization; that of the workspace, or else your own, when left out.")]
+        organization_id: Option<ID>,
+        #[graphql(desc = "Whose calls.")] filter: Option<UsageFilter>,
+        change: SimulatedChange,
+        from: DateTime,
+        to: DateTime,
+    ) -> async_graphql::Result<Simulation> {
+        let run = async {
+            let organization =
+                organization_id.as_ref().map(|id| input::id("organizationId", id)).transpose()?;
+            let filter = filter.unwrap_or_default().check()?;
+            let selection = Selection { organization, below: false, filter };
+            simulation::simulated(context, selection, change, (from, to)).await
         };
         recorded(context, organization_id.as_deref().map(String::as_str), run).await
     }

@@ -48,6 +48,27 @@ impl ScalarType for Long {
     }
 }
 
+/// A whole number of either sign.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SignedLong(pub(super) i64);
+
+/// A whole number from -2^53 to 2^53, as a JSON number.
+#[Scalar]
+impl ScalarType for SignedLong {
+    fn parse(value: Value) -> InputValueResult<Self> {
+        match &value {
+            Value::Number(number) => {
+                number.as_i64().map(Self).ok_or_else(|| InputValueError::expected_type(value))
+            }
+            _ => Err(InputValueError::expected_type(value)),
+        }
+    }
+
+    fn to_value(&self) -> Value {
+        Value::Number(self.0.into())
+    }
+}
+
 /// Where a key may be used.
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
 #[graphql(remote = "domain::Environment")]

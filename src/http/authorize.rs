@@ -31,7 +31,9 @@ use super::problem::{CHALLENGE, GATEWAY_CHALLENGE, NO_STORE, Refused};
 use super::{State, address, credentials, problem};
 use crate::error::{Code, Error};
 use crate::verify::decision::Request;
-use crate::verify::limits::{Charge, Checked, wrong_cost};
+use crate::verify::limits::{Charge, wrong_cost};
+use crate::verify::meter::{Checked, Owner};
+use crate::verify::tags::Tags;
 use crate::verify::{Answer, Asker, Question};
 
 static FORWARDED_METHOD: HeaderName = HeaderName::from_static("x-forwarded-method");
@@ -106,7 +108,7 @@ async fn answer(request: &HttpRequest, state: &State, asker: &Asker) -> Result<H
     let address = holder(request, state);
     let request = Request { environment: query.environment, address, access };
     let charge = Charge { cost: query.cost, only: None };
-    let question = Question { key: &key, request, charge };
+    let question = Question { key: &key, request, charge, tags: &query.tags };
     Ok(respond(&state.verifier.verify(&question, asker).await?))
 }
 
@@ -140,7 +142,7 @@ fn respond(answer: &Answer) -> HttpResponse {
     if let Some(challenge) = challenge {
         response.insert_header((WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
     }
-    if let Some(checked) = &answer.limits {
+    if let Some(checked) = &answer.checked {
         tell_limits(&mut response, checked);
     }
     if let Some(entry) = &answer.entry {
@@ -148,6 +150,9 @@ fn respond(answer: &Answer) -> HttpResponse {
         if answer.code == VerificationCode::Valid {
             header(&mut response, "keyledger-organization-id", &entry.organization());
             header(&mut response, "keyledger-workspace-id", &entry.workspace);
+            if let Some(identity) = entry.identity() {
+                header(&mut response, "keyledger-identity-id", &identity.id());
+            }
             header(&mut response, "keyledger-environment", &entry.environment);
             header(&mut response, "keyledger-secret-version", &entry.secret_version);
         }
@@ -159,15 +164,22 @@ fn respond(answer: &Answer) -> HttpResponse {
 /// again (RFC 9110 §10.2.3).
 fn tell_limits(response: &mut HttpResponseBuilder, checked: &Checked) {
     let (mut policy, mut standing) = (String::new(), String::new());
-    for (rule, left) in checked.limits() {
+    for (owner, rule, left) in checked.limits() {
         let comma = if policy.is_empty() { "" } else { ", " };
+        // An identity may have a limit of the same name as one of the key.
+        let of = if owner == Owner::Identity { "identity:" } else { "" };
         // The name of a limit needs no escape. Writing to a string cannot fail.
         let (name, limit, window) = (&rule.name, rule.limit, rule.window_seconds);
-        let _ = write!(policy, r#"{comma}"{name}";q={limit};w={window}"#);
-        let _ = write!(standing, r#"{comma}"{name}";r={};t={}"#, left.remaining, left.reset_seconds());
+        let _ = write!(policy, r#"{comma}"{of}{name}";q={limit};w={window}"#);
+        let _ = write!(standing, r#"{comma}"{of}{name}";r={};t={}"#, left.remaining, left.reset_seconds());
     }
-    header(response, "ratelimit-policy", &policy);
-    header(response, "ratelimit", &standing);
+    if !policy.is_empty() {
+        header(response, "ratelimit-policy", &policy);
+        header(response, "ratelimit", &standing);
+    }
+    if let Some(credits) = checked.credits {
+        header(response, "keyledger-credits-remaining", &credits.remaining);
+    }
     if let Some(seconds) = checked.retry_after_seconds() {
         response.insert_header((RETRY_AFTER, seconds));
     }
@@ -203,12 +215,13 @@ struct Query<'a> {
     resource: Option<Cow<'a, str>>,
     derive: bool,
     cost: u32,
+    tags: Tags,
 }
 
 impl<'a> Query<'a> {
     fn parse(text: &'a str) -> Result<Self, Error> {
         let mut query = Self::default();
-        let (mut derive, mut environment, mut cost) = (None, None, None);
+        let (mut derive, mut environment, mut cost, mut tags) = (None, None, None, None);
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, slot) = match name {
@@ -217,8 +230,9 @@ impl<'a> Query<'a> {
                 "resource" => ("resource", &mut query.resource),
                 "derive" => ("derive", &mut derive),
                 "cost" => ("cost", &mut cost),
+                "tags" => ("tags", &mut tags),
                 _ => {
-                    let message = "there is no such parameter; the parameters are environment, action, resource, derive, cost";
+                    let message = "there is no such parameter; the parameters are environment, action, resource, derive, cost, tags";
                     return Err(Error::invalid("query", message));
                 }
             };
@@ -228,6 +242,8 @@ impl<'a> Query<'a> {
         }
         query.environment = Request::environment(environment.as_deref())?;
         query.cost = Charge::cost(cost.as_deref().map(whole_number).transpose()?)?;
+        let tags = tags.as_deref().unwrap_or_default().split(',').filter(|tag| !tag.is_empty());
+        query.tags = Tags::new(&tags.map(Cow::Borrowed).collect::<Vec<_>>())?;
         query.derive = match derive.as_deref() {
             None => false,
             Some("forwarded") => true,
@@ -343,6 +359,7 @@ mod tests {
         assert_eq!((query.action.as_deref(), query.resource.as_deref()), (Some("read"), Some("a/b+c")));
         assert_eq!(Query::parse("").unwrap(), Query { cost: 1, ..Query::default() });
         assert_eq!(Query::parse("cost=0").unwrap().cost, 0);
+        assert!(Query::parse("tags=b,a%2Fb,").unwrap().tags.iter().eq(["a/b", "b"]));
         assert_eq!(Query::parse("cost=%31000000").unwrap().cost, 1_000_000);
         assert!(Query::parse("derive=forwarded").unwrap().derive);
         for (text, field) in [
@@ -354,6 +371,8 @@ mod tests {
             ("resource=%zz", "resource"),
             ("resource=%", "resource"),
             ("resource=%ff", "resource"),
+            ("tags=a b", "tags"),
+            ("tags=a,b&tags=c", "tags"),
             ("cost=", "cost"),
             ("cost=+1", "cost"),
             ("cost=-1", "cost"),

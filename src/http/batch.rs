@@ -86,7 +86,7 @@ async fn answer(
     let bodies = parse(&bytes)?;
     let questions = bodies.iter().enumerate().map(|(at, body)| {
         let request = wanted(body).map_err(|error| within(at, error))?;
-        Ok(Question { key: &body.key, request, charge: charge(body) })
+        Ok(Question { key: &body.key, request, charge: charge(body), tags: &body.tags })
     });
     let questions: Vec<Question<'_>> = questions.collect::<Result<_, Error>>()?;
     // All at once: they share a write of the log.

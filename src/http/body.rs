@@ -19,6 +19,7 @@ use serde_json::error::Category;
 use super::problem::Refused;
 use crate::error::{Code, Error};
 use crate::verify::limits::{Charge, MAX_CHOSEN, wrong_cost};
+use crate::verify::tags::{MAX_TAGS, Tags, wrong_tags};
 
 /// The largest body, in bytes.
 pub const MAX_BODY_BYTES: usize = 1024 * 1024;
@@ -86,11 +87,14 @@ pub(super) struct VerifyBody<'a> {
     pub(super) ip: Option<Cow<'a, str>>,
     pub(super) cost: u32,
     pub(super) limits: Option<Vec<Cow<'a, str>>>,
+    pub(super) tags: Tags,
 }
 
 /// The fields that are texts, in the order of [`Raw::texts`]; then the others.
-const FIELDS: [&str; 7] = ["key", "environment", "action", "resource", "ip", "cost", "limits"];
+const FIELDS: [&str; 8] = ["key", "environment", "action", "resource", "ip", "cost", "limits", "tags"];
 const TEXTS: usize = 5;
+/// The most texts of a list.
+const MAX_TEXTS: usize = if MAX_CHOSEN > MAX_TAGS { MAX_CHOSEN } else { MAX_TAGS };
 
 impl<'a> VerifyBody<'a> {
     /// Reads the body. Every field is checked for its type, and a field that would be ignored is refused:
@@ -117,7 +121,8 @@ impl<'a> VerifyBody<'a> {
         if raw.limits.as_ref().is_some_and(|names| names.is_empty() || names.len() > MAX_CHOSEN) {
             return Err(wrong_limits());
         }
-        Ok(Self { key, environment, action, resource, ip, cost, limits: raw.limits })
+        let tags = Tags::new(raw.tags.as_deref().unwrap_or_default())?;
+        Ok(Self { key, environment, action, resource, ip, cost, limits: raw.limits, tags })
     }
 }
 
@@ -133,6 +138,7 @@ struct Raw<'a> {
     texts: [Option<Cow<'a, str>>; TEXTS],
     cost: Option<u64>,
     limits: Option<Vec<Cow<'a, str>>>,
+    tags: Option<Vec<Cow<'a, str>>>,
     problem: Option<Error>,
 }
 
@@ -179,7 +185,7 @@ impl<'de> Deserialize<'de> for Value<'de> {
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
                 let mut texts = Vec::new();
                 let mut other = false;
-                while texts.len() <= MAX_CHOSEN
+                while texts.len() <= MAX_TEXTS
                     && !other
                     && let Some(item) = items.next_element()?
                 {
@@ -212,6 +218,8 @@ impl<'a> Raw<'a> {
             ("cost", _) => return Err(wrong_cost()),
             ("limits", Value::Texts(names)) => self.limits = Some(names),
             ("limits", _) => return Err(wrong_limits()),
+            ("tags", Value::Texts(tags)) => self.tags = Some(tags),
+            ("tags", _) => return Err(wrong_tags()),
             (_, Value::Text(text)) if place < TEXTS => self.texts[place] = Some(text),
             (name, _) => return Err(Error::invalid(name, "the field is a text")),
         }
@@ -274,6 +282,8 @@ mod tests {
         assert_eq!((body.cost, body.limits), (1, None));
         let body = VerifyBody::parse(br#"{"limits":["a","\u0062"],"cost":1000000,"key":"k"}"#).unwrap();
         assert_eq!((body.cost, body.limits.unwrap()), (1_000_000, vec!["a".into(), "b".into()]));
+        let body = VerifyBody::parse(br#"{"tags":["b","a","b"],"key":"k"}"#).unwrap();
+        assert_eq!(body.tags.iter().collect::<Vec<_>>(), ["a", "b"]);
         let body = VerifyBody::parse(br#"{"limits":null,"cost":null,"key":"k"}"#).unwrap();
         assert_eq!((body.cost, body.limits), (1, None));
     }
@@ -287,7 +297,11 @@ mod tests {
             (r#"{"key":{"a":[1,{"b":"s3cret"}]}}"#, Some("key"), "a text"),
             (r#"{"key":["s3cret"]}"#, Some("key"), "a text"),
             (r#"{"key":"a","key":"b"}"#, Some("key"), "twice"),
-            (r#"{"key":"a","tags":1}"#, Some("tags"), "no such field"),
+            (r#"{"key":"a","price":1}"#, Some("price"), "no such field"),
+            (r#"{"key":"a","tags":1}"#, Some("tags"), "at most 8 texts"),
+            (r#"{"key":"a","tags":[1]}"#, Some("tags"), "at most 8 texts"),
+            (r#"{"key":"a","tags":["s3cret tag"]}"#, Some("tags"), "at most 8 texts"),
+            (r#"{"key":"a","tags":["1","2","3","4","5","6","7","8","9"]}"#, Some("tags"), "at most 8 texts"),
             (r#"{"key":"a","cost":-1}"#, Some("cost"), "from 0 to 1000000"),
             (r#"{"key":"a","cost":1000001}"#, Some("cost"), "from 0 to 1000000"),
             (r#"{"key":"a","cost":1.0}"#, Some("cost"), "from 0 to 1000000"),

@@ -8,7 +8,9 @@ use std::net::IpAddr;
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
-use keyledger_schema::{Environment, KeyId, OrganizationId, Timestamp, VerificationCode, WorkspaceId};
+use keyledger_schema::{
+    Environment, IdentityId, KeyId, OrganizationId, Timestamp, VerificationCode, WorkspaceId,
+};
 use serde::Serialize;
 
 use super::body::{self, VerifyBody};
@@ -17,7 +19,8 @@ use super::{State, credentials};
 use crate::error::Error;
 use crate::verify::decision::{Request, remedy};
 use crate::verify::directory::Entry;
-use crate::verify::limits::{Charge, Checked, Refusal};
+use crate::verify::limits::{Charge, Refusal};
+use crate::verify::meter::{Checked, Owner, Refused as Spending};
 use crate::verify::{Answer, Asker, Question};
 
 /// Where a rate limit stands.
@@ -28,6 +31,17 @@ struct RateLimit<'a> {
     limit: u64,
     remaining: u64,
     reset_seconds: u64,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    shared: bool,
+}
+
+/// Credits that are left, of the key or of its identity, whichever are fewer.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Credits {
+    remaining: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refill_seconds: Option<u64>,
 }
 
 /// The body of an answer.
@@ -43,6 +57,10 @@ pub(super) struct Body<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     workspace_id: Option<WorkspaceId>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    identity_id: Option<IdentityId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     environment: Option<Environment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Timestamp>,
@@ -52,6 +70,8 @@ pub(super) struct Body<'a> {
     secret_expires_at: Option<Timestamp>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_limits: Option<Vec<RateLimit<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    credits: Option<Credits>,
     #[serde(skip_serializing_if = "Option::is_none")]
     retry_after_seconds: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -69,33 +89,43 @@ impl<'a> From<&'a Answer> for Body<'a> {
             key_id: entry.map(|entry| entry.key),
             organization_id: granted.map(Entry::organization),
             workspace_id: granted.map(|entry| entry.workspace),
+            identity_id: granted.and_then(Entry::identity).map(|identity| identity.id()),
+            external_id: granted.and_then(Entry::identity).and_then(|identity| identity.external_id()),
             environment: granted.map(|entry| entry.environment),
             expires_at: granted.and_then(Entry::expires_at),
             secret_version: granted.map(|entry| entry.secret_version),
             secret_expires_at: granted.and_then(Entry::secret_expires_at),
-            rate_limits: answer.limits.as_ref().map(rate_limits),
-            retry_after_seconds: answer.limits.as_ref().and_then(Checked::retry_after_seconds),
+            rate_limits: answer.checked.as_ref().map(rate_limits).filter(|limits| !limits.is_empty()),
+            credits: answer.checked.as_ref().and_then(credits),
+            retry_after_seconds: answer.checked.as_ref().and_then(Checked::retry_after_seconds),
             message: (!valid).then(|| message(answer)),
         }
     }
 }
 
 fn rate_limits(checked: &Checked) -> Vec<RateLimit<'_>> {
-    let shown = checked.limits().map(|(rule, standing)| RateLimit {
+    let shown = checked.limits().map(|(owner, rule, standing)| RateLimit {
         name: &rule.name,
         limit: rule.limit,
         remaining: standing.remaining,
         reset_seconds: standing.reset_seconds(),
+        shared: owner == Owner::Identity,
     });
     shown.collect()
 }
 
+fn credits(checked: &Checked) -> Option<Credits> {
+    let left = checked.credits?;
+    let refill_seconds = left.refill_at.map(|at| checked.seconds_until(at));
+    Some(Credits { remaining: left.remaining, refill_seconds })
+}
+
 fn message(answer: &Answer) -> &'static str {
-    match answer.limits.as_ref().and_then(|checked| checked.refusal) {
-        Some(Refusal::ForEver) => {
+    match answer.checked.as_ref().and_then(|checked| checked.refusal) {
+        Some(Spending::Limits(Refusal::ForEver)) => {
             "the call costs more than one of the key's limits ever allows at once; lower its cost, or raise the limit"
         }
-        Some(Refusal::For(_)) | None => remedy(answer.code),
+        _ => remedy(answer.code),
     }
 }
 
@@ -126,7 +156,8 @@ async fn answer(
 ) -> Result<HttpResponse, Refused> {
     let bytes = body::read(request, payload).await?;
     let body = VerifyBody::parse(&bytes)?;
-    let question = Question { key: &body.key, request: wanted(&body)?, charge: charge(&body) };
+    let question =
+        Question { key: &body.key, request: wanted(&body)?, charge: charge(&body), tags: &body.tags };
     let answer = state.verifier.verify(&question, asker).await?;
     let mut text = Vec::with_capacity(384);
     serde_json::to_writer(&mut text, &Body::from(&answer)).map_err(|_| Error::internal())?;

@@ -30,6 +30,7 @@ pub(super) enum List {
     KeysByExpiry,
     KeysByLastUse,
     Entries,
+    Identities,
     Verifications,
 }
 
@@ -41,6 +42,7 @@ impl List {
             Self::KeysByExpiry => b'e',
             Self::KeysByLastUse => b'u',
             Self::Entries => b'l',
+            Self::Identities => b'i',
             Self::Verifications => b'v',
         }
     }
@@ -95,7 +97,9 @@ impl Cursor {
             List::KeysByExpiry | List::KeysByLastUse | List::Verifications => {
                 Value::Number(i64::from_be_bytes(value.try_into().map_err(|_| Error)?))
             }
-            List::KeysByName => Value::Text(String::from_utf8(value.to_vec()).map_err(|_| Error)?),
+            List::KeysByName | List::Identities => {
+                Value::Text(String::from_utf8(value.to_vec()).map_err(|_| Error)?)
+            }
         };
         Ok(Self { value, number: i64::from_be_bytes(*number) })
     }
@@ -106,19 +110,20 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LISTS: [List; 6] = [
+    const LISTS: [List; 7] = [
         List::KeysByCreation,
         List::KeysByName,
         List::KeysByExpiry,
         List::KeysByLastUse,
         List::Entries,
+        List::Identities,
         List::Verifications,
     ];
 
     fn cursor(list: List, text: &str, value: i64, number: i64) -> Cursor {
         let value = match list {
             List::KeysByCreation | List::Entries => Value::Nothing,
-            List::KeysByName => Value::Text(text.into()),
+            List::KeysByName | List::Identities => Value::Text(text.into()),
             List::KeysByExpiry | List::KeysByLastUse | List::Verifications => Value::Number(value),
         };
         Cursor { value, number }

@@ -5,7 +5,7 @@
 //! in none.
 
 use keyledger_schema::codec::Outcome;
-use keyledger_schema::{EventId, KeyId, OrganizationId, Stream, Timestamp, WorkspaceId};
+use keyledger_schema::{EventId, IdentityId, KeyId, OrganizationId, Stream, Timestamp, WorkspaceId};
 use rusqlite::types::Value as Param;
 use rusqlite::{Connection, OptionalExtension, Row, params_from_iter};
 use uuid::Uuid;
@@ -54,6 +54,8 @@ pub struct EntryQuery {
     pub workspaces: Option<Vec<WorkspaceId>>,
     /// In the trail of this key.
     pub key: Option<KeyId>,
+    /// In the trail of this identity.
+    pub identity: Option<IdentityId>,
     /// Of one of these types; any when empty.
     pub types: Vec<String>,
     /// By this actor: the 128 bits of a key's or a node's id.
@@ -77,6 +79,7 @@ impl EntryQuery {
             organization,
             workspaces: None,
             key: None,
+            identity: None,
             types: Vec::new(),
             actor: None,
             from: None,
@@ -94,6 +97,11 @@ impl EntryQuery {
         if let Some(key) = self.key {
             let key = condition.bind(rows::blob(key.uuid()));
             condition.and(&format!("key = {key}"));
+        }
+        if let Some(identity) = self.identity {
+            let stream = rows::stream(Stream::Identity(identity)).to_vec();
+            let stream = condition.bind(Param::Blob(stream));
+            condition.and(&format!("{IS_OF_IDENTITY} AND stream = {stream}"));
         }
         if let Some(workspaces) = &self.workspaces {
             let workspaces = condition.bind_all(workspaces.iter().map(|id| rows::blob(id.uuid())));
@@ -118,6 +126,9 @@ impl EntryQuery {
         condition
     }
 }
+
+/// What the index of identities' entries is about, in its own words.
+const IS_OF_IDENTITY: &str = "substr(stream, 1, 1) = x'06'";
 
 const COLUMNS: &str = "log_index, position, id, type, stream, revision, org, workspace, key, at, outcome";
 
@@ -151,7 +162,11 @@ pub(super) fn page(connection: &Connection, query: &EntryQuery) -> Result<Page<E
     if query.workspaces.as_ref().is_some_and(Vec::is_empty) {
         return Ok(Page::empty(query.count));
     }
-    let index = if query.key.is_some() { "entries_key" } else { "entries_org" };
+    let index = match (query.key, query.identity) {
+        (_, Some(_)) => "entries_identity",
+        (Some(_), None) => "entries_key",
+        (None, None) => "entries_org",
+    };
     let mut condition = query.condition();
     let total = if query.count {
         let sql = format!("SELECT count(*) FROM entries INDEXED BY {index} WHERE {}", condition.sql);

@@ -346,13 +346,16 @@ impl<'a> Batch<'a> {
         if before.as_ref() != Some(&state) {
             self.transaction
                 .prepare_cached(
-                    "INSERT INTO identities (id, org, external, state) VALUES (?1, ?2, ?3, ?4) \
-                     ON CONFLICT (id) DO UPDATE SET state = excluded.state",
+                    "INSERT INTO identities (id, org, external, name, listed, state) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET \
+                     name = excluded.name, listed = excluded.listed, state = excluded.state",
                 )?
                 .execute(params![
                     id.uuid().into_bytes(),
                     state.organization.uuid().into_bytes(),
                     &**state.external_id,
+                    state.name.as_ref().map(|name| name.to_lowercase()).unwrap_or_default(),
+                    state.deleted_at.is_none(),
                     snapshot::write(&state)?,
                 ])?;
             self.news.push(News::Identity { before: before.map(Box::new), after: Box::new(state) });

@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, Result};
 use uuid::Uuid;
 
 /// In `PRAGMA user_version`.
-pub(super) const VERSION: i32 = 6;
+pub(super) const VERSION: i32 = 7;
 /// In `PRAGMA application_id`: "KLRM".
 pub(super) const APPLICATION: i32 = 0x4b4c_524d;
 
@@ -53,12 +53,14 @@ CREATE TABLE workspaces (
 ) STRICT;
 CREATE INDEX workspaces_org ON workspaces (org);
 
--- Deleted ones stay: keys may still name them.
+-- Deleted ones stay, since keys may still name them, but they are not listed. name is without regard to case.
 CREATE TABLE identities (
     seq INTEGER PRIMARY KEY,
     id BLOB NOT NULL UNIQUE,
     org BLOB NOT NULL,
     external TEXT NOT NULL,
+    name TEXT NOT NULL,
+    listed INTEGER NOT NULL,
     state BLOB NOT NULL
 ) STRICT;
 CREATE INDEX identities_org ON identities (org, external);
@@ -109,6 +111,8 @@ CREATE TABLE entries (
 ) STRICT;
 CREATE INDEX entries_org ON entries (org) WHERE org IS NOT NULL;
 CREATE INDEX entries_key ON entries (key) WHERE key IS NOT NULL;
+-- Those of identities, see rows.
+CREATE INDEX entries_identity ON entries (stream, log_index) WHERE substr(stream, 1, 1) = x'06';
 
 -- A key's own numbers. seq is that of the key.
 CREATE TABLE key_usage (

@@ -1,9 +1,9 @@
 //! What commands are about: something whose state is the fold of one stream.
 
-use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
+use keyledger_projections::{IdentityState, KeyState, OrganizationState, WorkspaceState};
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::grant::Place;
-use keyledger_schema::{Envelope, Event, KeyId, OrganizationId, Stream, WorkspaceId};
+use keyledger_schema::{Envelope, Event, IdentityId, KeyId, OrganizationId, Stream, WorkspaceId};
 
 use super::writer::{Failure, read_failed};
 use super::{Context, Service, Written};
@@ -70,6 +70,21 @@ impl Aggregate for WorkspaceState {
     }
 }
 
+impl Aggregate for IdentityState {
+    fn stream(&self) -> Stream {
+        Stream::Identity(self.id)
+    }
+    fn revision(&self) -> u64 {
+        self.revision
+    }
+    fn place(&self) -> Place {
+        super::identities::place_of(self)
+    }
+    fn fold(state: Option<Self>, envelope: &Envelope) -> Option<Self> {
+        Self::fold(state, envelope)
+    }
+}
+
 /// A state and where its stream ends.
 pub(super) struct Loaded<A> {
     pub(super) state: A,
@@ -104,6 +119,11 @@ impl Service {
     pub(super) async fn load_workspace(&self, id: WorkspaceId) -> Result<Option<Loaded<WorkspaceState>>> {
         let known = self.tenants.workspace(id).map(|state| (*state).clone());
         self.load(Stream::Workspace(id), known).await
+    }
+
+    pub(super) async fn load_identity(&self, id: IdentityId) -> Result<Option<Loaded<IdentityState>>> {
+        let known = self.read_model.identity(id).await.map_err(|error| super::keys::query_failed(&error))?;
+        self.load(Stream::Identity(id), known).await
     }
 
     /// Folds what the log has beyond a known state.

@@ -274,7 +274,7 @@ impl Service {
 
     /// The organizations that are meant, and the filter with what the caller may see. Whatever the filter names
     /// is there for the caller, or does not exist.
-    async fn chosen(
+    pub(super) async fn chosen(
         &self,
         caller: &Caller,
         selection: Selection,

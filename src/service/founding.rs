@@ -133,6 +133,8 @@ impl Service {
             grants: vec![grant],
             allowed_cidrs: Vec::new(),
             rate_limits: Vec::new(),
+            identity: None,
+            credits: None,
             expires_at: None,
             metadata: Metadata::default(),
             idempotency_key: None,

@@ -11,14 +11,14 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::future::join_all;
-use keyledger_projections::KeyState;
+use keyledger_projections::{IdentityState, KeyState};
 use keyledger_schema::grant::{Place, Right};
-use keyledger_schema::{KeyId, SecretHash, SecretRecord, WorkspaceId};
+use keyledger_schema::{IdentityId, KeyId, SecretHash, SecretRecord, WorkspaceId};
 
 use super::keys::{Birth, Reach, known_roles, place_of, query_failed};
 use super::refusals::is_refusal;
 use super::writer::Failure;
-use super::{Context, NewKey, Service, WrittenEvent};
+use super::{Context, NewKey, Service, WrittenEvent, identities};
 use crate::caller::Caller;
 use crate::decisions::{Decision, Warning};
 use crate::error::{Code, Error, Result};
@@ -62,6 +62,14 @@ pub struct Imports {
     pub warnings: Vec<Warning>,
 }
 
+/// What every item of a call stands on.
+#[derive(Clone, Copy)]
+struct ItemGround<'a> {
+    place: Place,
+    tenant: std::result::Result<&'a Arc<Tenant>, &'a Error>,
+    identities: &'a HashMap<IdentityId, IdentityState>,
+}
+
 /// What an item comes to before anything is written.
 enum Plan {
     /// It is settled.
@@ -88,9 +96,10 @@ impl Service {
             .map(|item| item.as_ref().map_or_else(|_| Vec::new(), |new| self.hasher.hashes(&new.secret)))
             .collect();
         let known = self.known_secrets(&hashes).await?;
-        // Held until the keys are applied: a role that is being deleted must see who holds it.
-        let roles = items.iter().flatten().any(|new| !new.key.roles.is_empty());
-        let _roles = if roles { Some(self.role_gate.read().await) } else { None };
+        // Held until the keys are applied: what is being deleted must see who holds it.
+        let holds = |new: &NewImport| !new.key.roles.is_empty() || new.key.identity.is_some();
+        let _held = self.hold(items.iter().flatten().any(holds)).await;
+        let identities = self.identities_of(&items).await?;
         let tenant = self.bootstrapped(place.organization, "input.workspaceId");
         let mut claimed: HashMap<SecretHash, usize> = HashMap::new();
         let mut plans = Vec::with_capacity(items.len());
@@ -100,7 +109,10 @@ impl Service {
                 (Err(error), ..) => Ok(Plan::Settled(Imported::Failed(error))),
                 (Ok(_), Some(state), _) => self.taken(caller, place, state).map(Plan::Settled),
                 (Ok(_), None, Some(&first)) => Ok(Plan::Like(first)),
-                (Ok(new), None, None) => self.planned(caller, place, tenant.as_ref(), &context, hashes, new),
+                (Ok(new), None, None) => {
+                    let ground = ItemGround { place, tenant: tenant.as_ref(), identities: &identities };
+                    self.planned(caller, &context, ground, hashes, new)
+                }
             };
             if let Ok(Plan::Issue(..)) = plan {
                 claimed.extend(hashes.iter().map(|&hash| (hash, index)));
@@ -129,6 +141,16 @@ impl Service {
         Ok(ids.iter().map(|ids| ids.iter().find_map(|id| found.get(id).cloned())).collect())
     }
 
+    /// The identities that items name, as far as there are such.
+    async fn identities_of(&self, items: &[Result<NewImport>]) -> Result<HashMap<IdentityId, IdentityState>> {
+        let ids: HashSet<IdentityId> = items.iter().flatten().filter_map(|new| new.key.identity).collect();
+        if ids.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let found = self.read_model.identities_by_id(ids.into_iter().collect()).await;
+        Ok(found.map_err(|error| query_failed(&error))?.into_iter().map(|state| (state.id, state)).collect())
+    }
+
     /// What is told of a secret that a key has.
     fn taken(&self, caller: &Caller, place: Place, state: Arc<KeyState>) -> Result<Imported> {
         if state.organization == place.organization && self.sees(caller, place_of(&state)) {
@@ -144,15 +166,17 @@ impl Service {
     fn planned(
         &self,
         caller: &Caller,
-        place: Place,
-        tenant: std::result::Result<&Arc<Tenant>, &Error>,
         context: &Context,
+        ItemGround { place, tenant, identities }: ItemGround<'_>,
         hashes: &[SecretHash],
         new: NewImport,
     ) -> Result<Plan> {
         let tenant = tenant.map_err(Error::clone)?;
         self.may_give(caller.holder(), &new.key.grants, place.organization, "input.grants", Reach::Give)?;
         known_roles(tenant, &new.key.roles)?;
+        if let Some(id) = new.key.identity {
+            identities::can_be_given(identities.get(&id), place.organization)?;
+        }
         let &hash = hashes.first().ok_or_else(Error::internal)?;
         let id = self.hasher.imported_id(&hash);
         let birth = Birth {

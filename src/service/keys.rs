@@ -9,16 +9,18 @@ use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::Hex32;
 use keyledger_schema::grant::{GrantTarget, Holder, Place, Right};
 use keyledger_schema::{
-    ActorKind, Envelope, Environment, Event, Grant, GrantRole, KeyId, Metadata, OrganizationId, Policy,
-    RateLimit, RoleId, Scope, SecretRecord, SecretScheme, Stream, Timestamp, WorkspaceId,
+    ActorKind, Envelope, Environment, Event, Grant, GrantRole, IdentityId, KeyId, Metadata, OrganizationId,
+    Policy, RateLimit, RoleId, Scope, SecretRecord, SecretScheme, Stream, Timestamp, WorkspaceId,
 };
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, RwLockReadGuard};
+use uuid::Uuid;
 
 use super::aggregate::{Clashes, Loaded, Seen};
 use super::places::Reserved;
 use super::writer::Failure;
-use super::{Context, Service, Written};
+use super::{Context, Service, Written, credits};
 use crate::caller::Caller;
+use crate::decisions::credits::NewCredits;
 use crate::decisions::key::{self as decisions, Command, Ground, Issue};
 use crate::decisions::{Decision, clash, slug, warning};
 use crate::error::{Code, Error, Result};
@@ -50,6 +52,10 @@ pub struct NewKey {
     pub allowed_cidrs: Vec<IpNet>,
     /// How often it may be used.
     pub rate_limits: Vec<RateLimit>,
+    /// The identity whose limits and credits it shares.
+    pub identity: Option<IdentityId>,
+    /// How many uses it has; unlimited when none.
+    pub credits: Option<NewCredits>,
     /// Fixed for good.
     pub expires_at: Option<Timestamp>,
     /// The user's own.
@@ -87,6 +93,8 @@ impl Birth {
             cloned_from,
             request_fingerprint,
             imported,
+            identity: new.identity,
+            credits: new.credits,
         };
         let mut ground = ground(tenant, context.at);
         let no_rules = Policy::default();
@@ -113,7 +121,7 @@ pub(super) fn query_failed(error: &crate::readmodel::QueryError) -> Error {
     Error::unavailable("keys cannot be read now; try again, and tell the operator if it lasts")
 }
 
-/// Commands about one key queue up here instead of racing in the log, where each would be decided anew
+/// Commands about one key, or about one identity, queue up here instead of racing in the log, where each would be decided anew
 /// after every other. Other nodes race all the same. Two keys may share a queue, which only costs time.
 pub(super) struct Queues(Box<[Mutex<()>]>);
 
@@ -126,7 +134,12 @@ impl Default for Queues {
 impl Queues {
     /// Waits for this key's turn, which lasts until the guard is dropped.
     pub(super) async fn turn(&self, id: KeyId) -> MutexGuard<'_, ()> {
-        let (high, low) = id.uuid().as_u64_pair();
+        self.turn_of(id.uuid()).await
+    }
+
+    /// The same for anything with an id.
+    pub(super) async fn turn_of(&self, id: Uuid) -> MutexGuard<'_, ()> {
+        let (high, low) = id.as_u64_pair();
         // The end of an id is random. The remainder is below QUEUES.
         let place = usize::try_from((high ^ low) % QUEUES as u64).unwrap_or_default();
         self.0[place].lock().await
@@ -164,6 +177,8 @@ impl Service {
             grants: original.grants,
             allowed_cidrs: original.allowed_cidrs.0,
             rate_limits: original.rate_limits,
+            identity: original.identity,
+            credits: original.credits.as_ref().and_then(credits::to_begin_with),
             expires_at: original.expires_at,
             metadata: original.metadata.0,
             idempotency_key,
@@ -195,10 +210,13 @@ impl Service {
         {
             return self.repeated(loaded, fingerprint).await;
         }
-        // Held until the key is applied: a role that is being deleted must see who holds it.
-        let _roles = if new.roles.is_empty() { None } else { Some(self.role_gate.read().await) };
+        // Held until the key is applied: what is being deleted must see who holds it.
+        let _held = self.hold(!new.roles.is_empty() || new.identity.is_some()).await;
         let tenant = self.bootstrapped(place.organization, "input.workspaceId")?;
         known_roles(&tenant, &new.roles)?;
+        if let Some(identity) = new.identity {
+            self.refuse_unknown_identity(place.organization, identity).await?;
+        }
         let (secret, record) = self.mint(&new.prefix, new.environment);
         let birth = Birth { id, new, secret: record, imported: None, cloned_from, request_fingerprint };
         let decision = birth.decide(&tenant, context)?;
@@ -298,7 +316,7 @@ impl Service {
     ) -> Result<KeyWritten> {
         let turn = self.queues.turn(id).await;
         let loaded = self.managed(caller, id).await?;
-        let _roles = match &command {
+        let _held = match &command {
             Command::Update(update) => self.may_become(caller, &loaded.state, update).await?,
             _ => None,
         };
@@ -309,22 +327,33 @@ impl Service {
         Ok(written)
     }
 
-    /// Refuses an update into more than the caller holds, or to roles that do not exist. While the guard
-    /// is held no role is deleted.
+    /// While the guard is held no role and no identity is deleted.
+    pub(super) async fn hold(&self, needed: bool) -> Option<RwLockReadGuard<'_, ()>> {
+        if needed { Some(self.holding_gate.read().await) } else { None }
+    }
+
+    /// Refuses an update into more than the caller holds, or to roles or an identity that do not exist. While the
+    /// guard is held none of them is deleted.
     async fn may_become(
         &self,
         caller: &Caller,
         state: &KeyState,
         update: &decisions::Update,
-    ) -> Result<Option<tokio::sync::RwLockReadGuard<'_, ()>>> {
+    ) -> Result<Option<RwLockReadGuard<'_, ()>>> {
         if let Some(grants) = &update.grants {
             self.may_give(caller.holder(), grants, state.organization, "input.grants", Reach::Give)?;
         }
-        let Some(roles) = update.roles.as_ref().filter(|roles| !roles.is_empty()) else { return Ok(None) };
-        let gate = self.role_gate.read().await;
-        let tenant = self.tenants.tenant(state.organization).ok_or_else(Error::internal)?;
-        known_roles(&tenant, roles)?;
-        Ok(Some(gate))
+        let roles = update.roles.as_ref().filter(|roles| !roles.is_empty());
+        let identity = update.identity.flatten();
+        let held = self.hold(roles.is_some() || identity.is_some()).await;
+        if let Some(roles) = roles {
+            let tenant = self.tenants.tenant(state.organization).ok_or_else(Error::internal)?;
+            known_roles(&tenant, roles)?;
+        }
+        if let Some(identity) = identity {
+            self.refuse_unknown_identity(state.organization, identity).await?;
+        }
+        Ok(held)
     }
 
     /// Decides and appends a command about a key. When that takes away an administrator, it waits until it
@@ -505,7 +534,7 @@ fn fingerprint(
     new: &NewKey,
     cloned_from: Option<KeyId>,
 ) -> Vec<u8> {
-    let parts = serde_json::json!([
+    let mut parts = vec![serde_json::json!([
         context.actor.id,
         workspace,
         new.name,
@@ -519,6 +548,11 @@ fn fingerprint(
         new.expires_at,
         new.metadata.as_str(),
         cloned_from,
-    ]);
-    parts.to_string().into_bytes()
+    ])];
+    // Requests without them are told by what they were before there were any.
+    if new.identity.is_some() || new.credits.is_some() {
+        parts.push(serde_json::json!([new.identity, new.credits]));
+    }
+    let parts: Vec<String> = parts.iter().map(ToString::to_string).collect();
+    parts.concat().into_bytes()
 }

@@ -9,14 +9,14 @@ use super::aggregate::{Clashes, Seen};
 use super::{Context, Service, Written};
 use crate::caller::Caller;
 use crate::decisions::organization::{
-    self as decisions, Command, FIRST_GENERATION, PolicyChange, RoleHolder, RoleUpdate,
+    self as decisions, Command, FIRST_GENERATION, PolicyChange, RoleUpdate,
 };
-use crate::decisions::{clash, limits, slug};
+use crate::decisions::{Holder, clash, limits, slug};
 use crate::error::{Code, Error, Result};
 use crate::readmodel::{Item, KeyQuery, KeyRow, Window};
 
-/// How many holders of a role a refusal to delete it names.
-const HOLDERS_NAMED: usize = 100;
+/// How many keys a refusal to delete what they hold names.
+pub(super) const HOLDERS_NAMED: usize = 100;
 
 /// The longest part of addresses that names an organization and those above it: well within a domain name.
 const MAX_SLUG_BYTES: usize = 160;
@@ -237,7 +237,7 @@ impl Service {
     ) -> Result<OrganizationWritten> {
         let organization = self.organization_of_role(caller, id)?;
         // From here until the role is gone no key gets it.
-        let _gate = self.role_gate.write().await;
+        let _gate = self.holding_gate.write().await;
         let (holders, count) = self.holders(organization, id, HOLDERS_NAMED).await?;
         let command = Command::DeleteRole { role: id, holders, count };
         self.command_organization(&self.context(caller), organization, command, seen).await
@@ -297,7 +297,7 @@ impl Service {
         organization: OrganizationId,
         role: RoleId,
         max: usize,
-    ) -> Result<(Vec<RoleHolder>, u64)> {
+    ) -> Result<(Vec<Holder>, u64)> {
         let query = KeyQuery {
             role: Some(role),
             statuses: vec![KeyStatus::Active, KeyStatus::Inactive],
@@ -305,8 +305,13 @@ impl Service {
             count: true,
             ..KeyQuery::new(organization, self.now())
         };
+        self.holders_among(query).await
+    }
+
+    /// The keys of a page, and how many there are in all.
+    pub(super) async fn holders_among(&self, query: KeyQuery) -> Result<(Vec<Holder>, u64)> {
         let page = self.read_model.keys(query).await.map_err(|error| super::keys::query_failed(&error))?;
-        let holder = |item: Item<KeyRow>| RoleHolder { id: item.node.state.id, name: item.node.state.name.0 };
+        let holder = |item: Item<KeyRow>| Holder { id: item.node.state.id, name: item.node.state.name.0 };
         Ok((page.items.into_iter().map(holder).collect(), page.total.unwrap_or_default()))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{CommandRefused, Event};
 use keyledger_schema::grant::Place;
-use keyledger_schema::{EventId, KeyId, OrganizationId, Personal, RoleId, Stream, WorkspaceId};
+use keyledger_schema::{EventId, IdentityId, KeyId, OrganizationId, Personal, RoleId, Stream, WorkspaceId};
 use tokio::sync::Mutex;
 
 use super::writer::Failure;
@@ -128,6 +128,7 @@ fn is_id(text: &str) -> bool {
         || text.parse::<OrganizationId>().is_ok()
         || text.parse::<EventId>().is_ok()
         || text.parse::<RoleId>().is_ok()
+        || text.parse::<IdentityId>().is_ok()
 }
 
 /// Whether a code says that somebody was told no, as opposed to that something broke.

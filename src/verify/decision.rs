@@ -8,8 +8,8 @@
 //! 4. `IP_NOT_ALLOWED`
 //! 5. `KEYS_DISABLED`, the switch of its organization and of those above
 //! 6. `INSUFFICIENT_SCOPE`
-//! 7. `RATE_LIMITED`, which the verifier asks [`limits`](super::limits) about: a call that an earlier check
-//!    refuses spends nothing
+//! 7. `RATE_LIMITED`, then `CREDITS_EXHAUSTED`, which the verifier asks [`meter`](super::meter) about: a call that
+//!    any check refuses spends nothing
 //!
 //! The first four are about the key itself, and a key that manages Keyledger passes them too. The switch
 //! is not one of them: whoever switched an organization's keys off must be able to switch them on again.

@@ -8,28 +8,29 @@
 //! - An entry exists for the current secret of each key that is not deleted, and for the one before it
 //!   while a rotation overlaps. A secret that was rotated away at once has none.
 //! - Revoked, expired and disabled keys keep their entries, so that their holders are told.
-//! - Entries are replaced whole, never changed in place: a reader sees one state of a key. Only what was spent
-//!   of a key's rate limits is outside of them, shared by all entries that the key ever has.
+//! - Entries are replaced whole, never changed in place: a reader sees one state of a key. Only what a key
+//!   spends is outside of them, in a meter that all entries of the key share.
 //! - A scheme of which there ever was an imported secret stays marked: only for those is it worth while to
 //!   hash a text that is not one of ours.
 //!
 //! Architecture invariant: nothing here writes to the log, reads a clock or knows names, metadata and
 //! hints of keys. No plain text of a secret ever gets here.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 use ipnet::IpNet;
-use keyledger_projections::{KeyState, OrganizationState};
-use keyledger_schema::{OrganizationId, RateLimit, Scope, SecretHash, SecretScheme};
+use keyledger_projections::{IdentityState, KeyState, OrganizationState, Pool, PoolId, Tally};
+use keyledger_schema::{IdentityId, KeyId, OrganizationId, RateLimit, Scope, SecretHash, SecretScheme};
 use subtle::ConstantTimeEq;
 
 use super::entry::Shared;
 pub use super::entry::{Entry, Management};
 use super::intern::{ALLOCATION_BYTES, ARC_BYTES, Interned};
-use super::limits::Limits;
+use super::meter::{Identity, Meter};
 use super::realm::{Realms, RoleScopes};
 
 /// A power of two. Enough that two cores rarely meet and that growing one shard takes well below a
@@ -46,6 +47,9 @@ pub struct Directory {
     roles: Interned<Arc<RoleScopes>>,
     rate_limits: Interned<RateLimit>,
     realms: Realms,
+    identities: RwLock<HashMap<IdentityId, Arc<Identity>>>,
+    /// The meters of keys that ever had credits.
+    with_credits: RwLock<HashMap<KeyId, Arc<Meter>>>,
     rare_bytes: AtomicUsize,
     out_of_date: AtomicBool,
     imported: [AtomicBool; SecretScheme::ALL.len()],
@@ -95,6 +99,8 @@ impl Directory {
             roles: Interned::default(),
             rate_limits: Interned::default(),
             realms: Realms::default(),
+            identities: RwLock::default(),
+            with_credits: RwLock::default(),
             rare_bytes: AtomicUsize::new(0),
             out_of_date: AtomicBool::new(false),
             imported: Default::default(),
@@ -123,6 +129,9 @@ impl Directory {
             }
         } else {
             hashes(after).for_each(|hash| self.remove(hash, after));
+            if after.credits.is_some() {
+                self.with_credits.write().unwrap_or_else(PoisonError::into_inner).remove(&after.id);
+            }
         }
         for gone in before.into_iter().flat_map(hashes) {
             if !hashes(after).any(|kept| kept == gone) {
@@ -155,27 +164,82 @@ impl Directory {
             roles,
             networks: (!state.allowed_cidrs.is_empty()).then(|| self.networks.share(&state.allowed_cidrs)),
             management: Management::of(state).map(Arc::new),
-            limits: self.limits(before, state),
+            meter: self.meter(before, state),
+            identity: state.identity.map(|id| self.identity(id)),
             realm,
         }
     }
 
-    /// The limits of a key, with what was spent of those that it had before.
-    fn limits(&self, before: Option<&KeyState>, after: &KeyState) -> Option<Arc<Limits>> {
-        if after.rate_limits.is_empty() {
+    /// The meter of a key, with what was spent before.
+    fn meter(&self, before: Option<&KeyState>, after: &KeyState) -> Option<Arc<Meter>> {
+        if after.rate_limits.is_empty() && after.credits.is_none() {
             return None;
         }
         let rules = self.rate_limits.share(&after.rate_limits);
         let known = before.into_iter().chain([after]).flat_map(hashes).find_map(|hash| {
             let entry = self.find(hash).filter(|entry| entry.key == after.id)?;
-            entry.limits().cloned().map(|limits| (entry.revision, limits))
+            entry.meter().cloned().map(|meter| (entry.revision, meter))
         });
-        Some(match known {
-            None => Arc::new(Limits::new(rules)),
+        let meter = match known {
+            None => Arc::new(Meter::new(rules, after.credits.as_ref())),
             // Redelivered, as in `put`.
-            Some((revision, limits)) if revision > after.revision => limits,
-            Some((_, limits)) => limits.changed(&rules),
+            Some((revision, meter)) if revision > after.revision => meter,
+            Some((_, meter)) => {
+                meter.change(rules, after.credits.as_ref());
+                meter
+            }
+        };
+        if after.credits.is_some() {
+            let mut all = self.with_credits.write().unwrap_or_else(PoisonError::into_inner);
+            all.insert(after.id, Arc::clone(&meter));
+        }
+        Some(meter)
+    }
+
+    /// An identity. One that is not known yet limits nothing until it is.
+    fn identity(&self, id: IdentityId) -> Arc<Identity> {
+        let known = self.known_identity(id);
+        known.unwrap_or_else(|| {
+            let mut all = self.identities.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(all.entry(id).or_insert_with(|| Arc::new(Identity::new(id))))
         })
+    }
+
+    fn known_identity(&self, id: IdentityId) -> Option<Arc<Identity>> {
+        self.identities.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned()
+    }
+
+    /// Takes over what an identity is now, for all its keys at once.
+    pub fn identity_changed(&self, state: &IdentityState) {
+        let rules = self.rate_limits.share(&state.rate_limits);
+        self.identity(state.id).change(state, rules);
+    }
+
+    /// Takes over what the log says was spent of some credits. Only before anything is spent here.
+    pub fn spent(&self, pool: PoolId, tally: &Tally) {
+        self.with_meter(pool, |meter| meter.told(tally));
+    }
+
+    /// Gives back credits that a verification spent which was neither answered nor recorded.
+    pub fn give_back(&self, pool: PoolId, credits: u64) {
+        self.with_meter(pool, |meter| meter.give_back(credits));
+    }
+
+    /// Looks at some credits as they are now; nothing where there never were any.
+    pub fn credits<T>(&self, pool: PoolId, look: impl FnOnce(&mut Pool) -> T) -> Option<T> {
+        self.with_meter(pool, |meter| meter.credits(look)).flatten()
+    }
+
+    fn with_meter<T>(&self, pool: PoolId, run: impl FnOnce(&Meter) -> T) -> Option<T> {
+        match pool {
+            PoolId::Key(id) => {
+                let all = self.with_credits.read().unwrap_or_else(PoisonError::into_inner);
+                let meter = all.get(&id).cloned();
+                drop(all);
+                meter.map(|meter| run(&meter))
+            }
+            PoolId::Identity(id) => self.known_identity(id).map(|identity| run(identity.meter())),
+        }
     }
 
     /// Takes over what an organization is now, on all its keys at once. `keys_enabled` tells whether
@@ -244,6 +308,14 @@ impl Directory {
         self.len() == 0
     }
 
+    /// Memory of what finds meters without a secret.
+    fn meters_bytes(&self) -> usize {
+        let keys = self.with_credits.read().unwrap_or_else(PoisonError::into_inner).capacity();
+        let identities = self.identities.read().unwrap_or_else(PoisonError::into_inner).len();
+        keys * (size_of::<(KeyId, Arc<Meter>)>() + 1)
+            + identities * (size_of::<(IdentityId, Arc<Identity>)>() + size_of::<Identity>() + ARC_BYTES)
+    }
+
     /// Memory held, in bytes: tables as allocated, entries, and what entries share. An estimate only in
     /// what the allocator adds.
     pub fn bytes(&self) -> usize {
@@ -257,6 +329,7 @@ impl Directory {
             + self.networks.bytes(|_| 0)
             + self.roles.bytes(|_| 0)
             + self.rate_limits.bytes(|limit| limit.name.len() + ALLOCATION_BYTES)
+            + self.meters_bytes()
             + self.rare_bytes.load(Ordering::Relaxed)
     }
 }

@@ -12,7 +12,7 @@ use keyledger_schema::{
     WorkspaceId,
 };
 
-use super::limits::Limits;
+use super::meter::{Identity, Meter};
 use super::realm::{Realm, RoleScopes};
 
 /// Stands for "never". Later than any moment that can be written.
@@ -41,7 +41,8 @@ pub(super) struct Shared {
     pub(super) roles: Option<Arc<[Arc<RoleScopes>]>>,
     pub(super) networks: Option<Arc<[IpNet]>>,
     pub(super) management: Option<Arc<Management>>,
-    pub(super) limits: Option<Arc<Limits>>,
+    pub(super) meter: Option<Arc<Meter>>,
+    pub(super) identity: Option<Arc<Identity>>,
 }
 
 /// One secret of a key: immutable, replaced whole when the key changes.
@@ -60,7 +61,8 @@ pub struct Entry {
     roles: Option<Arc<[Arc<RoleScopes>]>>,
     networks: Option<Arc<[IpNet]>>,
     management: Option<Arc<Management>>,
-    limits: Option<Arc<Limits>>,
+    meter: Option<Arc<Meter>>,
+    identity: Option<Arc<Identity>>,
     expires_micros: i64,
     valid_until_micros: i64,
     /// Which of the key's secrets this is.
@@ -103,7 +105,8 @@ impl Entry {
             roles: shared.roles.clone(),
             networks: shared.networks.clone(),
             management: shared.management.clone(),
-            limits: shared.limits.clone(),
+            meter: shared.meter.clone(),
+            identity: shared.identity.clone(),
             expires_micros: state.expires_at.map_or(NEVER, Timestamp::micros),
             valid_until_micros: valid_until.map_or(NEVER, Timestamp::micros),
             secret_version: record.version,
@@ -190,9 +193,14 @@ impl Entry {
         Place { organization: self.organization(), workspace: Some(self.workspace) }
     }
 
-    /// How often the key may be used; none for a key without rate limits.
-    pub fn limits(&self) -> Option<&Arc<Limits>> {
-        self.limits.as_ref()
+    /// What it spends; none for a key that has neither rate limits nor credits.
+    pub fn meter(&self) -> Option<&Arc<Meter>> {
+        self.meter.as_ref()
+    }
+
+    /// The identity that it belongs to.
+    pub fn identity(&self) -> Option<&Arc<Identity>> {
+        self.identity.as_ref()
     }
 
     /// Memory of the parts that only some keys have, in bytes. What two entries of a key share counts twice.
@@ -203,6 +211,6 @@ impl Entry {
                 + management.email.len()
                 + 3 * 24
         });
-        management + self.limits.as_ref().map_or(0, |limits| limits.bytes())
+        management + self.meter.as_ref().map_or(0, |meter| meter.bytes())
     }
 }

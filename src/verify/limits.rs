@@ -1,4 +1,4 @@
-//! The rate limits of a key. Pure.
+//! The rate limits of a key or an identity. Pure.
 //!
 //! Each limit is a GCRA, the generic cell rate algorithm of ITU-T I.371, in its form as a leaky bucket: a
 //! call adds its cost to a debt, time takes it away evenly, and a call that would raise the debt above the
@@ -9,24 +9,21 @@
 //! is rounded then, whatever the two numbers are; only what is shown is, and never in the caller's favour.
 //!
 //! Invariants:
-//! - The limits of a key are checked and spent together, under one lock: a call that one of them refuses
-//!   spends none.
 //! - A clock that is set back gives nothing back and takes nothing more: debts stay as they were and go on
 //!   from there. Up to [`CLOCK_STEP_NANOS`] it is taken for requests that overtake each other, and time
 //!   stands still.
-//! - When the limits of a key change, nothing that was spent on a limit of the same name is forgotten, not
-//!   even by a call that is being answered meanwhile.
+//! - When limits change, nothing that was spent on a limit of the same name is forgotten.
 //!
-//! Architecture invariant: no clock and no I/O. The state is in memory only: a start begins with every
-//! limit at rest.
+//! Architecture invariant: no clock, no lock and no I/O. The state is in memory only: a start begins with
+//! every limit at rest.
 
 use std::borrow::Cow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use keyledger_schema::RateLimit;
 
-use super::intern::{ALLOCATION_BYTES, ARC_BYTES};
+use super::intern::ALLOCATION_BYTES;
 use crate::decisions::limits::MAX_RATE_LIMITS;
 use crate::error::Error;
 
@@ -60,7 +57,7 @@ impl Charge<'_> {
         cost.ok_or_else(wrong_cost)
     }
 
-    fn chooses(&self, rule: &RateLimit) -> bool {
+    pub(super) fn chooses(&self, rule: &RateLimit) -> bool {
         self.only.is_none_or(|names| names.iter().any(|name| **name == *rule.name))
     }
 }
@@ -70,7 +67,7 @@ pub fn wrong_cost() -> Error {
     Error::invalid("cost", format!("the cost is a whole number from 0 to {MAX_COST}; leave it out for 1"))
 }
 
-/// A limit was chosen that the key does not have.
+/// A limit was chosen that neither the key nor its identity has.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct NoSuchLimit;
 
@@ -78,8 +75,8 @@ impl From<NoSuchLimit> for Error {
     fn from(_: NoSuchLimit) -> Self {
         Self::invalid(
             "limits",
-            "the key has no rate limit of one of these names, so it would not be enforced; name limits of the key, or \
-             leave the field out for all of them",
+            "neither the key nor its identity has a rate limit of one of these names, so it would not be enforced; name \
+             limits that there are, or leave the field out for all of them",
         )
     }
 }
@@ -109,33 +106,8 @@ impl Standing {
     }
 }
 
-fn whole_seconds(time: Duration) -> u64 {
+pub(super) fn whole_seconds(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_nanos() > 0)
-}
-
-/// What the limits say to a call.
-#[derive(Clone, Debug)]
-pub struct Checked {
-    /// Why it is refused; it has spent its cost when it is not.
-    pub refusal: Option<Refusal>,
-    rules: Arc<[RateLimit]>,
-    /// For each rule, unless it was not chosen.
-    standings: Vec<Option<Standing>>,
-}
-
-impl Checked {
-    /// After so many whole seconds it is worth another try; none where it is admitted, or never would be.
-    pub fn retry_after_seconds(&self) -> Option<u64> {
-        match self.refusal {
-            Some(Refusal::For(time)) => Some(whole_seconds(time)),
-            Some(Refusal::ForEver) | None => None,
-        }
-    }
-
-    /// The limits that applied, and where each stands now.
-    pub fn limits(&self) -> impl Iterator<Item = (&RateLimit, Standing)> {
-        self.rules.iter().zip(&self.standings).filter_map(|(rule, standing)| Some((rule, (*standing)?)))
-    }
 }
 
 /// What a debt is counted in: calls times nanoseconds. A product of two 64-bit numbers always fits.
@@ -159,25 +131,31 @@ fn duration(nanos: Debt) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-/// The limits of one key, shared by the entries of all its secrets.
-pub struct Limits {
+/// Limits, and what was spent of them.
+#[derive(Debug)]
+pub(super) struct Debts {
     rules: Arc<[RateLimit]>,
-    spent: Mutex<Spent>,
-}
-
-struct Spent {
     /// The debts are of this moment, in nanoseconds since 1970.
     at: u64,
-    /// One for each rule.
-    debts: Box<[Debt]>,
-    /// What holds since the key's limits changed. Whoever still has these goes on there.
-    successor: Option<Arc<Limits>>,
+    /// A debt for each rule.
+    owed: Box<[Debt]>,
 }
 
-impl Spent {
-    fn advance(&mut self, rules: &[RateLimit], now: u64) {
+impl Debts {
+    /// Limits at rest.
+    pub(super) fn new(rules: Arc<[RateLimit]>) -> Self {
+        let owed = vec![0; rules.len()].into();
+        Self { rules, at: 0, owed }
+    }
+
+    pub(super) fn rules(&self) -> &Arc<[RateLimit]> {
+        &self.rules
+    }
+
+    /// Lets time pass until a moment, in nanoseconds since 1970.
+    pub(super) fn advance(&mut self, now: u64) {
         if let Some(elapsed) = now.checked_sub(self.at) {
-            for (debt, rule) in self.debts.iter_mut().zip(rules) {
+            for (debt, rule) in self.owed.iter_mut().zip(&*self.rules) {
                 *debt = debt.saturating_sub(Debt::from(elapsed) * Debt::from(rule.limit));
             }
             self.at = now;
@@ -186,8 +164,13 @@ impl Spent {
         }
     }
 
-    /// Why a limit refuses a call.
-    fn refusal(&self, rule: &RateLimit, debt: Debt, charge: &Charge<'_>, now: u64) -> Option<Refusal> {
+    /// Why a call is refused: by the limit that refuses it for the longest time.
+    pub(super) fn refusal(&self, charge: &Charge<'_>, now: u64) -> Option<Refusal> {
+        let chosen = self.rules.iter().zip(&self.owed).filter(|(rule, _)| charge.chooses(rule));
+        chosen.fold(None, |refusal, (rule, debt)| later(refusal, self.refused_by(rule, *debt, charge, now)))
+    }
+
+    fn refused_by(&self, rule: &RateLimit, debt: Debt, charge: &Charge<'_>, now: u64) -> Option<Refusal> {
         if u64::from(charge.cost) > rule.limit {
             return Some(Refusal::ForEver);
         }
@@ -196,94 +179,54 @@ impl Spent {
         (excess > 0).then(|| Refusal::For(duration(time_of(excess, rule) + self.behind(now))))
     }
 
-    fn standing(&self, rule: &RateLimit, debt: Debt, now: u64) -> Standing {
-        let room = capacity(rule).saturating_sub(debt);
-        Standing {
-            remaining: u64::try_from(room / window_nanos(rule)).unwrap_or(u64::MAX),
-            reset: duration(if debt == 0 { 0 } else { time_of(debt, rule) + self.behind(now) }),
+    /// Spends the cost of a call that is not refused.
+    pub(super) fn spend(&mut self, charge: &Charge<'_>) {
+        for (debt, rule) in self.owed.iter_mut().zip(&*self.rules).filter(|(_, rule)| charge.chooses(rule)) {
+            *debt += Debt::from(charge.cost) * window_nanos(rule);
         }
+    }
+
+    /// Where each limit stands; nothing of those that were not chosen.
+    pub(super) fn standings(&self, charge: &Charge<'_>, now: u64) -> impl Iterator<Item = Option<Standing>> {
+        self.rules.iter().zip(&self.owed).map(move |(rule, debt)| {
+            let standing = || {
+                let room = capacity(rule).saturating_sub(*debt);
+                Standing {
+                    remaining: u64::try_from(room / window_nanos(rule)).unwrap_or(u64::MAX),
+                    reset: duration(if *debt == 0 { 0 } else { time_of(*debt, rule) + self.behind(now) }),
+                }
+            };
+            charge.chooses(rule).then(standing)
+        })
     }
 
     /// Time stands still for so long.
     fn behind(&self, now: u64) -> Debt {
         Debt::from(self.at.saturating_sub(now))
     }
-}
 
-impl Limits {
-    /// Limits at rest.
-    pub fn new(rules: Arc<[RateLimit]>) -> Self {
-        let debts = vec![0; rules.len()].into();
-        Self { rules, spent: Mutex::new(Spent { at: 0, debts, successor: None }) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Spent> {
-        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Admits a call and spends its cost on every limit that applies, or refuses it and spends nothing.
-    /// `now` is in nanoseconds since 1970.
-    pub fn spend(&self, charge: &Charge<'_>, now: u64) -> Result<Checked, NoSuchLimit> {
-        let mut spent = self.lock();
-        if let Some(successor) = spent.successor.clone() {
-            drop(spent);
-            return successor.spend(charge, now);
-        }
-        let known = |name: &Cow<'_, str>| self.rules.iter().any(|rule| *rule.name == **name);
-        if !charge.only.is_none_or(|names| names.iter().all(known)) {
-            return Err(NoSuchLimit);
-        }
-        spent.advance(&self.rules, now);
-        let mut refusal = None;
-        for (rule, debt) in self.rules.iter().zip(&spent.debts).filter(|(rule, _)| charge.chooses(rule)) {
-            refusal = later(refusal, spent.refusal(rule, *debt, charge, now));
-        }
-        let mut standings = Vec::with_capacity(self.rules.len());
-        for (at, rule) in self.rules.iter().enumerate() {
-            let chosen = charge.chooses(rule);
-            if chosen && refusal.is_none() {
-                spent.debts[at] += Debt::from(charge.cost) * window_nanos(rule);
-            }
-            standings.push(chosen.then(|| spent.standing(rule, spent.debts[at], now)));
-        }
-        drop(spent);
-        Ok(Checked { refusal, rules: Arc::clone(&self.rules), standings })
-    }
-
-    /// What holds once the key has these limits: the same, or others that begin with what was spent on limits
-    /// of the same name, in proportion: of a limit that is half used up, half is used up.
-    pub(super) fn changed(self: &Arc<Self>, rules: &Arc<[RateLimit]>) -> Arc<Self> {
-        let mut spent = self.lock();
-        if let Some(successor) = spent.successor.clone() {
-            drop(spent);
-            return successor.changed(rules);
-        }
-        if self.rules == *rules {
-            return Arc::clone(self);
-        }
+    /// From now on these limits. Of a limit that is half used up, half is used up under the same name.
+    pub(super) fn change(&mut self, rules: Arc<[RateLimit]>) {
         let carried = |rule: &RateLimit| {
             let (known, debt) =
-                self.rules.iter().zip(&spent.debts).find(|(known, _)| known.name == rule.name)?;
+                self.rules.iter().zip(&self.owed).find(|(known, _)| known.name == rule.name)?;
             let time = (time_of(*debt, known) * window_nanos(rule)).div_ceil(window_nanos(known));
             Some(time * Debt::from(rule.limit))
         };
-        let debts = rules.iter().map(|rule| carried(rule).unwrap_or(0)).collect();
-        let successor = Arc::new(Self {
-            rules: Arc::clone(rules),
-            spent: Mutex::new(Spent { at: spent.at, debts, successor: None }),
-        });
-        spent.successor = Some(Arc::clone(&successor));
-        successor
+        if self.rules != rules {
+            self.owed = rules.iter().map(|rule| carried(rule).unwrap_or(0)).collect();
+            self.rules = rules;
+        }
     }
 
-    /// Memory held, in bytes, without the rules, which keys share.
-    pub(super) fn bytes(&self) -> usize {
-        ARC_BYTES + size_of::<Self>() + self.rules.len() * size_of::<Debt>() + 2 * ALLOCATION_BYTES
+    /// Memory held besides itself, in bytes, without the rules, which keys share.
+    pub(super) fn heap_bytes(&self) -> usize {
+        self.rules.len() * size_of::<Debt>() + ALLOCATION_BYTES
     }
 }
 
 /// The refusal that lasts longer.
-fn later(a: Option<Refusal>, b: Option<Refusal>) -> Option<Refusal> {
+pub(super) fn later(a: Option<Refusal>, b: Option<Refusal>) -> Option<Refusal> {
     match (a, b) {
         (Some(Refusal::For(a)), Some(Refusal::For(b))) => Some(Refusal::For(a.max(b))),
         (Some(Refusal::ForEver), _) | (_, Some(Refusal::ForEver)) => Some(Refusal::ForEver),

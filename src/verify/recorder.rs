@@ -1,8 +1,8 @@
 //! The recorder: every verification is written to the log, refusals and unknown keys too.
 //!
-//! Verifications of the same verifier, key, secret, code, action and address that come together are
-//! merged into one record, and records become `usage.recorded` events of the node's usage stream. Each
-//! event is of one organization, since its raw bytes are shown to that organization's auditors.
+//! Verifications that come together and agree in all that is recorded, times aside, are merged into one record,
+//! and records become `usage.recorded` events of the node's usage stream. Each event is of one organization,
+//! since its raw bytes are shown to that organization's auditors.
 //!
 //! - **Strict**: [`Recorder::record`] is ready when the record is durable. Requests that arrive while an
 //!   append is in flight form the next batch; a single request waits for nobody.
@@ -18,7 +18,8 @@
 //! is the most records that it can stand for.
 //!
 //! When a write fails so that its outcome is unknown, the recorder stops, and from then on every
-//! verification is refused with `UNAVAILABLE`: nothing is answered that is not recorded.
+//! verification is refused with `UNAVAILABLE`: nothing is answered that is not recorded. Credits that were spent
+//! for verifications which were certainly not recorded are given back.
 //!
 //! Architecture invariant: this module and `service` are the only ones that append.
 
@@ -33,14 +34,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use keyledger_projections::PoolId;
 use keyledger_schema::event::UsageMode;
-use keyledger_schema::{Action, KeyId, NodeId, OrganizationId, Stream, Timestamp, VerificationCode};
+use keyledger_schema::{Action, KeyId, NodeId, OrganizationId, Spent, Stream, Timestamp, VerificationCode};
 use tokio::sync::{Notify, watch};
 
 use self::events::Draft;
 use self::lane::Lane;
 pub use self::lane::Recording;
 use self::writer::Writer;
+use super::tags::Tags;
 use crate::edge::Edge;
 use crate::error::Error;
 use crate::store::EventStore;
@@ -53,8 +56,31 @@ const EAGER_RECORDS: usize = 512;
 /// The name of what is written.
 const EVENT_TYPE: &str = "usage.recorded";
 
+/// Gives back credits that verifications spent which could not be recorded.
+pub type GiveBack = Arc<dyn Fn(PoolId, u64) + Send + Sync>;
+
+/// What is recorded of some verifications only.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Detail {
+    /// On which resource.
+    pub resource: Option<Box<str>>,
+    /// What it is filed under.
+    pub tags: Tags,
+    /// How many calls it counts as.
+    pub cost: u32,
+    /// What it spent of credits.
+    pub spent: [Option<Spent>; 2],
+}
+
+impl Detail {
+    /// Whether it says nothing that does not go without saying.
+    pub fn is_plain(&self) -> bool {
+        self.resource.is_none() && self.tags.is_empty() && self.cost == 1 && self.spent == [None; 2]
+    }
+}
+
 /// One verification, as it is counted.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Use {
     /// Whose event it stands in: the key's organization, or the verifier's where no key is named.
     pub organization: Option<OrganizationId>,
@@ -70,6 +96,16 @@ pub struct Use {
     pub action: Option<Action>,
     /// The holder's address.
     pub ip: Option<IpAddr>,
+    /// What goes beyond that.
+    pub detail: Option<Box<Detail>>,
+}
+
+impl Use {
+    /// The credits that it spent, and whose they were.
+    fn spent(&self) -> impl Iterator<Item = (PoolId, u64)> + '_ {
+        let spent = self.detail.iter().flat_map(|detail| detail.spent.iter().flatten());
+        spent.filter_map(|spent| Some((PoolId::of(self.key?, spent), spent.credits)))
+    }
 }
 
 /// What was written since the start.
@@ -118,6 +154,7 @@ struct Shared {
     /// Something that was answered is not in the log, or may not be.
     lost: AtomicBool,
     counters: Counters,
+    give_back: GiveBack,
 }
 
 impl Shared {
@@ -154,6 +191,7 @@ impl Recorder {
         head: StreamHead,
         next_seq: u64,
         mode: UsageMode,
+        give_back: GiveBack,
     ) -> io::Result<Self> {
         let strict = mode == UsageMode::Strict;
         let shared = Arc::new(Shared {
@@ -164,6 +202,7 @@ impl Recorder {
             stopped: OnceLock::new(),
             lost: AtomicBool::new(false),
             counters: Counters::default(),
+            give_back,
         });
         let writer = Writer {
             shared: Arc::clone(&shared),

@@ -49,7 +49,16 @@ fn what_belongs_to_another_tenant_and_what_does_not_exist_are_answered_alike() {
         ("query($id: ID!) { verifications(organizationId: $id) { nodes { code } } }", organization),
         ("query($id: String!) { workspaces(first: 1, after: $id) { nodes { id } } }", workspace),
     ];
-    for (text, id) in queries {
+    let made = "mutation { createIdentity(input: { externalId: \"theirs\" }) { identity { id } } }";
+    let identity = text(&data(&world.other, made, &json!({}))["createIdentity"]["identity"]["id"]);
+    let of_identity = [
+        ("query($id: ID!) { identity(id: $id) { id } }", &identity),
+        ("query($id: ID!) { node(id: $id) { id } }", &identity),
+        ("query($id: ID!) { events(filter: { identityId: $id }) { totalCount nodes { id } } }", &identity),
+        ("query($id: ID!) { identities(organizationId: $id) { totalCount nodes { id } } }", organization),
+        ("query($id: ID!) { identity(externalId: \"a\", organizationId: $id) { id } }", organization),
+    ];
+    for (text, id) in queries.into_iter().chain(of_identity) {
         let (foreign, random) = (query(text, id), query(text, &nobodys(id)));
         assert_eq!(without(&foreign, id), without(&random, &nobodys(id)), "{text}");
         assert!(!foreign.body.to_string().contains("theirs"), "{text}");
@@ -74,6 +83,25 @@ fn what_belongs_to_another_tenant_and_what_does_not_exist_are_answered_alike() {
         assert_eq!(foreign.code(), "NOT_FOUND", "{mutation}");
         assert_eq!(without(&foreign, &key), without(&random, &id), "{mutation}");
     }
+    for (mutation, rest) in [
+        ("updateIdentity", json!({ "name": "a" })),
+        ("deleteIdentity", json!({})),
+        ("setCredits", json!({ "remaining": 1, "reason": "a" })),
+        ("adjustCredits", json!({ "by": 1, "reason": "a" })),
+        ("createKey", json!({ "name": "a", "environment": "PRODUCTION" })),
+    ] {
+        let of = |id: &str| {
+            let mut input = rest.clone();
+            input[if mutation == "createKey" { "identityId" } else { "id" }] = id.into();
+            attempt(&world.root, mutation, &input)
+        };
+        let (foreign, random) = (of(&identity), of(&nobodys(&identity)));
+        assert_eq!(foreign.code(), "NOT_FOUND", "{mutation}");
+        assert_eq!(without(&foreign, &identity), without(&random, &nobodys(&identity)), "{mutation}");
+    }
+    // The same external id is another one's here, and its id says nothing.
+    let own = text(&data(&world.root, made, &json!({}))["createIdentity"]["identity"]["id"]);
+    assert_ne!(own, identity);
     let in_workspace = |id: &str| json!({ "name": "a", "environment": "PRODUCTION", "workspaceId": id });
     let granted = |field: &str, id: &str| json!({ "name": "a", "environment": "PRODUCTION", "grants": [{ "role": "VIEWER", field: id }] });
     let pairs: [(Value, Value); 3] = [
@@ -100,12 +128,17 @@ fn a_cursor_of_another_tenant_shows_nothing_of_it() {
     for number in 0..5 {
         world.root.create_key(&format!("ours {number}")).run();
         world.other.create_key(&format!("theirs {number}")).run();
+        for client in [&world.root, &world.other] {
+            let input = json!({ "externalId": format!("customer {number}") });
+            assert_eq!(attempt(client, "createIdentity", &input).code(), "");
+        }
     }
     let lists = [
         ("keys", "String!", "keys(first: 2"),
         ("keys", "String!", "keys(orderBy: { field: NAME }, first: 2"),
         ("keys", "String!", "keys(orderBy: { field: EXPIRES_AT }, first: 2"),
         ("events", "String!", "events(first: 2"),
+        ("identities", "String!", "identities(first: 2"),
     ];
     for (name, kind, list) in lists {
         let first = data(&world.other, &format!("{{ {list}) {{ pageInfo {{ endCursor }} }} }}"), &json!({}));
@@ -116,6 +149,8 @@ fn a_cursor_of_another_tenant_shows_nothing_of_it() {
         );
         let query = if name == "keys" {
             query
+        } else if name == "identities" {
+            query.replace("... on Key { organization { slug } }", "organization { id slug }")
         } else {
             query.replace("... on Key { organization { slug } }", "organizationId")
         };

@@ -58,6 +58,13 @@ const TABLE: &[(&str, &str)] = &[
     ("createRole", "+FFFFFF+FFF+"),
     ("updateRole", "+FFFFNFNFFNN"),
     ("deleteRole", "+FFFFNFNFFNN"),
+    ("identities", "+++++F++++F+"),
+    ("identity", "+++++N+N++NN"),
+    ("createIdentity", "+FFFFFF+FFF+"),
+    ("updateIdentity", "+FFFFNFNFFNN"),
+    ("deleteIdentity", "+FFFFNFNFFNN"),
+    ("setCredits", "+++FFNNNFFNN"),
+    ("adjustCredits", "+++FFNNNFFNN"),
     ("createOrganization", "+FFFFFF+FFF+"),
     ("bootstrapOrganization", "+NNNNNNNFFNN"),
     ("renameOrganization", "+FFFFFFNFFFN"),
@@ -97,6 +104,18 @@ fn own(client: &Client) -> String {
 fn role(world: &World) -> String {
     let query = "mutation($name: String!) { createRole(input: { name: $name, scopes: [] }) { role { id } } }";
     text(&data(&world.root, query, &json!({ "name": unique() }))["createRole"]["role"]["id"])
+}
+
+/// An identity of the organization that no key holds.
+fn identity(world: &World) -> String {
+    let query = "mutation($id: String!) { createIdentity(input: { externalId: $id }) { identity { id } } }";
+    text(&data(&world.root, query, &json!({ "id": unique() }))["createIdentity"]["identity"]["id"])
+}
+
+/// A key of the workspace that has credits.
+fn with_credits(world: &World) -> String {
+    let key = world.root.create_key("credits").with("workspaceId", world.workspace.as_str());
+    key.with("credits", json!({ "remaining": 10 })).run().id()
 }
 
 /// A new organization below the first.
@@ -142,6 +161,16 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
         "createRole" => attempt(client, operation, &json!({ "name": unique(), "scopes": [] })),
         "updateRole" => attempt(client, operation, &json!({ "id": role(world), "description": "a" })),
         "deleteRole" => attempt(client, operation, &json!({ "id": role(world) })),
+        "identities" => of("{ identities { nodes { id } } }", ""),
+        "identity" => of("query($id: ID!) { identity(id: $id) { id } }", &identity(world)),
+        "createIdentity" => attempt(client, operation, &json!({ "externalId": unique() })),
+        "updateIdentity" => attempt(client, operation, &json!({ "id": identity(world), "name": "a" })),
+        "deleteIdentity" => attempt(client, operation, &json!({ "id": identity(world) })),
+        "setCredits" => attempt(client, operation, &json!({ "id": key, "remaining": 5, "reason": "a" })),
+        "adjustCredits" => {
+            let id = with_credits(world);
+            attempt(client, operation, &json!({ "id": id, "by": 5, "reason": "a" }))
+        }
         "bootstrapOrganization" => attempt(client, operation, &json!({ "id": below(world) })),
         "moveOrganization" => {
             attempt(client, operation, &json!({ "id": below(world), "parentId": below(world) }))

@@ -178,3 +178,60 @@ fn an_update_of_what_somebody_else_changed_is_refused() {
     assert!(shown.contains("viewer@organization:org_"), "{shown}");
     assert_eq!(update(&["--no-cidrs"]).code, 0);
 }
+
+#[test]
+fn identities_and_credits_are_called_by_external_ids() {
+    let server = Server::start();
+    let made =
+        server.json(&["identity", "create", "customer-7", "--name", "Acme", "--rate-limit", "api=600/60s"]);
+    let identity = id(&made["createIdentity"]["identity"]);
+    let again = ["identity", "create", "customer-7", "--name", "Acme", "--rate-limit", "api=600/60s"];
+    assert!(server.text(&again).starts_with("unchanged idn_"));
+    let key = server.json(&[
+        "key",
+        "create",
+        "a",
+        "-e",
+        "production",
+        "--identity",
+        "customer-7",
+        "--credits",
+        "5",
+        "--refill-amount",
+        "10",
+        "--refill-interval",
+        "30d",
+    ]);
+    let key = id(&key["createKey"]["key"]);
+    let shown = server.text(&["key", "show", key]);
+    assert!(shown.contains(&format!("customer-7 \"Acme\" ({identity})\n")), "{shown}");
+    assert!(shown.contains("5 left, 0 spent, raised to 10 every 30d, next "), "{shown}");
+
+    let set = server.text(&["credits", "set", "customer-7", "1000", "--reason", "plan"]);
+    assert!(set.starts_with("set the credits of idn_") && set.contains("\n1000 left, 0 spent\n"), "{set}");
+    let adjusted = server.text(&["credits", "adjust", "customer-7", "-10", "--reason", "billed"]);
+    assert!(adjusted.contains("\n990 left, 0 spent\n"), "{adjusted}");
+    assert!(server.text(&["credits", "adjust", key, "2", "--reason", "gift"]).contains("\n7 left"));
+    let shown = server.text(&["credits", "show", key]);
+    assert!(shown.contains("7 left") && shown.contains("of its identity  990 left"), "{shown}");
+    assert!(server.text(&["credits", "show", identity]).contains("external id  customer-7\n"));
+    let few = server.run(&["credits", "adjust", "customer-7", "-1000", "--reason", "billed"]);
+    assert_eq!(few.code, 1);
+    assert!(few.err.contains("only 990 credits are left"), "{}", few.err);
+
+    let list = server.text(&["identity", "list", "--search", "customer"]);
+    assert!(list.contains(identity) && list.contains("api=600/1m") && list.contains("990"), "{list}");
+    let renamed = ["identity", "update", "customer-7", "--name", "Acme Ltd", "--no-rate-limits"];
+    assert!(server.text(&renamed).contains("\"Acme Ltd\""));
+    assert!(server.text(&["identity", "show", identity]).contains("rate limits   none\n"));
+    assert!(server.text(&["key", "list", "--identity", "customer-7"]).contains(key));
+    let held = server.run(&["identity", "delete", "customer-7", "--yes"]);
+    assert_eq!(held.code, 1);
+    assert!(held.err.contains("1 key holds") && held.err.contains(key), "{}", held.err);
+    assert!(server.text(&["key", "update", key, "--no-identity"]).starts_with("updated "));
+    assert!(server.text(&["identity", "delete", "customer-7", "--yes"]).starts_with("deleted idn_"));
+    let gone = server.run(&["identity", "show", "customer-8"]);
+    assert_eq!(gone.code, 5, "{}", gone.err);
+    let given = ["key", "update", key, "--identity", "customer-7"];
+    assert_eq!(server.run(&given).code, 1);
+}

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use keyledger::store::sqlite::{Options, SqliteStore};
 use keyledger::store::{EventStore, Filter, Recorded};
-use keyledger_projections::KeyState;
+use keyledger_projections::{KeyState, PoolId, Tally};
 use keyledger_schema::event::{PreviousStop, UsageMode};
 use keyledger_schema::usage::UsageGapDeclared;
 use keyledger_schema::{ChainHash, Envelope, Event, KeyId, NodeId, Stream};
@@ -22,6 +22,8 @@ pub struct Log {
     pub keys: HashMap<KeyId, KeyState>,
     /// Recorded verifications by key and code; no key where none matched.
     pub usage: HashMap<(Option<KeyId>, String), u64>,
+    /// What verifications spent of credits.
+    pub spent: HashMap<PoolId, Tally>,
     /// Declared gaps.
     pub gaps: Vec<UsageGapDeclared>,
     /// How each run found the one before it.
@@ -76,6 +78,10 @@ impl Log {
                 for record in recorded.groups.iter().flat_map(|group| &group.records) {
                     let code = record.code.as_str().to_owned();
                     *self.usage.entry((record.key, code)).or_insert(0) += record.count;
+                    for spent in &record.spent {
+                        let key = record.key.expect("only keys spend");
+                        self.spent.entry(PoolId::of(key, spent)).or_default().add(spent);
+                    }
                 }
             }
             (Event::UsageGapDeclared(gap), Stream::Usage(node)) => {

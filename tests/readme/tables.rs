@@ -58,6 +58,7 @@ fn bounds() -> Vec<(&'static str, u64)> {
     vec![
         ("name of a key", n(limits::MAX_NAME_CHARS)),
         ("comment", n(limits::MAX_COMMENT_CHARS)),
+        ("external id of an identity", n(limits::MAX_EXTERNAL_ID_CHARS)),
         ("scopes of a key", n(limits::MAX_SCOPES)),
         ("roles of a key", n(limits::MAX_KEY_ROLES)),
         ("grants of a key", n(limits::MAX_GRANTS)),
@@ -66,6 +67,9 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("requests of a rate limit", limits::MAX_RATE),
         ("window of a rate limit", limits::MAX_WINDOW_SECONDS.into()),
         ("cost of a verification", MAX_COST.into()),
+        ("credits of a key or an identity", limits::MAX_CREDITS),
+        ("shortest time between two refills", limits::MIN_REFILL_SECONDS.into()),
+        ("longest time between two refills", limits::MAX_REFILL_SECONDS.into()),
         ("roles of an organization", n(limits::MAX_ROLES)),
         ("life of a key", limits::MAX_TTL_SECONDS),
         ("time to acknowledge", limits::MAX_ACKNOWLEDGEMENT_MINUTES.into()),

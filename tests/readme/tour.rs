@@ -128,8 +128,10 @@ fn go_on_the_tour(with_curl: bool) {
 }
 
 /// Guides whose commands can be pasted one after another.
-const GUIDES: [&str; 9] = [
+const GUIDES: [&str; 11] = [
+    "docs/credits.md",
     "docs/finding-keys.md",
+    "docs/identities.md",
     "docs/importing-keys.md",
     "docs/incidents.md",
     "docs/leaks.md",

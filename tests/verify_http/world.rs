@@ -118,8 +118,16 @@ impl World {
         let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new());
         let node = NodeId::from_uuid(Uuid::from_u128(1));
         let head = StreamHead::default();
-        let recorder =
-            Recorder::start(Arc::clone(&store), Edge::default(), node, head, 0, UsageMode::Strict).unwrap();
+        let recorder = Recorder::start(
+            Arc::clone(&store),
+            Edge::default(),
+            node,
+            head,
+            0,
+            UsageMode::Strict,
+            Arc::new(|_, _| {}),
+        )
+        .unwrap();
         let verifier = Arc::new(Verifier::new(hasher(), Arc::clone(&directory), recorder, Edge::default()));
         let state = Data::new(State {
             verifier: Arc::clone(&verifier),

@@ -327,6 +327,16 @@ fn credits_changed() -> impl Strategy<Value = CreditsChanged> {
     })
 }
 
+/// The beginning of an identity.
+pub fn identity_created() -> impl Strategy<Value = IdentityCreated> {
+    (personal(), comment(), rate_limits(), metadata()).prop_map(
+        |(external_id, name, rate_limits, metadata)| {
+            let metadata = Personal(metadata);
+            IdentityCreated { external_id, name, rate_limits, metadata }
+        },
+    )
+}
+
 /// What can happen to an identity that was created.
 pub fn identity_event() -> impl Strategy<Value = Event> {
     prop_oneof![
@@ -399,12 +409,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         2 => workspace_event(),
         1 => (organization_id(), text())
             .prop_map(|(organization, name)| Event::WorkspaceCreated(WorkspaceCreated { organization, name })),
-        1 => (personal(), comment(), rate_limits(), metadata()).prop_map(
-            |(external_id, name, rate_limits, metadata)| {
-                let metadata = Personal(metadata);
-                Event::IdentityCreated(IdentityCreated { external_id, name, rate_limits, metadata })
-            }
-        ),
+        1 => identity_created().prop_map(Event::IdentityCreated),
         2 => identity_event(),
         3 => issued().prop_map(Event::KeyIssued),
         6 => key_event(),

@@ -59,6 +59,14 @@ fn everything_that_can_be_typed_is_sent() {
         ROLE,
         "--rate-limit",
         "api=600/60s",
+        "--identity",
+        "idn_01h455vb4pex5vsknk084sn02q",
+        "--credits",
+        "10",
+        "--refill-amount",
+        "20",
+        "--refill-interval",
+        "1h",
         "--metadata",
         r#"{"team":"x"}"#,
         "--prefix",
@@ -72,6 +80,8 @@ fn everything_that_can_be_typed_is_sent() {
         "roleIds": [ROLE], "rateLimits": [{ "name": "api", "limit": 600, "windowSeconds": 60 }],
         "grants": [{ "role": "VERIFIER", "workspaceId": WS }],
         "allowedCidrs": ["203.0.113.7/32"], "expiresAt": "2027-01-31T00:00:00.000000Z",
+        "identityId": "idn_01h455vb4pex5vsknk084sn02q",
+        "credits": { "remaining": 10, "refillAmount": 20, "refillIntervalSeconds": 3_600 },
         "metadata": { "team": "x" }, "prefix": "acme", "idempotencyKey": "once",
     });
     assert_eq!(input, expected);

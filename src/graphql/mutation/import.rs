@@ -11,6 +11,7 @@ use crate::decisions::limits;
 use crate::error::{self, Result};
 use crate::graphql::MUTATION_COST;
 use crate::graphql::answer::{parties, recorded};
+use crate::graphql::credits::CreditsInput;
 use crate::graphql::event::EventNode;
 use crate::graphql::input::{self, GrantInput, ScopeInput};
 use crate::graphql::key::KeyNode;
@@ -87,6 +88,10 @@ pub(crate) struct ImportKeyInput {
     /// How often it may be used; at most 8.
     #[graphql(default)]
     rate_limits: Vec<RateLimitInput>,
+    /// The identity whose rate limits and credits it shares.
+    identity_id: Option<ID>,
+    /// How many uses it has; unlimited when left out.
+    credits: Option<CreditsInput>,
     /// A JSON object of your own, at most 4 KiB.
     metadata: Option<Json<serde_json::Value>>,
 }
@@ -114,6 +119,8 @@ impl ImportKeyInput {
             grants: input::grants(&self.grants)?,
             allowed_cidrs: input::networks(&self.allowed_cidrs)?,
             rate_limits: rate_limits(self.rate_limits)?,
+            identity: input::identity(self.identity_id.as_ref())?,
+            credits: self.credits.map(CreditsInput::check).transpose()?,
             expires_at: self.expires_at.map(|at| at.0),
             metadata: self
                 .metadata
@@ -235,7 +242,7 @@ pub(crate) struct ImportKeysPayload {
     existing: i32,
     /// How many were refused.
     failed: i32,
-    /// The events that the mutation wrote, one for each new key.
+    /// The events that the mutation wrote: one for each new key, and another one for its credits if it has any.
     #[graphql(complexity = "ITEM_COST * child_complexity")]
     events: Vec<EventNode>,
     /// What the caller should know, each thing once.

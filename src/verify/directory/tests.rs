@@ -1,11 +1,13 @@
 use std::collections::HashMap;
 
+use keyledger_projections::CreditsState;
 use keyledger_schema::{Grant, GrantRole, GrantTarget, Timestamp};
 use proptest::prelude::*;
 
 use super::*;
-use crate::verify::fixture::{NOW, hash, organization, rotated, state};
+use crate::verify::fixture::{NOW, hash, key, organization, rotated, state};
 use crate::verify::limits::Charge;
+use crate::verify::meter::charge as charge_at;
 
 fn versions(directory: &Directory, n: u128) -> Vec<u32> {
     (1..=4).filter(|version| directory.find(&hash(n, *version)).is_some()).collect()
@@ -112,17 +114,19 @@ fn limited(n: u128, limit: u64) -> KeyState {
 #[test]
 fn the_entries_of_a_key_share_its_limits_and_a_change_keeps_what_was_spent() {
     let directory = Directory::default();
-    let limits = |version| Arc::clone(directory.find(&hash(7, version)).unwrap().limits().unwrap());
-    let remaining = |version| {
-        let charge = Charge { cost: 0, only: None };
-        limits(version).spend(&charge, 1).unwrap().limits().next().unwrap().1.remaining
+    let meter = |version| Arc::clone(directory.find(&hash(7, version)).unwrap().meter().unwrap());
+    let spend = |version, cost| {
+        let charge = Charge { cost, only: None };
+        let checked = charge_at(Some(&meter(version)), None, &charge, 1).unwrap().unwrap();
+        checked.limits().next().unwrap().2.remaining
     };
+    let remaining = |version| spend(version, 0);
     let first = limited(7, 100);
     directory.apply(None, &first);
-    limits(1).spend(&Charge { cost: 40, only: None }, 1).unwrap();
+    spend(1, 40);
     let second = rotated(&first, 7, Some(NOW));
     directory.apply(Some(&first), &second);
-    assert!(Arc::ptr_eq(&limits(1), &limits(2)));
+    assert!(Arc::ptr_eq(&meter(1), &meter(2)));
     assert_eq!((remaining(1), remaining(2)), (60, 60));
     // At once, and so by the new secret only.
     let third = rotated(&second, 7, None);
@@ -137,8 +141,48 @@ fn the_entries_of_a_key_share_its_limits_and_a_change_keeps_what_was_spent() {
     assert_eq!(remaining(3), 6);
     let without = KeyState { revision: 4, rate_limits: Vec::new(), ..fourth.clone() };
     directory.apply(Some(&fourth), &without);
-    assert!(directory.find(&hash(7, 3)).unwrap().limits().is_none());
+    assert!(directory.find(&hash(7, 3)).unwrap().meter().is_none());
     assert_eq!(directory.rare_bytes.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn credits_are_found_by_key_and_stay_with_it() {
+    let directory = Directory::default();
+    let pool = PoolId::Key(key(7));
+    let credits = |n, counted, remaining| CreditsState {
+        n,
+        at: NOW,
+        counted,
+        remaining: Some(remaining),
+        refill: None,
+    };
+    let left = || directory.credits(pool, |pool| pool.remaining(NOW)).flatten();
+    let first = KeyState { credits: Some(credits(1, 0, 100)), ..state(7) };
+    directory.apply(None, &first);
+    directory.spent(pool, &Tally { spent: 30, refilled: None });
+    assert_eq!(left(), Some(70));
+    let spend = |version| {
+        let entry = directory.find(&hash(7, version)).unwrap();
+        charge_at(entry.meter().map(Arc::as_ref), None, &Charge::default(), 1).unwrap().unwrap();
+    };
+    spend(1);
+    let second = rotated(&first, 7, Some(NOW));
+    directory.apply(Some(&first), &second);
+    spend(1);
+    spend(2);
+    assert_eq!(left(), Some(67));
+    directory.give_back(pool, 2);
+    assert_eq!(left(), Some(69));
+    let (n, counted) = directory.credits(pool, |pool| pool.next()).unwrap();
+    let third = KeyState { revision: 2, credits: Some(credits(n, counted, 5)), ..second.clone() };
+    directory.apply(Some(&second), &third);
+    assert_eq!(left(), Some(5));
+    // Told again: nothing changes.
+    spend(2);
+    directory.apply(None, &third);
+    assert_eq!(left(), Some(4));
+    directory.apply(Some(&third), &KeyState { revision: 3, deleted_at: Some(NOW), ..third.clone() });
+    assert_eq!(left(), None);
 }
 
 #[test]

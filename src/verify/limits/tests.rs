@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::verify::meter::{Checked, Meter, Refused, charge};
 
 const SECOND: u64 = 1_000_000_000;
 const START: u64 = 1_800_000_000 * SECOND;
@@ -9,24 +10,35 @@ fn rule(name: &str, limit: u64, window_seconds: u32) -> RateLimit {
     RateLimit { name: name.into(), limit, window_seconds }
 }
 
-fn limits(rules: &[RateLimit]) -> Arc<Limits> {
-    Arc::new(Limits::new(rules.into()))
+fn limits(rules: &[RateLimit]) -> Meter {
+    Meter::new(rules.into(), None)
 }
 
-fn call(limits: &Limits, cost: u32, now: u64) -> Checked {
-    limits.spend(&Charge { cost, only: None }, now).unwrap()
+fn call(limits: &Meter, cost: u32, now: u64) -> Checked {
+    spend(limits, &Charge { cost, only: None }, now).unwrap()
 }
 
-fn admitted(limits: &Limits, cost: u32, now: u64) -> bool {
+fn spend(limits: &Meter, asked: &Charge<'_>, now: u64) -> Result<Checked, NoSuchLimit> {
+    charge(Some(limits), None, asked, now).map(Option::unwrap)
+}
+
+fn refusal(checked: &Checked) -> Option<Refusal> {
+    checked.refusal.map(|refused| {
+        let Refused::Limits(refusal) = refused else { panic!("{refused:?}") };
+        refusal
+    })
+}
+
+fn admitted(limits: &Meter, cost: u32, now: u64) -> bool {
     call(limits, cost, now).refusal.is_none()
 }
 
 /// Where everything stands, without spending.
-fn standings(limits: &Limits, now: u64) -> Vec<Standing> {
-    call(limits, 0, now).limits().map(|(_, standing)| standing).collect()
+fn standings(limits: &Meter, now: u64) -> Vec<Standing> {
+    call(limits, 0, now).limits().map(|(_, _, standing)| standing).collect()
 }
 
-fn remaining(limits: &Limits, now: u64) -> Vec<u64> {
+fn remaining(limits: &Meter, now: u64) -> Vec<u64> {
     standings(limits, now).iter().map(|standing| standing.remaining).collect()
 }
 
@@ -40,11 +52,11 @@ fn a_burst_of_the_limit_and_then_evenly() {
     let limits = limits(&[rule("minute", 60, 60)]);
     for n in (0..60).rev() {
         let checked = call(&limits, 1, START);
-        let (rule, standing) = checked.limits().next().unwrap();
-        assert_eq!((checked.refusal, rule.limit, standing.remaining), (None, 60, n));
+        let (_, rule, standing) = checked.limits().next().unwrap();
+        assert_eq!((refusal(&checked), rule.limit, standing.remaining), (None, 60, n));
         assert_eq!(standing.reset, Duration::from_secs(60 - n));
     }
-    assert_eq!(call(&limits, 1, START).refusal, Some(Refusal::For(Duration::from_secs(1))));
+    assert_eq!(refusal(&call(&limits, 1, START)), Some(Refusal::For(Duration::from_secs(1))));
     for second in 1..=100 {
         let now = START + second * SECOND;
         assert!(!admitted(&limits, 1, now - 1), "{second}");
@@ -75,10 +87,10 @@ fn numbers_that_do_not_divide_lose_nothing() {
 fn a_cost_above_the_limit_is_refused_for_ever_and_spends_nothing() {
     let limits = limits(&[rule("minute", 600, 60), rule("second", 10, 1)]);
     let checked = call(&limits, 11, START);
-    assert_eq!((checked.refusal, checked.retry_after_seconds()), (Some(Refusal::ForEver), None));
+    assert_eq!((refusal(&checked), checked.retry_after_seconds()), (Some(Refusal::ForEver), None));
     assert_eq!(remaining(&limits, START), [600, 10]);
     assert!(admitted(&limits, 10, START));
-    assert_eq!(call(&limits, 11, START).refusal, Some(Refusal::ForEver));
+    assert_eq!(refusal(&call(&limits, 11, START)), Some(Refusal::ForEver));
     // What is free is never refused.
     assert!(admitted(&limits, 0, START));
     assert!(Charge::cost(Some(u64::from(MAX_COST))).is_ok());
@@ -91,8 +103,8 @@ fn only_the_chosen_limits_apply_and_only_those_that_exist_can_be_chosen() {
     let limits = limits(&[rule("a", 5, 60), rule("b", 1, 60)]);
     let only = |names: &[&'static str]| {
         let names: Vec<Cow<'_, str>> = names.iter().map(|name| Cow::Borrowed(*name)).collect();
-        limits.spend(&Charge { cost: 1, only: Some(&names) }, START).map(|checked| {
-            let shown: Vec<String> = checked.limits().map(|(rule, _)| rule.name.to_string()).collect();
+        spend(&limits, &Charge { cost: 1, only: Some(&names) }, START).map(|checked| {
+            let shown: Vec<String> = checked.limits().map(|(_, rule, _)| rule.name.to_string()).collect();
             (checked.refusal.is_none(), shown)
         })
     };
@@ -108,7 +120,7 @@ fn only_the_chosen_limits_apply_and_only_those_that_exist_can_be_chosen() {
 fn whole_seconds_are_rounded_up() {
     let limits = limits(&[rule("a", 600, 60)]);
     let checked = call(&limits, 1, START);
-    assert_eq!(checked.limits().next().unwrap().1.reset_seconds(), 1);
+    assert_eq!(checked.limits().next().unwrap().2.reset_seconds(), 1);
     assert!(admitted(&limits, 599, START));
     assert_eq!(call(&limits, 1, START).retry_after_seconds(), Some(1));
     assert_eq!(call(&limits, 600, START).retry_after_seconds(), Some(60));
@@ -123,7 +135,7 @@ fn a_clock_that_is_set_back_neither_opens_the_gate_nor_shuts_it() {
         let limits = limits(&[rule("minute", 60, 60)]);
         assert!(admitted(&limits, 60, START));
         let now = START - back;
-        let wait = nanos(call(&limits, 1, now).refusal);
+        let wait = nanos(refusal(&call(&limits, 1, now)));
         assert!((SECOND..=2 * SECOND).contains(&wait), "set back by {back}: {wait}");
         assert!(!admitted(&limits, 1, now + wait - 1));
         assert!(admitted(&limits, 1, now + wait));
@@ -150,20 +162,18 @@ fn requests_that_overtake_each_other_gain_nothing() {
 
 #[test]
 fn a_change_keeps_what_was_spent_in_proportion() {
-    let before = limits(&[rule("minute", 100, 60), rule("gone", 5, 60)]);
-    assert!(admitted(&before, 5, START));
+    let limits = limits(&[rule("minute", 100, 60), rule("gone", 5, 60)]);
+    assert!(admitted(&limits, 5, START));
     let only = ["minute".into()];
-    assert!(before.spend(&Charge { cost: 45, only: Some(&only) }, START).unwrap().refusal.is_none());
-    assert!(Arc::ptr_eq(&before, &before.changed(&before.rules)));
-    let after = before.changed(&[rule("new", 7, 1), rule("minute", 20, 3_600)].into());
-    assert_eq!(remaining(&after, START), [7, 10]);
-    // Who still holds what was before spends on what is now, a second change later too.
-    assert!(admitted(&before, 1, START));
-    assert_eq!(remaining(&after, START), [6, 9]);
-    let last = before.changed(&[rule("minute", 200, 60)].into());
-    assert_eq!(remaining(&last, START), [90]);
-    assert!(admitted(&before, 1, START) && admitted(&after, 1, START));
-    assert_eq!(remaining(&last, START), [88]);
+    assert!(spend(&limits, &Charge { cost: 45, only: Some(&only) }, START).unwrap().refusal.is_none());
+    limits.change([rule("minute", 100, 60), rule("gone", 5, 60)].into(), None);
+    assert_eq!(remaining(&limits, START), [50, 0]);
+    limits.change([rule("new", 7, 1), rule("minute", 20, 3_600)].into(), None);
+    assert_eq!(remaining(&limits, START), [7, 10]);
+    assert!(admitted(&limits, 1, START));
+    assert_eq!(remaining(&limits, START), [6, 9]);
+    limits.change([rule("minute", 200, 60)].into(), None);
+    assert_eq!(remaining(&limits, START), [90]);
 }
 
 #[test]
@@ -171,10 +181,10 @@ fn limits_that_no_api_makes_do_no_harm() {
     for (limit, window) in [(0, 0), (0, 1), (1, 0), (u64::MAX, u32::MAX), (u64::MAX, 1), (1, u32::MAX)] {
         let limits = limits(&[rule("a", limit, window)]);
         for now in [0, 1, START, u64::MAX, 0, u64::MAX] {
-            assert_eq!(call(&limits, 1, now).refusal == Some(Refusal::ForEver), limit == 0);
+            assert_eq!(refusal(&call(&limits, 1, now)) == Some(Refusal::ForEver), limit == 0);
             call(&limits, MAX_COST, now);
         }
-        limits.changed(&[rule("a", u64::MAX, u32::MAX)].into());
+        limits.change([rule("a", u64::MAX, u32::MAX)].into(), None);
         call(&limits, MAX_COST, u64::MAX);
     }
 }
@@ -201,7 +211,7 @@ fn a_change_forgets_no_call_that_is_being_answered() {
             (0..4).map(|_| scope.spawn(|| (0..400).filter(|_| admitted(&first, 1, START)).count())).collect();
         for turn in 0..100 {
             let rules = if turn % 2 == 0 { [b.clone(), a.clone()] } else { [a.clone(), b.clone()] };
-            first.changed(&rules.into());
+            first.change(rules.into(), None);
         }
         threads.into_iter().map(|thread| thread.join().unwrap()).sum()
     });
@@ -255,8 +265,8 @@ proptest! {
             now += pause;
             let before = standings(&limits, now);
             let checked = call(&limits, cost, now);
-            let shown: Vec<_> = checked.limits().map(|(_, standing)| standing).collect();
-            match checked.refusal {
+            let shown: Vec<_> = checked.limits().map(|(_, _, standing)| standing).collect();
+            match refusal(&checked) {
                 None => {
                     for (before, after) in before.iter().zip(&shown) {
                         prop_assert_eq!(before.remaining - u64::from(cost), after.remaining);
@@ -270,7 +280,7 @@ proptest! {
                     prop_assert!(before.iter().any(|standing| standing.remaining < u64::from(cost)));
                     prop_assert_eq!(&before, &shown);
                     prop_assert_eq!(&before, &standings(&limits, now));
-                    let then = now + nanos(checked.refusal);
+                    let then = now + nanos(refusal(&checked));
                     prop_assert!(!admitted(&limits, cost, then - 1));
                     prop_assert!(admitted(&limits, cost, then));
                     now = then;
@@ -295,7 +305,7 @@ proptest! {
         let mut now = START;
         prop_assert!(admitted(&limits, u32::try_from(limit).unwrap(), START));
         for n in 1..=2 * limit {
-            now += nanos(call(&limits, 1, now).refusal);
+            now += nanos(refusal(&call(&limits, 1, now)));
             prop_assert!(admitted(&limits, 1, now));
             // The nth comes back after n intervals, rounded up to a nanosecond and never further off.
             let due = (u128::from(n) * u128::from(window) * u128::from(SECOND)).div_ceil(u128::from(limit));
@@ -321,21 +331,22 @@ proptest! {
 
     #[test]
     fn a_change_gives_nothing_back(rules in rules(), cost in 0..30_u32, limit in 1..1_000_000_u64, window in 1..100_000_u32) {
-        let before = limits(&rules);
-        call(&before, cost, START);
-        let share = |limits: &Limits| {
-            let spent = limits.lock();
-            (spent.debts[0], capacity(&limits.rules[0]))
-        };
-        let (debt, whole) = share(&before);
-        let changed = before.changed(&[rule("r0", limit, window)].into());
-        let (new_debt, new_whole) = share(&changed);
+        let mut debts = Debts::new(rules.clone().into());
+        debts.advance(START);
+        let asked = Charge { cost, only: None };
+        if debts.refusal(&asked, START).is_none() {
+            debts.spend(&asked);
+        }
+        let share = |debts: &Debts| (debts.owed[0], capacity(&debts.rules[0]));
+        let (debt, whole) = share(&debts);
+        debts.change([rule("r0", limit, window)].into());
+        let (new_debt, new_whole) = share(&debts);
         // debt / whole <= new_debt / new_whole, without the products that would not fit.
         #[allow(clippy::cast_precision_loss, reason = "shares are compared, up to what rounding may change")]
         let (was, is) = (debt as f64 / whole as f64, new_debt as f64 / new_whole as f64);
         prop_assert!(is >= was * (1.0 - 1e-12), "{was} {is}");
         prop_assert!(new_debt <= new_whole);
-        let back = changed.changed(&rules.into());
-        prop_assert!(share(&back).0 >= debt);
+        debts.change(rules.into());
+        prop_assert!(share(&debts).0 >= debt);
     }
 }

@@ -1,13 +1,15 @@
 //! From merged records to the events that hold them: one organization each, and never too large. Pure.
 
 use keyledger_schema::usage::{UsageGroup, UsageRecord, UsageRecorded};
-use keyledger_schema::{OrganizationId, Personal, Timestamp};
+use keyledger_schema::{OrganizationId, Personal, Spent, Timestamp};
 
 use super::pending::{Identity, Tally};
 
 /// An event is closed before its data would exceed this by the estimate below, which is never too low.
 /// Leaves 4 KiB of the store's 60 KiB for the envelope.
 const MAX_DATA_BYTES: usize = 56 * 1024;
+/// The most that one record and its group add, by the same estimate.
+const MAX_RECORD_BYTES: usize = 2 * 1024;
 /// `{"by":"key_…","records":[]},`
 const GROUP_BYTES: usize = 64;
 
@@ -27,7 +29,14 @@ fn bytes(record: &UsageRecord) -> usize {
     // The longest IPv6 address has 45 characters.
     bytes += if record.ip.is_some() { 54 } else { 0 };
     bytes += if record.merged.is_some() { 30 } else { 0 };
-    bytes + 29
+    bytes += record.resource.as_ref().map_or(0, |resource| resource.len() + 14);
+    // Neither resources nor tags have characters that JSON escapes.
+    bytes += record.tags.iter().map(|tag| tag.len() + 3).sum::<usize>() + 10;
+    bytes += if record.cost.is_some() { 18 } else { 0 };
+    // Each with the longest identity and numbers, and a balance.
+    bytes += record.spent.len() * 240 + 11;
+    // Count and first_ms.
+    bytes + 29 + 22
 }
 
 /// Drafts events from records that are ordered by organization and verifier. Sequence numbers begin at
@@ -39,9 +48,9 @@ pub(super) fn draft(records: Vec<(Identity, Tally)>, mut seq: u64) -> Vec<Draft>
         let organization = first.used.organization;
         let mut size = 0;
         let mut taken = Vec::new();
-        while let Some((identity, tally)) =
-            rest.next_if(|(next, _)| next.used.organization == organization && size < MAX_DATA_BYTES - 512)
-        {
+        while let Some((identity, tally)) = rest.next_if(|(next, _)| {
+            next.used.organization == organization && size < MAX_DATA_BYTES - MAX_RECORD_BYTES
+        }) {
             let record = record(&identity, &tally);
             size += bytes(&record);
             if taken.last().is_none_or(|(before, _, _): &(Identity, _, _)| before.used.by != identity.used.by)
@@ -58,13 +67,23 @@ pub(super) fn draft(records: Vec<(Identity, Tally)>, mut seq: u64) -> Vec<Draft>
 
 fn record(identity: &Identity, tally: &Tally) -> UsageRecord {
     let used = &identity.used;
-    UsageRecord {
+    let mut record = UsageRecord {
         secret: used.secret,
         action: used.action,
         ip: used.ip.map(Personal),
         merged: identity.merged.then_some(tally.count),
         ..UsageRecord::bare(used.key, used.code, tally.count)
+    };
+    if let Some(detail) = &used.detail {
+        let spent = detail.spent.iter().flatten();
+        record.resource = detail.resource.clone().map(Personal);
+        record.tags = detail.tags.to_vec();
+        record.cost = (detail.cost != 1).then_some(detail.cost);
+        record.spent = spent
+            .map(|spent| Spent { credits: spent.credits.saturating_mul(tally.count), ..*spent })
+            .collect();
     }
+    record
 }
 
 fn recorded(seq: u64, taken: Vec<(Identity, Tally, UsageRecord)>) -> UsageRecorded {
@@ -72,7 +91,9 @@ fn recorded(seq: u64, taken: Vec<(Identity, Tally, UsageRecord)>) -> UsageRecord
     let to = taken.iter().map(|(_, tally, _)| tally.last).max().unwrap_or(from);
     let mut groups: Vec<UsageGroup> = Vec::new();
     for (identity, tally, mut record) in taken {
-        record.last_ms = u32::try_from(tally.last.since(from).as_millis()).unwrap_or(u32::MAX);
+        let millis = |at: Timestamp| u32::try_from(at.since(from).as_millis()).unwrap_or(u32::MAX);
+        record.last_ms = millis(tally.last);
+        record.first_ms = Some(millis(tally.first)).filter(|first| *first != record.last_ms);
         match groups.last_mut() {
             Some(group) if group.by == identity.used.by => group.records.push(record),
             _ => groups.push(UsageGroup { by: identity.used.by, records: vec![record] }),

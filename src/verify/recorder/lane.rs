@@ -167,14 +167,15 @@ enum Step {
 #[must_use = "nothing is recorded until this is awaited"]
 pub struct Recording<'a> {
     pub(super) shared: &'a Shared,
-    pub(super) used: Use,
+    /// Until it waits to be written.
+    pub(super) used: Option<Use>,
     pub(super) at: Timestamp,
     step: Step,
 }
 
 impl<'a> Recording<'a> {
     pub(super) fn new(shared: &'a Shared, used: Use, at: Timestamp) -> Self {
-        Self { shared, used, at, step: Step::New }
+        Self { shared, used: Some(used), at, step: Step::New }
     }
 }
 
@@ -186,19 +187,25 @@ impl Future for Recording<'_> {
         if let Step::Waiting { batch, place } = &this.step {
             return batch.wait(*place, context);
         }
-        let lane = this.shared.lane(&this.used);
+        let Some(used) = this.used.take() else { return Poll::Ready(Err(unavailable())) };
+        let lane = this.shared.lane(&used);
         let records = {
             let mut filling = lock(&lane.filling);
             if filling.closed {
+                this.used = Some(used);
                 return Poll::Ready(Err(unavailable()));
             }
             let before = filling.pending.len();
-            let Added::Waits(records) = filling.pending.add(this.used, this.at, lane.capped) else {
-                if filling.blocked.len() >= MAX_WAITING {
-                    return Poll::Ready(Err(unavailable()));
+            let records = match filling.pending.add(used, this.at, lane.capped) {
+                Added::Waits(records) => records,
+                Added::NoRoom(used) => {
+                    this.used = Some(used);
+                    if filling.blocked.len() >= MAX_WAITING {
+                        return Poll::Ready(Err(unavailable()));
+                    }
+                    filling.blocked.push(context.waker().clone());
+                    return Poll::Pending;
                 }
-                filling.blocked.push(context.waker().clone());
-                return Poll::Pending;
             };
             if lane.durable {
                 let Some(place) = filling.batch.join(context) else {
@@ -212,5 +219,14 @@ impl Future for Recording<'_> {
             this.shared.wake.notify_one();
         }
         if lane.durable { Poll::Pending } else { Poll::Ready(Ok(())) }
+    }
+}
+
+impl Drop for Recording<'_> {
+    /// What nobody will write was not spent either.
+    fn drop(&mut self) {
+        if let Some(used) = &self.used {
+            used.spent().for_each(|(pool, credits)| (self.shared.give_back)(pool, credits));
+        }
     }
 }

@@ -7,7 +7,7 @@ use keyledger_schema::{KeyId, OrganizationId, Timestamp};
 use super::Use;
 
 /// The most records that wait in a lane. Beyond, requests wait until some are written, so that a stalled
-/// store costs time and not memory. About 2 MB when full.
+/// store costs time and not memory. About 2 MB when full; 16 MB if each has the longest resource and most tags.
 pub(super) const MAX_RECORDS: usize = 8_192;
 /// The most records with an address of their own for one verifier, in a lane that is capped.
 pub(super) const MAX_ADDRESSES: usize = 64;
@@ -21,20 +21,26 @@ pub(super) struct Tally {
 }
 
 /// What makes a record: the same use, apart from those whose address was dropped.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Identity {
     pub(super) used: Use,
     /// It stands for uses from several addresses.
     pub(super) merged: bool,
 }
 
+fn order(identity: &Identity) -> impl Ord + '_ {
+    let used = &identity.used;
+    let whose = (used.organization, used.by, used.key, used.secret);
+    (whose, used.code, used.action, used.ip, identity.merged, used.detail.as_deref())
+}
+
 /// What became of a use.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(PartialEq, Eq, Debug)]
 pub(super) enum Added {
     /// It waits, in one of this many records.
     Waits(usize),
     /// There is no room for another record now.
-    NoRoom,
+    NoRoom(Use),
 }
 
 /// See the head of this module.
@@ -55,10 +61,11 @@ impl Pending {
     /// that names no address.
     pub(super) fn add(&mut self, used: Use, at: Timestamp, capped: bool) -> Added {
         let mut identity = Identity { used, merged: false };
-        if capped && used.ip.is_some() && !self.records.contains_key(&identity) {
-            let addresses = self.addresses.entry((used.organization, used.by)).or_default();
+        if capped && identity.used.ip.is_some() && !self.records.contains_key(&identity) {
+            let verifier = (identity.used.organization, identity.used.by);
+            let addresses = self.addresses.entry(verifier).or_default();
             if *addresses >= MAX_ADDRESSES {
-                identity = Identity { used: Use { ip: None, ..used }, merged: true };
+                identity = Identity { used: Use { ip: None, ..identity.used }, merged: true };
             } else if self.records.len() < MAX_RECORDS {
                 *addresses += 1;
             }
@@ -71,7 +78,7 @@ impl Pending {
                 tally.first = tally.first.min(at);
                 tally.last = tally.last.max(at);
             }
-            Entry::Vacant(_) if full => return Added::NoRoom,
+            Entry::Vacant(record) if full => return Added::NoRoom(record.into_key().used),
             Entry::Vacant(record) => {
                 record.insert(Tally { count: 1, first: at, last: at });
             }
@@ -91,19 +98,7 @@ impl Pending {
     /// what it tells.
     pub(super) fn into_records(self) -> Vec<(Identity, Tally)> {
         let mut records: Vec<_> = self.records.into_iter().collect();
-        records.sort_unstable_by_key(|(identity, _)| {
-            let used = &identity.used;
-            (
-                used.organization,
-                used.by,
-                used.key,
-                used.secret,
-                used.code,
-                used.action,
-                used.ip,
-                identity.merged,
-            )
-        });
+        records.sort_unstable_by(|(a, _), (b, _)| order(a).cmp(&order(b)));
         records
     }
 }

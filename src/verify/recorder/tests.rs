@@ -4,10 +4,12 @@ use std::sync::atomic::AtomicUsize;
 
 use futures_util::FutureExt;
 use futures_util::future::{BoxFuture, join_all};
-use keyledger_schema::ChainHash;
+use keyledger_schema::credits::Base;
 use keyledger_schema::usage::UsageRecorded;
+use keyledger_schema::{ChainHash, IdentityId};
 use keyledger_schema::{Envelope, Event};
 use proptest::prelude::*;
+use uuid::Uuid;
 
 use super::*;
 use crate::store::memory::MemoryStore;
@@ -30,11 +32,29 @@ fn used(of: Option<u128>, code: VerificationCode) -> Use {
         code,
         action: None,
         ip: None,
+        detail: None,
     }
 }
 
+fn detail(resource: &str, tags: &[&'static str], cost: u32, spent: [Option<Spent>; 2]) -> Box<Detail> {
+    let tags: Vec<_> = tags.iter().map(|tag| (*tag).into()).collect();
+    let resource = Some(resource.into());
+    Box::new(Detail { resource, tags: Tags::new(&tags).unwrap(), cost, spent })
+}
+
+/// What was given back.
+type Given = Arc<Mutex<BTreeMap<PoolId, u64>>>;
+
+fn giving_back(store: &Arc<dyn EventStore>, mode: UsageMode, given: &Given) -> Recorder {
+    let given = Arc::clone(given);
+    let give_back: GiveBack =
+        Arc::new(move |pool, credits| *given.lock().unwrap().entry(pool).or_default() += credits);
+    Recorder::start(Arc::clone(store), Edge::default(), node(), StreamHead::default(), 0, mode, give_back)
+        .unwrap()
+}
+
 fn start(store: &Arc<dyn EventStore>, mode: UsageMode) -> Recorder {
-    Recorder::start(Arc::clone(store), Edge::default(), node(), StreamHead::default(), 0, mode).unwrap()
+    giving_back(store, mode, &Given::default())
 }
 
 fn memory() -> Arc<dyn EventStore> {
@@ -114,8 +134,23 @@ fn many_records_become_several_events_none_too_large() {
     block(async {
         let store = memory();
         let recorder = start(&store, UsageMode::Relaxed);
+        let most = Spent {
+            identity: Some(IdentityId::from_uuid(Uuid::max())),
+            credits: u64::MAX,
+            refilled: Some(Base { n: u32::MAX, at: Timestamp::MAX, remaining: i64::MIN, counted: u64::MAX }),
+        };
         for n in 0..3_000u128 {
             let mut used = used(Some(u128::MAX - n), VerificationCode::InsufficientScope);
+            if n % 3 == 0 {
+                let tag = "t".repeat(crate::verify::tags::MAX_TAG_BYTES - 1);
+                let tags: Vec<_> = (0..8).map(|n| format!("{tag}{n}").into()).collect();
+                used.detail = Some(Box::new(Detail {
+                    resource: Some("r".repeat(keyledger_schema::resource::MAX_BYTES).into()),
+                    tags: Tags::new(&tags).unwrap(),
+                    cost: u32::MAX,
+                    spent: [Some(most); 2],
+                }));
+            }
             used.ip = Some(std::net::Ipv6Addr::from_bits(u128::MAX - n).into());
             used.secret = Some(u32::MAX);
             used.action = Some(Action::Write);
@@ -304,12 +339,86 @@ fn when_the_store_stalls_requests_wait_and_memory_does_not_grow() {
     });
 }
 
+#[test]
+fn what_a_record_says_beyond_the_rest_keeps_it_apart() {
+    block(async {
+        let store = memory();
+        let recorder = start(&store, UsageMode::Relaxed);
+        let spent = Some(Spent { identity: None, credits: 2, refilled: None });
+        let details = [
+            None,
+            Some(detail("a", &[], 1, [None; 2])),
+            Some(detail("a", &["x"], 1, [None; 2])),
+            Some(detail("a", &["x"], 2, [spent, None])),
+        ];
+        for n in 0..12_usize {
+            let used = Use { detail: details[n % 4].clone(), ..used(Some(1), VerificationCode::Valid) };
+            recorder.record(used, NOW).await.unwrap();
+        }
+        recorder.shutdown().await.unwrap();
+        let log = log(&store).await;
+        let mut told = BTreeMap::new();
+        for record in log.iter().flat_map(|(_, data)| &data.groups).flat_map(|group| &group.records) {
+            let resource = record.resource.as_ref().map(|resource| resource.0.clone());
+            let spent = record.spent.iter().map(|spent| spent.credits).sum::<u64>();
+            let (count, credits) = told.entry((resource, record.tags.clone(), record.cost)).or_insert((0, 0));
+            (*count, *credits) = (*count + record.count, *credits + spent);
+        }
+        let (a, x) = (|| Some("a".into()), || vec!["x".into()]);
+        let expected = [
+            ((None, vec![], None), (3, 0)),
+            ((a(), vec![], None), (3, 0)),
+            ((a(), x(), None), (3, 0)),
+            ((a(), x(), Some(2)), (3, 6)),
+        ];
+        assert_eq!(told, BTreeMap::from(expected));
+    });
+}
+
+#[test]
+fn credits_of_what_was_not_recorded_are_given_back_once() {
+    block(async {
+        let identity = IdentityId::from_uuid(Uuid::from_u128(9));
+        let spent = |credits| {
+            let own = Spent { identity: None, credits, refilled: None };
+            [Some(own), Some(Spent { identity: Some(identity), ..own })]
+        };
+        let with = |credits| Use {
+            detail: Some(detail("a", &[], 1, spent(credits))),
+            ..used(Some(1), VerificationCode::Valid)
+        };
+        let given = Given::default();
+        let store: Arc<dyn EventStore> = Failing::with(vec![AppendError::Unavailable("full".into())]);
+        let recorder = giving_back(&store, UsageMode::Strict, &given);
+        let all = join_all([recorder.record(with(3), NOW), recorder.record(with(3), NOW)]).await;
+        assert!(all.iter().all(Result::is_err));
+        let expected = BTreeMap::from([(PoolId::Key(key(1)), 6), (PoolId::Identity(identity), 6)]);
+        assert_eq!(*given.lock().unwrap(), expected);
+        // Recorded: nothing comes back, and neither when somebody does not wait for the answer.
+        recorder.record(with(5), NOW).await.unwrap();
+        drop(std::pin::pin!(recorder.record(with(5), NOW)).as_mut().now_or_never());
+        assert_eq!(*given.lock().unwrap(), expected);
+        recorder.shutdown().await.unwrap();
+        assert_eq!(counts(&log(&store).await).values().sum::<u64>(), 2);
+        // Never begun, or too late.
+        drop(recorder.record(with(1), NOW));
+        recorder.record(with(1), NOW).await.unwrap_err();
+        assert_eq!(given.lock().unwrap()[&PoolId::Identity(identity)], 8);
+    });
+}
+
 fn any_use() -> impl Strategy<Value = Use> {
     (0u128..6, prop::sample::select(VerificationCode::ALL.to_vec()), prop::option::of(0u32..80), 0u128..3)
         .prop_map(|(n, code, ip, by)| {
             let of = (n > 0 && !matches!(code, VerificationCode::NotFound | VerificationCode::Malformed))
                 .then_some(n);
+            let detail = match n {
+                2 => Some(detail("customers", &["a"], 1, [None; 2])),
+                3 => Some(detail("customers", &["a", "b"], 2, [None; 2])),
+                _ => None,
+            };
             Use {
+                detail: detail.filter(|_| of.is_some()),
                 by: (by > 0).then(|| key(100 + by)),
                 ip: ip.map(|bits| std::net::Ipv4Addr::from_bits(bits).into()),
                 ..used(of, code)
@@ -330,7 +439,7 @@ proptest! {
             let recorder = start(&store, if strict { UsageMode::Strict } else { UsageMode::Relaxed });
             let mut expected = Counts::new();
             for wave in uses.chunks(uses.len().div_ceil(waves)) {
-                let answers = join_all(wave.iter().map(|used| recorder.record(*used, NOW))).await;
+                let answers = join_all(wave.iter().map(|used| recorder.record(used.clone(), NOW))).await;
                 for (used, answer) in wave.iter().zip(answers) {
                     answer.unwrap();
                     *expected.entry((used.key, used.code)).or_default() += 1;

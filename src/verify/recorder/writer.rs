@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use keyledger_projections::PoolId;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::{Actor, Envelope, Event, EventId, NodeId, Source, Stream};
 use tokio::sync::watch;
@@ -123,7 +124,15 @@ impl Writer {
             if some.is_empty() {
                 return Ok(());
             }
-            self.append(some).await?;
+            let spent = spent(&some);
+            if let Err(failure) = self.append(some).await {
+                if matches!(failure, Failure::NotNow) {
+                    for (pool, credits) in spent.into_iter().chain(self::spent(drafts.as_slice())) {
+                        (self.shared.give_back)(pool, credits);
+                    }
+                }
+                return Err(failure);
+            }
         }
     }
 
@@ -203,6 +212,15 @@ impl Writer {
         }
         Ok((sealed, head))
     }
+}
+
+/// The credits that records tell of.
+fn spent(drafts: &[Draft]) -> Vec<(PoolId, u64)> {
+    let records = drafts.iter().flat_map(|draft| &draft.data.groups).flat_map(|group| &group.records);
+    let spent = records.filter_map(|record| Some((record.key?, &record.spent)));
+    spent
+        .flat_map(|(key, all)| all.iter().map(move |spent| (PoolId::of(key, spent), spent.credits)))
+        .collect()
 }
 
 /// When a lane is written next.
