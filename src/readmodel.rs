@@ -208,11 +208,13 @@ struct UsageStanding {
 pub struct Settings {
     /// How long the verification log is kept, counted back from the newest verification.
     pub verification_log: Duration,
+    /// How many times as long as it works the thread rests that counts usage.
+    pub usage_rest: u32,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { verification_log: Duration::from_hours(90 * 24) }
+        Self { verification_log: Duration::from_hours(90 * 24), usage_rest: 9 }
     }
 }
 

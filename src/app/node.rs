@@ -101,7 +101,7 @@ impl Node {
             Arc::clone(&store),
             Arc::new(memory),
             Progress::detect(),
-            Settings { verification_log: Duration::from_hours(24 * days) },
+            Settings { verification_log: Duration::from_hours(24 * days), ..Settings::default() },
         )?;
         for organization in tenants.organizations() {
             let Some(known) = &organization.signing_key else { continue };

@@ -23,16 +23,19 @@
 
 pub(in crate::readmodel) mod addresses;
 mod bytes;
+#[allow(dead_code, reason = "some of it is for whoever reads roll-ups")]
 pub(in crate::readmodel) mod cells;
 mod gather;
 mod log;
 pub(in crate::readmodel) mod ordinals;
+#[allow(dead_code, reason = "some of it is for whoever reads roll-ups")]
 pub(in crate::readmodel) mod rollup;
 mod round;
 pub(in crate::readmodel) mod search;
 pub(in crate::readmodel) mod tallies;
 #[cfg(test)]
 mod tests;
+#[allow(dead_code, reason = "some of it is for whoever reads roll-ups")]
 pub(in crate::readmodel) mod values;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -60,8 +63,6 @@ const TRANSACTION: Duration = Duration::from_millis(4);
 const ROUND_RECORDS: usize = 100_000;
 /// The shortest rest.
 const REST: Duration = Duration::from_millis(100);
-/// How many times the work the rest lasts.
-const REST_RATIO: u32 = 9;
 /// Between two transactions of a round: gives way to the feed.
 const GIVE_WAY: Duration = Duration::from_millis(1);
 
@@ -114,7 +115,7 @@ async fn follow(shared: &Shared) -> Result<(), Arc<str>> {
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
-            () = tokio::time::sleep((worked * REST_RATIO).max(REST)) => {}
+            () = tokio::time::sleep((worked * shared.settings.usage_rest).max(REST)) => {}
         }
     }
 }

@@ -536,7 +536,7 @@ async fn what_cannot_be_answered_is_refused() {
     let newest_minute = newest() - newest().rem_euclid(60);
     let since = moment(newest_minute - 2 * DAY);
     assert_eq!(ask(first.clone()).await, Err(UsageError::TooLongAgo { since }));
-    let kept = UsageQuery { from: since, to: since.plus(Duration::from_secs(3_600)), ..first };
+    let kept = UsageQuery { from: since, to: since.plus(Duration::from_hours(1)), ..first };
     assert!(ask(kept).await.is_ok());
 
     // Days of UTC are kept for ever, those of a zone are made of hours.

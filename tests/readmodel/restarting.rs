@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use keyledger::readmodel::FILE_NAME;
 use proptest::prelude::*;
 
-use crate::world::{self, Seen, Wish, World};
+use crate::world::{self, Seen, World};
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]

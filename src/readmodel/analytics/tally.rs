@@ -154,7 +154,9 @@ mod tests {
             prop_assert_eq!(ranking.first, expected);
             prop_assert_eq!(ranking.other_groups, rest.len() as u64);
             let mut others = Counts::default();
-            rest.iter().for_each(|(_, counts)| others.add(*counts));
+            for (_, counts) in &rest {
+                others.add(*counts);
+            }
             prop_assert_eq!(ranking.others, others);
         }
     }

@@ -66,7 +66,9 @@ pub(super) fn steps(gathered: &Gathered, numbers: &Numbers) -> Vec<Step> {
     add_log(&gathered.items, gathered.standing.rounds + 1, &mut steps);
     add_keys(&gathered.items, &mut steps);
     let mut spent = tallies::Tallies::default();
-    gathered.items.iter().for_each(|item| spent.add(&item.record));
+    for item in &gathered.items {
+        spent.add(&item.record);
+    }
     steps.extend(spent.into_sorted().map(|(pool, tally)| Step::Tally(pool, tally)));
     steps
 }
@@ -155,7 +157,9 @@ fn add_log(items: &[Item], round: u64, steps: &mut Vec<Step>) {
     let first = (round << ROUND_SHIFT).cast_signed();
     for (id, row) in (first..).zip(order.chunk_by(|a, b| chunk(a) == chunk(b))) {
         let mut writer = log::Writer::default();
-        row.iter().for_each(|item| writer.add(item));
+        for item in row {
+            writer.add(item);
+        }
         let (owner, chunk) = chunk(row[0]);
         let span = writer.span.unwrap_or_default();
         steps.push(Step::Log(LogRow { id, owner, chunk, span, records: writer.finish() }));

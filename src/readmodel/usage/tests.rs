@@ -157,6 +157,9 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// A record with its event's log index and place, whose it is, who asked, and the start of the event.
+type Recorded = (usize, u32, Option<usize>, Option<KeyId>, Timestamp, UsageRecord);
+
 /// A log, and all that should be known of it.
 struct World {
     store: Arc<MemoryStore>,
@@ -166,8 +169,7 @@ struct World {
     now: i64,
     keys: Vec<Known>,
     dead: BTreeSet<usize>,
-    /// Each record with its event's log index and place, and whose it is.
-    records: Vec<(usize, u32, Option<usize>, Option<KeyId>, Timestamp, UsageRecord)>,
+    records: Vec<Recorded>,
     newest: Option<Timestamp>,
     tallies: BTreeMap<PoolId, Tally>,
     /// Of each key its addresses in log order.
@@ -557,8 +559,10 @@ fn everything(of: usize) -> VerificationQuery {
     }
 }
 
+type LetsThrough<'a> = Box<dyn Fn(&Verification) -> bool + 'a>;
+
 /// Some filters, and what they let through.
-fn filters(world: &World, of: usize) -> Vec<(VerificationQuery, Box<dyn Fn(&Verification) -> bool + '_>)> {
+fn filters(world: &World, of: usize) -> Vec<(VerificationQuery, LetsThrough<'_>)> {
     let number = |id: KeyId| usize::try_from(id.uuid().as_u128() - 0xc00_0000).unwrap();
     let all = everything(of);
     let with = |filter: UsageFilter| VerificationQuery { filter, ..all.clone() };
