@@ -385,6 +385,11 @@ impl KeyNode {
         self.state.revision
     }
 
+    /// When it was first used, whatever was answered; null for never.
+    async fn first_used_at(&self, context: &Context<'_>) -> async_graphql::Result<Option<DateTime>> {
+        Ok(self.usage_of(context).await?.map(|usage| DateTime(usage.first_at)))
+    }
+
     /// When it was last used, whatever was answered; null for never.
     async fn last_used_at(&self, context: &Context<'_>) -> async_graphql::Result<Option<DateTime>> {
         Ok(self.usage_of(context).await?.map(|usage| DateTime(usage.last_at)))

@@ -20,6 +20,8 @@ use crate::error::{Error, Result};
 use crate::readmodel::analytics::{UsageError, VerificationQuery};
 use crate::readmodel::{Page, QueryError};
 
+use crate::secret::WellFormed;
+
 pub use crate::readmodel::analytics::{
     Counts, Dimension, DimensionValue, Granularity, Incomplete, UsageAnswer, UsageFilter, UsageGroup,
     UsageQuery, Verification,
@@ -176,6 +178,17 @@ pub fn query_failed(error: &QueryError, backward: bool) -> Error {
     }
 }
 
+/// Refuses a secret in a text of a filter: what is exported stands in the trail with its filter.
+fn no_secret(text: Option<&str>, field: Cow<'static, str>) -> Result<()> {
+    if text.is_some_and(|text| WellFormed::parse(text).is_some()) {
+        return Err(Error::invalid(
+            field,
+            "this is the secret of a key; verify it to learn whose, and leave it out",
+        ));
+    }
+    Ok(())
+}
+
 /// The workspaces that are in both; none for all of them.
 fn common(one: Option<Vec<WorkspaceId>>, other: Option<Vec<WorkspaceId>>) -> Option<Vec<WorkspaceId>> {
     match (one, other) {
@@ -246,6 +259,7 @@ impl Service {
         spelling: Spelling,
     ) -> Result<VerificationQuery> {
         let VerificationsAsked { selection, resource_prefix, from, to, sequence, window } = asked;
+        no_secret(resource_prefix.as_deref(), spelling.field("resourcePrefix"))?;
         if resource_prefix.as_ref().is_some_and(|prefix| prefix.len() > MAX_BYTES) {
             let message = format!("a resource has at most {MAX_BYTES} bytes; give less of its beginning");
             return Err(Error::invalid(spelling.field("resourcePrefix"), message));
@@ -270,6 +284,7 @@ impl Service {
     ) -> Result<(Vec<OrganizationId>, UsageFilter)> {
         let Selection { organization, below, mut filter } = selection;
         let field = |name| spelling.field(name);
+        no_secret(filter.tag.as_deref(), field("tag"))?;
         if filter.tag.as_ref().is_some_and(|tag| tag.is_empty() || tag.len() > MAX_TAG_BYTES) {
             let message = format!("a tag has 1 to {MAX_TAG_BYTES} bytes; give a whole tag");
             return Err(Error::invalid(field("tag"), message));

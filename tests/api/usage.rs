@@ -2,7 +2,10 @@
 //! command line; and only to those who may know.
 
 use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use keyledger::edge::Edge;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -93,7 +96,7 @@ fn figures_are_those_of_what_was_asked() {
     let whole = usage(root, "", &format!("totals {{ {COUNTS} }} timeZone through incomplete {{ from to }}"));
     let totals = json!({ "verifications": MADE, "valid": 8, "refused": 4, "credits": 0 });
     assert_eq!((&whole["totals"], &whole["timeZone"]), (&totals, &json!("UTC")));
-    assert!(whole["through"].is_string() && whole["incomplete"] == json!([]));
+    assert!(whole["through"].is_string() && whole["incomplete"] == json!([]), "{whole}");
 
     let by_key = usage(root, ", groupBy: [KEY, OUTCOME]", GROUPS);
     let expected = BTreeMap::from([
@@ -285,21 +288,18 @@ fn csv(bytes: &[u8]) -> Table {
 }
 
 fn jsonl(bytes: &[u8]) -> Table {
-    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    let lines = String::from_utf8(bytes.to_vec()).unwrap();
     let cell = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Array(list) => list.iter().map(text_of).collect::<Vec<_>>().join(" "),
+        Value::String(one) => one.clone(),
+        Value::Array(list) => list.iter().map(text).collect::<Vec<_>>().join(" "),
         other => other.to_string(),
     };
-    fn text_of(value: &Value) -> String {
-        value.as_str().unwrap().to_owned()
-    }
     let row = |line: &str| {
         let object: serde_json::Map<String, Value> = serde_json::from_str(line).unwrap();
         let cells = object.iter().map(|(name, value)| (name.clone(), cell(value)));
         cells.filter(|(_, cell)| !cell.is_empty()).collect()
     };
-    text.lines().map(row).collect()
+    lines.lines().map(row).collect()
 }
 
 fn parquet(bytes: Vec<u8>) -> Table {
@@ -486,12 +486,126 @@ fn a_long_log_is_exported_page_by_page_and_gone_on_with_behind_a_cursor() {
     places.sort();
     places.dedup();
     assert_eq!(places.len(), all.len(), "no record is there twice");
+    // More groups than a bucket shows: the largest, and the rest together.
+    let (from, to) = frame();
+    let path = format!("usage?from={from}&to={to}&granularity=hour&groupBy=address");
+    let mut buckets: BTreeMap<String, (u64, u64, u64)> = BTreeMap::new();
+    for row in in_every_format(&server, secret, &path) {
+        let sums = buckets.entry(row["bucket"].clone()).or_default();
+        if row["others"] == "true" {
+            sums.1 += 1;
+        } else {
+            assert_eq!(number(&row, "verifications"), 1);
+            sums.0 += 1;
+        }
+        sums.2 += number(&row, "verifications");
+    }
+    assert_eq!(buckets.values().map(|sums| sums.2).sum::<u64>(), sent, "{buckets:?}");
+    assert!(buckets.values().any(|sums| (sums.0, sums.1) == (1_000, 1)), "{buckets:?}");
+    assert!(buckets.values().all(|sums| sums.1 == 0 || sums.0 == 1_000), "{buckets:?}");
     let middle = &all[all.len() / 2]["cursor"];
     let rest = in_every_format(&server, secret, &format!("verifications?after={middle}"));
     assert_eq!(rest, all[all.len() / 2 + 1..]);
     let (_, _, _, bytes) =
         export(&server, secret, &format!("verifications?after={middle}&names=false&format=csv"));
     assert!(bytes.starts_with(rest[0]["cursor"].as_bytes()));
+}
+
+/// Asks for an export and reads nothing of it yet.
+fn begun(server: &Server, secret: &str, path: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(server.base().strip_prefix("http://").unwrap()).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+    write!(
+        stream,
+        "GET /v1/exports/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {secret}\r\n\r\n"
+    )
+    .unwrap();
+    // The status line tells that it has begun.
+    let mut start = [0; 12];
+    stream.read_exact(&mut start).unwrap();
+    assert_eq!(&start, b"HTTP/1.1 200");
+    stream
+}
+
+#[test]
+fn slow_readers_hold_up_nobody_and_end_with_their_key() {
+    let server = Server::fresh();
+    let root = server.root();
+    let key = root.create_key("a").run();
+    let records = 12_000;
+    for batch in 0..records / 100 {
+        let questions: Vec<Value> =
+            (0..100).map(|n| json!({ "key": key.secret(), "ip": format!("10.{batch}.0.{n}") })).collect();
+        assert_eq!(root.post("/v1/verify/batch", &json!({ "requests": questions })).unwrap().0, 200);
+    }
+    counted(&root, records);
+    let auditor = manager(&root, "AUDITOR", &server.home().tenant().workspace);
+    let path = "verifications?format=jsonl";
+    let mut readers: Vec<TcpStream> = (0..8).map(|_| begun(&server, &auditor.secret(), path)).collect();
+    let ninth = refused(&server, &server.home().tenant().root_key, "verifications?format=csv");
+    assert_eq!((ninth.status, ninth.code()), (503, "UNAVAILABLE"));
+    // Everything else goes on.
+    for _ in 0..20 {
+        assert!(root.verify(&key.secret()).unwrap().valid);
+    }
+    assert!(verified(&root) >= records);
+    // Whoever reads on is handed all of it.
+    let mut whole = Vec::new();
+    readers.pop().unwrap().read_to_end(&mut whole).unwrap();
+    assert!(whole.ends_with(b"0\r\n\r\n"), "the last chunk is there");
+    // A revoked key is handed what was on its way, and the rest of it never.
+    root.revoke_key(&auditor.id(), "COMPROMISED").unwrap();
+    let mut part = Vec::new();
+    // The connection may be reset instead of closed.
+    let _ = readers.pop().unwrap().read_to_end(&mut part);
+    assert!(!part.ends_with(b"0\r\n\r\n") && part.len() < whole.len());
+    // Readers that hang up make room.
+    drop(readers);
+    let secret = &server.home().tenant().root_key;
+    eventually("there is room", || {
+        refused(&server, secret, "verifications?format=csv&action=write").status == 200
+    });
+    assert!(!server.log().contains("panicked"));
+}
+
+/// Answers one request with what is given and hangs up.
+fn cut_off(answer: Vec<u8>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut head = [0; 4_096];
+        let _ = stream.read(&mut head).unwrap();
+        stream.write_all(&answer).unwrap();
+    });
+    url
+}
+
+#[test]
+fn an_export_that_was_cut_off_is_never_taken_for_a_whole_one() {
+    let head = "HTTP/1.1 200 OK\r\ncontent-type: application/jsonl\r\ntransfer-encoding: chunked\r\n\r\n";
+    let row = "{\"cursor\":\"a\"}\n";
+    let answer = format!("{head}{:x}\r\n{row}\r\n", row.len());
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("log.jsonl");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyledger"));
+    command.env_clear().args([
+        "usage",
+        "export",
+        "--what",
+        "verifications",
+        "--format",
+        "jsonl",
+        "--json",
+        "-o",
+    ]);
+    command.arg(&file).env("KEYLEDGER_URL", cut_off(answer.into_bytes())).env("KEYLEDGER_KEY", "kl_prod_x");
+    let output = command.output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!((output.status.code(), &told["error"]["code"]), (Some(3), &json!("INCOMPLETE")), "{told}");
+    assert!(text(&told["error"]["message"]).contains("--resume"));
+    assert!(!file.exists());
+    assert_eq!(std::fs::read_to_string(directory.path().join("log.jsonl.part")).unwrap(), row);
 }
 
 #[test]
@@ -516,7 +630,7 @@ fn exports_are_for_those_who_may_read_what_is_in_them() {
         let there = refused(&world.server, &secret, &format!("{log}&workspaceId={elsewhere}"));
         assert!([403, 404].contains(&there.status), "{role}");
     }
-    let plain = world.root.create_key("plain").scope("*:*").run().secret();
+    let plain = world.root.create_key("plain").with("workspaceId", world.workspace.as_str()).run().secret();
     for stranger in [plain.as_str(), "nonsense"] {
         assert_eq!(refused(&world.server, stranger, &log).status, 401);
     }
@@ -625,7 +739,7 @@ fn parameters_that_are_wrong_are_refused_by_their_names() {
     let ids = vec!["key_01h455vb4pex5vsknk084sn02q"; 101].join(",");
     let whole = format!("format=csv&from={from}&to={to}");
     for (rest, field) in [
-        ("", "format"),
+        ("", "from"),
         (&*format!("from={from}&to={to}"), "format"),
         (&format!("format=xml&from={from}&to={to}"), "format"),
         ("format=csv", "from"),
@@ -637,7 +751,7 @@ fn parameters_that_are_wrong_are_refused_by_their_names() {
         (&format!("{whole}&kl_prod_1=x"), "query"),
         (&format!("{whole}&top=5"), "query"),
         (&format!("{whole}&granularity=year"), "granularity"),
-        ("format=csv&granularity=minute&from=0001-01-01T00:00:00Z&to=9999-01-01T00:00:00Z", "granularity"),
+        ("format=csv&granularity=minute&from=1970-01-01T00:00:00Z&to=9999-01-01T00:00:00Z", "granularity"),
         (&format!("{whole}&timeZone=Mars/Olympus"), "timeZone"),
         (&format!("{whole}&groupBy=moon"), "groupBy"),
         (&format!("{whole}&groupBy=key,key"), "groupBy"),
@@ -669,6 +783,15 @@ fn parameters_that_are_wrong_are_refused_by_their_names() {
         let answer = refused(server, secret, &format!("verifications?format=csv&{rest}"));
         assert_eq!((answer.code(), answer.field()), ("INVALID_INPUT", field), "{rest}: {}", answer.body);
     }
+    // A secret in the wrong place does not get into the trail.
+    let pasted = world.root.create_key("pasted").run().secret();
+    for (path, field) in [
+        (format!("usage?{whole}&tag="), "tag"),
+        ("verifications?format=csv&resourcePrefix=".into(), "resourcePrefix"),
+    ] {
+        let answer = refused(server, secret, &format!("{path}{pasted}"));
+        assert_eq!((answer.code(), answer.field()), ("INVALID_INPUT", field));
+    }
     let asked = |arguments: &str| {
         let query =
             format!("{{ usage({arguments}) {{ series {{ valid }} groups {{ series {{ valid }} }} }} }}");
@@ -690,14 +813,18 @@ fn parameters_that_are_wrong_are_refused_by_their_names() {
         (format!("{frame}, filter: {{ keyIds: [\"x\"] }}"), "filter.keyIds"),
         (format!("from: \"{to}\", to: \"{from}\""), "to"),
         (
-            "from: \"0001-01-01T00:00:00Z\", to: \"9999-01-01T00:00:00Z\", granularity: HOUR".to_owned(),
+            "from: \"1970-01-01T00:00:00Z\", to: \"9999-01-01T00:00:00Z\", granularity: HOUR".to_owned(),
             "granularity",
         ),
     ] {
         assert_eq!(asked(&arguments), ("INVALID_INPUT".to_owned(), field.to_owned()), "{arguments}");
     }
     // What costs too much is refused before anything is counted.
-    let query = format!("{{ {} }}", (0..20).map(|n| format!("a{n}: usage({frame}, groupBy: [KEY], top: 1000) {{ groups {{ totals {{ valid refused }} values {{ name }} }} }}")).collect::<String>());
+    let costly = format!(
+        "usage({frame}, groupBy: [KEY], top: 1000) {{ groups {{ totals {{ valid refused }} values {{ name }} }} }}"
+    );
+    let fields: Vec<String> = (0..20).map(|n| format!("a{n}: {costly}")).collect();
+    let query = format!("{{ {} }}", fields.join(" "));
     assert_eq!(ask(&world.root, &query, &json!({})).field(), "query");
     crate::ask::assert_unharmed(&world.server, &world.root, &[secret]);
 }
