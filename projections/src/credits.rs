@@ -128,8 +128,15 @@ impl Pool {
                 }
                 pool
             }
-            _ => own,
+            // A change that was decided right after a refill may carry the moment right before it.
+            refilled => own.not_before(refilled),
         }
+    }
+
+    /// What a refill brought is not brought again by a balance that came after it.
+    fn not_before(mut self, refilled: Option<Base>) -> Self {
+        self.base.at = refilled.map_or(self.base.at, |refilled| self.base.at.max(refilled.at));
+        self
     }
 
     /// Takes over what recorded verifications spent. Only before anything is spent from it.
@@ -154,7 +161,7 @@ impl Pool {
                 let remaining = raised(left(&changed, refill.counted), rule);
                 (Base { n: changed.n + 1, remaining, ..refill }, true)
             }
-            _ => (changed, false),
+            _ => (Base { at: changed.at.max(self.base.at), ..changed }, false),
         };
     }
 

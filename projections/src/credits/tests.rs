@@ -55,6 +55,23 @@ fn a_change_that_a_refill_overtakes_is_refilled_too() {
     assert_eq!(pool, Pool::new(&change, &tally));
 }
 
+#[test]
+fn a_change_that_carries_an_earlier_moment_does_not_refill_again() {
+    let first = set(1, 0, 0, 5, Some((3, 60)));
+    let mut pool = Pool::new(&first, &Tally::default());
+    let mut tally = Tally::default();
+    tally.add(&pool.spend(5, at(10)).unwrap());
+    // The clock was read before the interval's start, the balance after it.
+    tally.add(&pool.spend(3, at(60)).unwrap());
+    let (n, counted) = pool.next();
+    let change = set(n, 59, counted, 1, Some((3, 60)));
+    pool.change(&change);
+    for mut pool in [pool, Pool::new(&change, &tally)] {
+        assert_eq!(pool.remaining(at(61)), Some(1));
+        assert_eq!(pool.remaining(at(120)), Some(3));
+    }
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Spend(u32),
