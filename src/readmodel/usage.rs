@@ -223,13 +223,11 @@ impl<'a> Folder<'a> {
             }
             // What the tables do not show yet may tell of keys that are not in them.
             let applied = shared.standing.borrow().position;
-            for event in &events {
-                if standing.ahead.is_some_and(|ahead| event.position > ahead)
-                    || Some(event.position) > applied
-                {
-                    return Ok(gathered);
-                }
-                gathered.add(&self.reading, event).map_err(|failure| feed::reason(&failure))?;
+            let end = standing.ahead.map_or(applied, |ahead| applied.min(Some(ahead)));
+            let within = events.partition_point(|event| Some(event.position) <= end);
+            gathered.add(&self.reading, &events[..within]).map_err(|failure| feed::reason(&failure))?;
+            if within < events.len() {
+                return Ok(gathered);
             }
         }
         // Stopped: part of a round is no round.

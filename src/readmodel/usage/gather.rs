@@ -61,10 +61,49 @@ impl Gathered {
         Self { items: Vec::new(), end: None, standing, keys: HashMap::new() }
     }
 
-    /// Adds an event that the tables show.
-    pub(super) fn add(&mut self, connection: &Connection, event: &Recorded) -> Result<(), Failure> {
-        let envelope =
-            Envelope::open(&event.bytes).map_err(|error| Unreadable::new(event.position, &error))?;
+    /// Adds events that the tables show, read by one connection in one transaction.
+    pub(super) fn add(&mut self, connection: &Connection, events: &[Recorded]) -> Result<(), Failure> {
+        let _snapshot = connection.unchecked_transaction()?;
+        let mut envelopes = Vec::with_capacity(events.len());
+        for event in events {
+            let envelope =
+                Envelope::open(&event.bytes).map_err(|error| Unreadable::new(event.position, &error))?;
+            envelopes.push(envelope);
+        }
+        self.find_keys(connection, &envelopes)?;
+        for (event, envelope) in events.iter().zip(envelopes) {
+            self.add_one(connection, event, envelope)?;
+        }
+        Ok(())
+    }
+
+    /// Looks for all keys that are not known yet, in the order of their rows, so that neighbours share a page.
+    fn find_keys(&mut self, connection: &Connection, envelopes: &[Envelope]) -> Result<(), Failure> {
+        let mut unknown: Vec<KeyId> = envelopes
+            .iter()
+            .filter_map(|envelope| match &envelope.event {
+                Event::UsageRecorded(recorded) => Some(&recorded.groups),
+                _ => None,
+            })
+            .flatten()
+            .flat_map(|group| &group.records)
+            .filter_map(|record| record.key)
+            .filter(|id| !self.keys.contains_key(id))
+            .collect();
+        unknown.sort_unstable();
+        unknown.dedup();
+        for id in unknown {
+            self.keys.insert(id, key_place(connection, id)?);
+        }
+        Ok(())
+    }
+
+    fn add_one(
+        &mut self,
+        connection: &Connection,
+        event: &Recorded,
+        envelope: Envelope,
+    ) -> Result<(), Failure> {
         if let Event::UsageRecorded(recorded) = envelope.event {
             let log_index = log_index(connection, event.id)?;
             let mut place = 0;
@@ -72,10 +111,7 @@ impl Gathered {
             for group in recorded.groups {
                 for record in group.records {
                     newest = newest.max(record.last_at(recorded.from));
-                    let key = match record.key {
-                        Some(id) => self.key(connection, id)?,
-                        None => None,
-                    };
+                    let key = record.key.and_then(|id| self.keys.get(&id).copied().flatten());
                     // What is read must not depend on how far the tables are beyond this event.
                     let key = key.filter(|key| key.seq.cast_unsigned() < log_index);
                     let organization = key.map(|key| key.organization).or(envelope.organization);
@@ -96,15 +132,6 @@ impl Gathered {
         self.end = Some(event.position);
         self.standing.events += 1;
         Ok(())
-    }
-
-    fn key(&mut self, connection: &Connection, id: KeyId) -> Result<Option<KeyPlace>, Failure> {
-        if let Some(known) = self.keys.get(&id) {
-            return Ok(*known);
-        }
-        let found = key_place(connection, id)?;
-        self.keys.insert(id, found);
-        Ok(found)
     }
 }
 

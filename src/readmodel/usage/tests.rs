@@ -12,7 +12,7 @@ use keyledger_projections::{KeyState, KeyUsage, OrganizationState, PoolId, Tally
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::credits::{Base, Spent};
 use keyledger_schema::event::{KeyAddressFirstUsed, KeyDeleted, KeyIssued};
-use keyledger_schema::usage::{UsageGroup, UsageRecord, UsageRecorded};
+use keyledger_schema::usage::{UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
 use keyledger_schema::{
     Action, Actor, ChainHash, Envelope, Environment, Event, EventId, IdentityId, KeyId, Metadata, NodeId,
     OrganizationId, Personal, SecretHash, SecretRecord, Source, Stream, Timestamp, VerificationCode,
@@ -789,4 +789,26 @@ fn no_more_than_a_hundred_addresses_of_a_key_are_known() {
     let asked = [IpAddr::from([10, 0, 0, 0]), IpAddr::from([10, 0, 0, 7]), IpAddr::from([10, 0, 0, 149])];
     let still = addresses::still_untold(&connection, key(0), &asked).unwrap();
     assert_eq!(still, asked[1..2]);
+}
+
+#[test]
+fn gaps_are_found_by_the_time_that_they_overlap_with() {
+    let mut world = World::new();
+    let directory = tempfile::tempdir().unwrap();
+    let at = Timestamp::from_micros;
+    for (from, to) in [(10, 20), (30, 40)] {
+        let gap = UsageGapDeclared { after_seq: None, from: at(from), to: at(to) };
+        world.append(Stream::Usage(NODE), None, Event::UsageGapDeclared(gap));
+    }
+    let shared = world.open(directory.path(), &Arc::new(Told::default()));
+    fold_all(&shared);
+    let connection = schema::reading(&shared.path).unwrap();
+    let found = |from, to| {
+        let gaps = lookups::gaps(&connection, at(from), at(to)).unwrap();
+        gaps.into_iter().map(|gap| (gap.from.micros(), gap.to.micros())).collect::<Vec<_>>()
+    };
+    assert_eq!(found(0, 100), [(10, 20), (30, 40)]);
+    assert_eq!(found(19, 30), [(10, 20)]);
+    assert_eq!(found(20, 30), []);
+    assert_eq!(found(39, 39), [(30, 40)]);
 }
