@@ -167,6 +167,8 @@ pub(crate) struct KeyUsageNode {
     valid: Long,
     /// Verifications that were answered otherwise.
     refused: Long,
+    /// When it was first used, whatever was answered.
+    first_at: DateTime,
     /// What was answered last.
     last_code: VerificationCode,
 }
@@ -376,6 +378,7 @@ impl KeyNode {
         Ok(self.usage_of(context).await?.map(|usage| KeyUsageNode {
             valid: Long(usage.valid),
             refused: Long(usage.refused),
+            first_at: DateTime(usage.first_at),
             last_code: usage.last_code.into(),
         }))
     }
