@@ -13,6 +13,7 @@ pub mod http;
 pub mod readmodel;
 pub mod secret;
 pub mod service;
+pub mod simulation;
 pub mod store;
 pub mod stream_head;
 pub mod tenants;

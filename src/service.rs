@@ -21,7 +21,6 @@ pub mod organizations;
 mod places;
 mod refusals;
 pub mod revocations;
-pub mod simulation;
 mod timer;
 mod workspaces;
 mod writer;
@@ -33,7 +32,7 @@ use keyledger_schema::{
     Actor, Envelope, EventId, KeyId, NodeId, OrganizationId, RequestId, SecretHash, Source, Timestamp,
     WorkspaceId,
 };
-use tokio::sync::{Mutex, RwLock, Semaphore};
+use tokio::sync::{Mutex, RwLock};
 
 use crate::caller::Caller;
 use crate::decisions::Warning;
@@ -71,7 +70,6 @@ pub struct Service {
     places: places::Queues,
     running: revocations::Running,
     exports: exports::Running,
-    simulations: Semaphore,
     /// Whoever takes away an administrator holds this until that is applied.
     administrators: Mutex<()>,
     /// Whoever gives a key a role or an identity holds this shared, and whoever deletes one alone.
@@ -150,7 +148,6 @@ impl Service {
             places: places::Queues::default(),
             running: revocations::Running::default(),
             exports: exports::Running::default(),
-            simulations: Semaphore::new(simulation::MAX_RUNNING),
             administrators: Mutex::default(),
             holding_gate: RwLock::default(),
             organization_turn: Mutex::default(),

@@ -24,7 +24,7 @@ pub mod limits;
 pub mod meter;
 pub mod realm;
 pub mod recorder;
-pub mod simulation;
+pub mod replay;
 pub mod tags;
 
 use std::net::IpAddr;

@@ -56,6 +56,8 @@ mod rate_limits;
 mod roles;
 #[path = "api/secrets.rs"]
 mod secrets;
+#[path = "api/simulation.rs"]
+mod simulation;
 #[path = "api/time.rs"]
 mod time;
 #[path = "api/trail.rs"]

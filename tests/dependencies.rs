@@ -38,11 +38,23 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tenants",
         ],
     ),
+    ("simulation", &["caller", "decisions", "error", "readmodel", "service", "verify"]),
     // The edges.
     ("cli", &["config", "edge", "error", "secret"]),
     (
         "graphql",
-        &["caller", "decisions", "error", "readmodel", "secret", "service", "store", "tenants", "verify"],
+        &[
+            "caller",
+            "decisions",
+            "error",
+            "readmodel",
+            "secret",
+            "service",
+            "simulation",
+            "store",
+            "tenants",
+            "verify",
+        ],
     ),
     ("http", &["caller", "error", "export", "graphql", "service", "verify"]),
     ("main", &["app", "cli", "config", "edge"]),
@@ -61,6 +73,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "readmodel",
             "secret",
             "service",
+            "simulation",
             "store",
             "tenants",
             "verify",
@@ -78,7 +91,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("parquet", &["export"]),
     ("getrandom", &["edge"]),
-    ("tokio", &["app", "graphql", "readmodel", "service", "store", "verify"]),
+    ("tokio", &["app", "graphql", "readmodel", "service", "simulation", "store", "verify"]),
 ];
 
 /// Words that read a clock or ask for randomness, which `edge.rs` alone may.

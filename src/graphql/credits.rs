@@ -46,8 +46,8 @@ impl CreditsNode {
 pub(crate) struct CreditsInput {
     /// 0 to 1000000000000.
     remaining: Long,
-    /// To how many they are raised at the start of each interval: 1 to 1000000000000. Needs an interval. They never come
-    /// back when it is left out.
+    /// To how many they are raised at the start of each interval: 1 to 1000000000000. Needs an interval. They never
+    /// come back when it is left out.
     refill_amount: Option<Long>,
     /// The interval, in seconds: 60 to 31622400. The first one starts now.
     refill_interval_seconds: Option<u32>,
@@ -66,8 +66,8 @@ pub(crate) struct SetCreditsInput {
     refill_interval_seconds: Option<u32>,
     /// For the trail: 1 to 500 characters.
     reason: String,
-    /// The `revision` of the key or identity that you looked at. When its credits were set or adjusted since, the answer
-    /// is CONFLICT and nothing is changed; what was spent since does not matter.
+    /// The `revision` of the key or identity that you looked at. When its credits were set or adjusted since, the
+    /// answer is CONFLICT and nothing is changed; what was spent since does not matter.
     pub(super) expected_revision: Option<u64>,
 }
 

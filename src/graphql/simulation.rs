@@ -9,8 +9,8 @@ use super::query::asked;
 use super::scalar::{DateTime, Environment, Long, VerificationCode};
 use crate::error::{Error, Result};
 use crate::service::analytics::Selection;
-use crate::service::simulation::{Affected, Change, Simulated};
-use crate::verify::simulation::Reason;
+use crate::simulation::{self, Affected, Change, Simulated};
+use crate::verify::replay::Reason;
 
 /// Rules that would be others; those that are left out stay, and null takes a rule away.
 #[derive(InputObject, Clone, Debug)]
@@ -172,5 +172,5 @@ pub(super) async fn simulated(
     (from, to): (DateTime, DateTime),
 ) -> Result<Simulation> {
     let (service, caller) = asked(context)?;
-    service.simulate(caller, selection, change.check()?, (from.0, to.0)).await.map(Into::into)
+    simulation::simulate(service, caller, selection, change.check()?, (from.0, to.0)).await.map(Into::into)
 }

@@ -164,7 +164,8 @@ pub(super) fn usage_failed(error: &UsageError) -> Error {
     Error::invalid(field, error.to_string())
 }
 
-pub(super) fn query_failed(error: &QueryError, backward: bool) -> Error {
+/// A query of the read model that has no answer. `backward` tells which cursor it was asked with.
+pub fn query_failed(error: &QueryError, backward: bool) -> Error {
     match error {
         QueryError::Cursor => Error::invalid(
             if backward { "before" } else { "after" },
@@ -274,7 +275,7 @@ impl Service {
 
     /// The organizations that are meant, and the filter with what the caller may see. Whatever the filter names
     /// is there for the caller, or does not exist.
-    pub(super) async fn chosen(
+    pub async fn chosen(
         &self,
         caller: &Caller,
         selection: Selection,

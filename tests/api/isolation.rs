@@ -23,6 +23,7 @@ fn of_usage(filter: &str) -> String {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "it is one table")]
 fn what_belongs_to_another_tenant_and_what_does_not_exist_are_answered_alike() {
     let world = world();
     let theirs = world.other.create_key("theirs").run();

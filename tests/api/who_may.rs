@@ -39,6 +39,7 @@ const TABLE: &[(&str, &str)] = &[
     ("node", "+++++000++00"),
     ("usage", "+++++F++++F+"),
     ("verifications", "++F+FF+++FF+"),
+    ("simulate", "+++++F++++F+"),
     ("createKey", "+++FFNNNFFNN"),
     ("acknowledgeKeySecret", "+++FFNNNFFNN"),
     ("updateKey", "+++FFNNNFFNN"),
@@ -138,6 +139,10 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
         "events" => of("{ events { nodes { id } } }", ""),
         "usage" => of(
             "{ usage(from: \"2026-01-01T00:00:00Z\", to: \"2026-02-01T00:00:00Z\") { totals { valid } } }",
+            "",
+        ),
+        "simulate" => of(
+            "{ simulate(change: { scopes: [] }, from: \"2026-01-01T00:00:00Z\", to: \"2026-02-01T00:00:00Z\") { refused } }",
             "",
         ),
         "verifications" => of("{ verifications { nodes { code } } }", ""),

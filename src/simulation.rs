@@ -9,14 +9,16 @@ use keyledger_schema::grant::Right;
 use keyledger_schema::resource::Resource;
 use keyledger_schema::{KeyId, RateLimit, RoleId, Scope, Timestamp, VerificationCode};
 
-use super::Service;
-use super::analytics::{Selection, Spelling, query_failed};
+use tokio::sync::Semaphore;
+
 use crate::caller::Caller;
 use crate::decisions::organization::PolicyChange;
 use crate::error::{Error, Result};
 use crate::readmodel::analytics::{Verification, VerificationQuery};
 use crate::readmodel::{MAX_BULK_PAGE, Sequence, Window};
-use crate::verify::simulation::{Calls, Proposal, Reason, Replay, Told};
+use crate::service::Service;
+use crate::service::analytics::{Selection, Spelling, query_failed};
+use crate::verify::replay::{Calls, Proposal, Reason, Replay, Told};
 
 /// How many keys an answer names.
 pub const NAMED: usize = 100;
@@ -26,8 +28,8 @@ pub const MAX_RECORDS: u64 = 2_000_000;
 pub const MAX_KEYS: usize = 50_000;
 /// The most calls that one simulation spends of rate limits, one by one.
 pub const MAX_CALLS: u64 = 50_000_000;
-/// The most simulations at once.
-pub(super) const MAX_RUNNING: usize = 2;
+/// Simulations at once, on this node: each keeps one of the threads that answer lists busy.
+static TURNS: Semaphore = Semaphore::const_new(2);
 
 /// What would be another one. What is none stays.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -70,86 +72,84 @@ pub struct Simulated {
     pub until: Option<Timestamp>,
 }
 
-impl Service {
-    /// Judges the recorded verifications of a period under a proposed change. Changes nothing.
-    pub async fn simulate(
-        &self,
-        caller: &Caller,
-        selection: Selection,
-        change: Change,
-        (from, to): (Timestamp, Timestamp),
-    ) -> Result<Simulated> {
-        if from >= to {
-            return Err(Error::invalid("to", "the end is not after the start; name a later one"));
-        }
-        if change == Change::default() {
-            return Err(Error::invalid(
-                "change",
-                "nothing would change; name rateLimits, scopes, allowedCidrs or policy",
-            ));
-        }
-        if change.role.is_some() && change.scopes.is_none() {
-            return Err(Error::invalid("change.scopes", "name the scopes that the role would have"));
-        }
-        let mut rights = vec![Right::ReadKeys];
-        if selection.filter.address.is_some() {
-            rights.push(Right::ReadTrail);
-        }
-        let selection = Selection { below: false, ..selection };
-        let (organizations, mut filter) = self.chosen(caller, selection, &rights, Spelling::GraphQl).await?;
-        let organization = organizations.first().copied().ok_or_else(Error::internal)?;
-        filter.outcomes = vec![VerificationCode::Valid];
-        let tenant = self.tenants.tenant(organization).ok_or_else(Error::internal)?;
-        let roles = Arc::clone(&tenant.state);
-        if change.role.is_some_and(|role| !roles.roles.contains_key(&role)) {
-            return Err(Error::not_found("change.roleId", "role"));
-        }
-        let _turn = self.simulations.try_acquire().map_err(|_| {
-            Error::unavailable("other simulations are running on this node; try again in a moment")
-        })?;
+/// Judges the recorded verifications of a period under a proposed change. Changes nothing.
+pub async fn simulate(
+    service: &Service,
+    caller: &Caller,
+    selection: Selection,
+    change: Change,
+    (from, to): (Timestamp, Timestamp),
+) -> Result<Simulated> {
+    if from >= to {
+        return Err(Error::invalid("to", "the end is not after the start; name a later one"));
+    }
+    if change == Change::default() {
+        return Err(Error::invalid(
+            "change",
+            "nothing would change; name rateLimits, scopes, allowedCidrs or policy",
+        ));
+    }
+    if change.role.is_some() && change.scopes.is_none() {
+        return Err(Error::invalid("change.scopes", "name the scopes that the role would have"));
+    }
+    let mut rights = vec![Right::ReadKeys];
+    if selection.filter.address.is_some() {
+        rights.push(Right::ReadTrail);
+    }
+    let selection = Selection { below: false, ..selection };
+    let (organizations, mut filter) = service.chosen(caller, selection, &rights, Spelling::GraphQl).await?;
+    let organization = organizations.first().copied().ok_or_else(Error::internal)?;
+    filter.outcomes = vec![VerificationCode::Valid];
+    let tenant = service.tenants().tenant(organization).ok_or_else(Error::internal)?;
+    let roles = Arc::clone(&tenant.state);
+    if change.role.is_some_and(|role| !roles.roles.contains_key(&role)) {
+        return Err(Error::not_found("change.roleId", "role"));
+    }
+    let _turn = TURNS.try_acquire().map_err(|_| {
+        Error::unavailable("other simulations are running on this node; try again in a moment")
+    })?;
 
-        let Change { rate_limits, scopes, role, allowed_cidrs, policy } = change;
-        let (scopes, role) = match role {
-            Some(role) => (None, Some((role, scopes.unwrap_or_default()))),
-            None => (scopes, None),
-        };
-        let policy = policy.map(|change| change.of(&tenant.state.policy).under(&tenant.inherited));
-        let proposal = Arc::new(Proposal { rate_limits, scopes, role, allowed_cidrs, policy });
-        let role_scopes = |id: RoleId| -> Vec<Scope> {
-            let role = roles.roles.get(&id).into_iter();
-            role.flat_map(|role| &role.definition.scopes).map(|scope| scope.scope.clone()).collect()
-        };
+    let Change { rate_limits, scopes, role, allowed_cidrs, policy } = change;
+    let (scopes, role) = match role {
+        Some(role) => (None, Some((role, scopes.unwrap_or_default()))),
+        None => (scopes, None),
+    };
+    let policy = policy.map(|change| change.of(&tenant.state.policy).under(&tenant.inherited));
+    let proposal = Arc::new(Proposal { rate_limits, scopes, role, allowed_cidrs, policy });
+    let role_scopes = |id: RoleId| -> Vec<Scope> {
+        let role = roles.roles.get(&id).into_iter();
+        role.flat_map(|role| &role.definition.scopes).map(|scope| scope.scope.clone()).collect()
+    };
 
-        let mut run = Run::default();
-        let mut query = VerificationQuery {
-            organization,
-            filter,
-            resource_prefix: None,
-            from: Some(from),
-            to: Some(to),
-            sequence: Sequence::Ascending,
-            window: Window::first(MAX_BULK_PAGE),
-        };
-        loop {
-            let page = self.read_model.verifications_in_bulk(query.clone()).await;
-            let page = page.map_err(|error| query_failed(&error, false))?;
-            let unknown = run.unknown(page.items.iter().map(|item| &item.node));
-            let states = self.read_model.keys_by_id(unknown).await;
-            for state in states.map_err(|error| query_failed(&error, false))? {
-                let id = state.id;
-                run.replays.insert(id, Replay::new(state, Arc::clone(&proposal), role_scopes));
-            }
-            for item in &page.items {
-                run.judge(&item.node)?;
-            }
-            if page.has_next && run.is_exhausted() {
-                return Ok(run.finish(true));
-            }
-            let last = page.items.last().map(|item| item.cursor.clone());
-            match page.end_cursor.or(last).filter(|_| page.has_next) {
-                Some(after) => query.window = Window::First { count: MAX_BULK_PAGE, after: Some(after) },
-                None => return Ok(run.finish(false)),
-            }
+    let mut run = Run::default();
+    let mut query = VerificationQuery {
+        organization,
+        filter,
+        resource_prefix: None,
+        from: Some(from),
+        to: Some(to),
+        sequence: Sequence::Ascending,
+        window: Window::first(MAX_BULK_PAGE),
+    };
+    loop {
+        let page = service.read_model().verifications_in_bulk(query.clone()).await;
+        let page = page.map_err(|error| query_failed(&error, false))?;
+        let unknown = run.unknown(page.items.iter().map(|item| &item.node));
+        let states = service.read_model().keys_by_id(unknown).await;
+        for state in states.map_err(|error| query_failed(&error, false))? {
+            let id = state.id;
+            run.replays.insert(id, Replay::new(state, Arc::clone(&proposal), role_scopes));
+        }
+        for item in &page.items {
+            run.judge(&item.node)?;
+        }
+        if page.has_next && run.is_exhausted() {
+            return Ok(run.finish(true));
+        }
+        let last = page.items.last().map(|item| item.cursor.clone());
+        match page.end_cursor.or(last).filter(|_| page.has_next) {
+            Some(after) => query.window = Window::First { count: MAX_BULK_PAGE, after: Some(after) },
+            None => return Ok(run.finish(false)),
         }
     }
 }
