@@ -37,7 +37,7 @@ pub const MAX_GROUPS: usize = 1_000;
 /// The most points of all series of one answer: buckets times groups.
 pub const MAX_POINTS: u64 = 50_000;
 /// The longest tag that can be asked for, in bytes.
-pub const MAX_TAG_BYTES: usize = 128;
+pub const MAX_TAG_BYTES: usize = 64;
 
 /// Dimensions as they are written over REST and in trails.
 pub const DIMENSIONS: [(&str, Dimension); 10] = [

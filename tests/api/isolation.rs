@@ -15,6 +15,13 @@ fn without(answer: &Answer, id: &str) -> String {
     format!("{} {}", answer.status, answer.body.to_string().replace(id, "ID"))
 }
 
+fn of_usage(filter: &str) -> String {
+    format!(
+        "query($id: ID!) {{ usage(from: \"2026-01-01T00:00:00Z\", to: \"2026-02-01T00:00:00Z\",
+            filter: {{ {filter} }}) {{ totals {{ valid }} }} }}"
+    )
+}
+
 #[test]
 #[allow(clippy::too_many_lines, reason = "it is one table")]
 fn what_belongs_to_another_tenant_and_what_does_not_exist_are_answered_alike() {
@@ -23,12 +30,6 @@ fn what_belongs_to_another_tenant_and_what_does_not_exist_are_answered_alike() {
     let (key, event) = (theirs.id(), text(&theirs.events[0]["id"]));
     let (workspace, organization) = (&world.other_tenant.workspace, &world.other_tenant.organization);
     let query = |query: &str, id: &str| ask(&world.root, query, &json!({ "id": id }));
-    let of_usage = |filter: &str| {
-        format!(
-            "query($id: ID!) {{ usage(from: \"2026-01-01T00:00:00Z\", to: \"2026-02-01T00:00:00Z\",
-                filter: {{ {filter} }}) {{ totals {{ valid }} }} }}"
-        )
-    };
     let (of_keys, of_workspace) = (of_usage("keyIds: [$id]"), of_usage("workspaceId: $id"));
     let queries = [
         ("query($id: ID!) { key(id: $id) { id } }", &key),

@@ -465,6 +465,34 @@ fn the_command_line_tells_the_same() {
 }
 
 #[test]
+fn tags_and_resources_are_told() {
+    let world = world();
+    let key = world.root.create_key("a").scope("*:*").run();
+    let question = |resource: &str, tags: &[&str]| {
+        let question = json!({ "key": key.secret(), "action": "read", "resource": resource, "tags": tags });
+        assert!(world.root.verify_with(&question).unwrap().valid, "{resource}");
+    };
+    question("customers/42", &["eu", "plan:pro"]);
+    question("customers/43", &["eu"]);
+    question("invoices/1", &[]);
+    counted(&world.root, 3);
+    let by_tag = groups(&usage(&world.root, ", groupBy: [TAG]", GROUPS));
+    let expected =
+        [("eu", 2), ("plan:pro", 1), ("-", 1)].map(|(tag, count)| (tag.to_owned(), (count, count)));
+    assert_eq!(by_tag, BTreeMap::from(expected));
+    let with = |filter: &str| sum(&records(&world.root, &format!(", filter: {{ {filter} }}")));
+    assert_eq!(with("resourcePrefix: \"customers/\""), 2);
+    assert_eq!(with("resourcePrefix: \"customers/42\""), 1);
+    assert_eq!(with("tag: \"eu\", resourcePrefix: \"customers/43\""), 1);
+    let secret = &world.server.home().tenant().root_key;
+    let log = in_every_format(&world.server, secret, "verifications?resourcePrefix=customers/&tag=plan:pro");
+    assert_eq!(
+        (log.len(), log[0]["resource"].as_str(), log[0]["tags"].as_str()),
+        (1, "customers/42", "eu plan:pro")
+    );
+}
+
+#[test]
 fn a_long_log_is_exported_page_by_page_and_gone_on_with_behind_a_cursor() {
     let server = Server::fresh();
     let root = server.root();
@@ -764,7 +792,7 @@ fn parameters_that_are_wrong_are_refused_by_their_names() {
         (&format!("{whole}&outcomes=FINE"), "outcomes"),
         (&format!("{whole}&action=fly"), "action"),
         (&format!("{whole}&address=10.0.0.0/8"), "address"),
-        (&format!("{whole}&tag={}", "x".repeat(129)), "tag"),
+        (&format!("{whole}&tag={}", "x".repeat(65)), "tag"),
         (&format!("{whole}&tag="), "tag"),
         (&format!("{whole}&includeBelow=yes"), "includeBelow"),
         (&format!("{whole}&names=1"), "names"),
