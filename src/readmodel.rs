@@ -518,6 +518,12 @@ impl ReadModel {
         self.verification_page(query, count).await
     }
 
+    /// The first moment of which the verification log keeps records; none before the first one.
+    pub fn verifications_since(&self) -> Option<Timestamp> {
+        let newest = self.shared.usage.borrow().newest;
+        newest.map(|_| self.shared.settings.oldest_verification(newest))
+    }
+
     /// The same in pages of up to [`MAX_BULK_PAGE`], for whoever has to look at all of them.
     pub async fn verifications_in_bulk(
         &self,

@@ -1,15 +1,13 @@
 //! What if: recorded verifications of a period held against a proposed change.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ipnet::IpNet;
 use keyledger_projections::KeyState;
 use keyledger_schema::grant::Right;
 use keyledger_schema::resource::Resource;
-use keyledger_schema::{KeyId, RateLimit, RoleId, Scope, Timestamp, VerificationCode};
-
-use tokio::sync::Semaphore;
+use keyledger_schema::{KeyId, OrganizationId, RateLimit, RoleId, Scope, Timestamp, VerificationCode};
 
 use crate::caller::Caller;
 use crate::decisions::organization::PolicyChange;
@@ -28,8 +26,27 @@ pub const MAX_RECORDS: u64 = 2_000_000;
 pub const MAX_KEYS: usize = 50_000;
 /// The most calls that one simulation spends of rate limits, one by one.
 pub const MAX_CALLS: u64 = 50_000_000;
-/// Simulations at once, on this node: each keeps one of the threads that answer lists busy.
-static TURNS: Semaphore = Semaphore::const_new(2);
+/// The organizations that a simulation runs for, on this node: one for each of them, so that none waits for
+/// another one's.
+static RUNNING: Mutex<BTreeSet<OrganizationId>> = Mutex::new(BTreeSet::new());
+
+/// A simulation that runs.
+struct Turn(OrganizationId);
+
+impl Turn {
+    fn begin(organization: OrganizationId) -> Result<Self> {
+        if RUNNING.lock().unwrap_or_else(PoisonError::into_inner).insert(organization) {
+            return Ok(Self(organization));
+        }
+        Err(Error::unavailable("a simulation of this organization is running; wait until it has ended"))
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        RUNNING.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.0);
+    }
+}
 
 /// What would be another one. What is none stays.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -92,10 +109,15 @@ pub async fn simulate(
     if change.role.is_some() && change.scopes.is_none() {
         return Err(Error::invalid("change.scopes", "name the scopes that the role would have"));
     }
-    let mut rights = vec![Right::ReadKeys];
-    if selection.filter.address.is_some() {
-        rights.push(Right::ReadTrail);
+    if change.policy.as_ref().is_some_and(|policy| policy.rules().is_empty()) {
+        return Err(Error::invalid("change.policy", "no rule would change; name at least one"));
     }
+    if !selection.filter.outcomes.is_empty() {
+        let message = "only calls that were answered VALID are looked at; leave outcomes out";
+        return Err(Error::invalid("filter.outcomes", message));
+    }
+    // Whoever can ask what networks or scopes would refuse can find out addresses and resources.
+    let rights = [Right::ReadKeys, Right::ReadTrail];
     let selection = Selection { below: false, ..selection };
     let (organizations, mut filter) = service.chosen(caller, selection, &rights, Spelling::GraphQl).await?;
     let organization = organizations.first().copied().ok_or_else(Error::internal)?;
@@ -105,16 +127,22 @@ pub async fn simulate(
     if change.role.is_some_and(|role| !roles.roles.contains_key(&role)) {
         return Err(Error::not_found("change.roleId", "role"));
     }
-    let _turn = TURNS.try_acquire().map_err(|_| {
-        Error::unavailable("other simulations are running on this node; try again in a moment")
-    })?;
+    let kept = service.read_model().verifications_since();
+    if let Some(since) = kept.filter(|since| from < *since) {
+        let message = format!("the verification log is kept from {since} on; name a later moment");
+        return Err(Error::invalid("from", message));
+    }
+    let _turn = Turn::begin(organization)?;
 
     let Change { rate_limits, scopes, role, allowed_cidrs, policy } = change;
     let (scopes, role) = match role {
         Some(role) => (None, Some((role, scopes.unwrap_or_default()))),
         None => (scopes, None),
     };
-    let policy = policy.map(|change| change.of(&tenant.state.policy).under(&tenant.inherited));
+    let policy = policy.map(|change| {
+        let named = change.rules();
+        (change.of(&tenant.state.policy).under(&tenant.inherited), named)
+    });
     let proposal = Arc::new(Proposal { rate_limits, scopes, role, allowed_cidrs, policy });
     let role_scopes = |id: RoleId| -> Vec<Scope> {
         let role = roles.roles.get(&id).into_iter();
@@ -141,7 +169,13 @@ pub async fn simulate(
             run.replays.insert(id, Replay::new(state, Arc::clone(&proposal), role_scopes));
         }
         for item in &page.items {
-            run.judge(&item.node)?;
+            if run.calls >= MAX_CALLS {
+                return Ok(run.finish(true));
+            }
+            // Others are to be answered meanwhile, also when a record stands for a great many calls.
+            if run.judge(&item.node)? {
+                tokio::task::yield_now().await;
+            }
         }
         if page.has_next && run.is_exhausted() {
             return Ok(run.finish(true));
@@ -153,6 +187,9 @@ pub async fn simulate(
         }
     }
 }
+
+/// After so many calls others have their turn: about a tenth of a millisecond.
+const YIELD_CALLS: u64 = 1_000;
 
 /// How far a simulation is.
 #[derive(Default)]
@@ -173,11 +210,13 @@ impl Run {
         unknown
     }
 
-    fn judge(&mut self, record: &Verification) -> Result<()> {
+    /// Tells whether it is time to let others work.
+    fn judge(&mut self, record: &Verification) -> Result<bool> {
+        let before = self.calls / YIELD_CALLS;
         self.records += 1;
         self.calls += record.count;
         self.last_at = self.last_at.max(record.last_at);
-        let Some(replay) = record.key.and_then(|key| self.replays.get_mut(&key)) else { return Ok(()) };
+        let Some(replay) = record.key.and_then(|key| self.replays.get_mut(&key)) else { return Ok(false) };
         let resource = record.resource.as_deref().map_or(Ok(Resource::ROOT), Resource::parse);
         let resource = resource.map_err(|_| Error::internal())?;
         replay.judge(&Calls {
@@ -188,7 +227,7 @@ impl Run {
             access: record.action.map(|action| (action, resource)),
             address: record.ip,
         });
-        Ok(())
+        Ok(self.calls / YIELD_CALLS != before)
     }
 
     fn is_exhausted(&self) -> bool {

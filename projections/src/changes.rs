@@ -34,7 +34,7 @@ pub fn of_key(before: Option<&KeyState>, after: &KeyState) -> Vec<Change> {
             ("grants", json!(state.grants)),
             ("rateLimits", json!(state.rate_limits)),
             ("identity", json!(state.identity)),
-            ("credits", state.credits.as_ref().map(credits).unwrap_or_default()),
+            ("credits", credits(state.credits.as_ref(), after.credits.as_ref())),
             ("allowedCidrs", json!(state.allowed_cidrs)),
             ("metadata", json!(state.metadata)),
             ("expiresAt", json!(state.expires_at)),
@@ -59,7 +59,7 @@ pub fn of_identity(before: Option<&IdentityState>, after: &IdentityState) -> Vec
             ("externalId", json!(state.external_id)),
             ("name", json!(state.name)),
             ("rateLimits", json!(state.rate_limits)),
-            ("credits", state.credits.as_ref().map(credits).unwrap_or_default()),
+            ("credits", credits(state.credits.as_ref(), after.credits.as_ref())),
             ("metadata", json!(state.metadata)),
             ("deleted", json!(state.deleted_at.is_some())),
         ]
@@ -67,9 +67,15 @@ pub fn of_identity(before: Option<&IdentityState>, after: &IdentityState) -> Vec
     between(before.map(&fields), fields(after))
 }
 
-/// What a change left; null for unlimited.
-fn credits(state: &CreditsState) -> Value {
-    let Some(remaining) = state.remaining else { return Value::Null };
+/// What was left when `later` was decided, or what it left itself; null for unlimited.
+fn credits(state: Option<&CreditsState>, later: Option<&CreditsState>) -> Value {
+    let Some((state, remaining)) = state.and_then(|state| Some((state, state.remaining?))) else {
+        return Value::Null;
+    };
+    let remaining = match later {
+        Some(later) if later.n != state.n => state.left_before(later),
+        _ => Some(remaining),
+    };
     json!({
         "remaining": remaining,
         "refillAmount": state.refill.map(|refill| refill.amount),

@@ -5,6 +5,8 @@
 //! from the usage streams. Both can be folded independently of each other, in whatever order they become
 //! known; a pool made of them after a restart is the one that was there before, less what was never recorded.
 
+use std::time::Duration;
+
 use keyledger_schema::credits::{Base, Refill, Spent};
 use keyledger_schema::event::CreditsChanged;
 use keyledger_schema::{IdentityId, KeyId, Timestamp};
@@ -23,13 +25,26 @@ pub struct CreditsState {
     pub remaining: Option<i64>,
     /// See `CreditsChanged`.
     pub refill: Option<Refill>,
+    /// See `CreditsChanged`.
+    pub adjusted_by: Option<i64>,
 }
 
 impl CreditsState {
     /// What an event says that was decided at a moment.
     pub fn of(changed: &CreditsChanged, at: Timestamp) -> Self {
-        let CreditsChanged { n, counted, remaining, refill, .. } = *changed;
-        Self { n, at, counted, remaining, refill }
+        let CreditsChanged { n, counted, remaining, refill, adjusted_by, .. } = *changed;
+        Self { n, at, counted, remaining, refill, adjusted_by }
+    }
+
+    /// What was left right before another change, as far as the two tell: a refill in between is not in either,
+    /// unless the later one says by how much it adjusted.
+    pub fn left_before(&self, later: &Self) -> Option<i64> {
+        let adjusted = later.remaining.zip(later.adjusted_by);
+        adjusted.map(|(after, by)| after.saturating_sub(by)).or_else(|| {
+            let remaining = self.remaining.filter(|_| self.refill.is_none())?;
+            let spent = later.counted.saturating_sub(self.counted);
+            Some(remaining.saturating_sub(i64::try_from(spent).unwrap_or(i64::MAX)))
+        })
     }
 
     fn base(&self) -> Base {
@@ -93,6 +108,10 @@ pub struct Pool {
     spent: u64,
 }
 
+/// Moments of calls and changes that come together are within this time. A clock that is further behind was set
+/// back.
+const CLOCK_STEP: Duration = Duration::from_mins(1);
+
 /// How a refused call would have to wait.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Exhausted {
@@ -102,6 +121,12 @@ pub struct Exhausted {
 
 fn raised(remaining: i64, refill: &Refill) -> i64 {
     remaining.max(i64::try_from(refill.amount).unwrap_or(i64::MAX))
+}
+
+/// The moment of a balance that came after another one: a change that was decided right after a refill may carry
+/// the moment right before it, and what the refill brought is not brought again.
+fn follows(before: Timestamp, at: Timestamp) -> Timestamp {
+    if before > at && before <= at.plus(CLOCK_STEP) { before } else { at }
 }
 
 fn left(base: &Base, spent: u64) -> i64 {
@@ -128,21 +153,31 @@ impl Pool {
                 }
                 pool
             }
-            // A change that was decided right after a refill may carry the moment right before it.
-            refilled => own.not_before(refilled),
+            refilled => {
+                let at = refilled.map_or(own.base.at, |refilled| follows(refilled.at, own.base.at));
+                let mut pool = Self { base: Base { at, ..own.base }, ..own };
+                // Spends that were counted when the balance was set, and never recorded, are not given back on
+                // top of it. Records from now on carry the balance that holds instead.
+                if credits.adjusted_by.is_none() && tally.spent < credits.counted {
+                    pool.base = Base { n: pool.base.n + 1, counted: tally.spent, ..pool.base };
+                    pool.refilled = true;
+                }
+                pool
+            }
         }
-    }
-
-    /// What a refill brought is not brought again by a balance that came after it.
-    fn not_before(mut self, refilled: Option<Base>) -> Self {
-        self.base.at = refilled.map_or(self.base.at, |refilled| self.base.at.max(refilled.at));
-        self
     }
 
     /// Takes over what recorded verifications spent. Only before anything is spent from it.
     pub fn told(&mut self, tally: &Tally) {
         let Self { limited, refill, base: Base { n, at, remaining, counted }, .. } = *self;
-        let credits = CreditsState { n, at, counted, remaining: limited.then_some(remaining), refill };
+        let credits = CreditsState {
+            n,
+            at,
+            counted,
+            remaining: limited.then_some(remaining),
+            refill,
+            adjusted_by: None,
+        };
         *self = Self::new(&credits, tally);
     }
 
@@ -161,12 +196,16 @@ impl Pool {
                 let remaining = raised(left(&changed, refill.counted), rule);
                 (Base { n: changed.n + 1, remaining, ..refill }, true)
             }
-            _ => (Base { at: changed.at.max(self.base.at), ..changed }, false),
+            _ => (Base { at: follows(self.base.at, changed.at), ..changed }, false),
         };
     }
 
     /// Brings back what an interval that began since brings.
     fn refill(&mut self, now: Timestamp) {
+        // A clock that was ahead must not keep refills away until it is that late again.
+        if self.base.at > now.plus(CLOCK_STEP) {
+            self.base.at = now;
+        }
         let Some(rule) =
             self.refill.filter(|rule| self.limited && rule.interval(now) > rule.interval(self.base.at))
         else {

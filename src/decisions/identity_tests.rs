@@ -182,7 +182,7 @@ proptest! {
             // Who overspent while a set was decided starts again from nothing left.
             left = left.max(0);
             if left == 0 {
-                pool = Pool::new(&CreditsState { n: pool.next().0, at: now, counted: 0, remaining: Some(0), refill: None }, &Tally::default());
+                pool = Pool::new(&CreditsState { n: pool.next().0, at: now, counted: 0, remaining: Some(0), refill: None, adjusted_by: None }, &Tally::default());
             }
         }
     }

@@ -49,7 +49,7 @@ pub struct PolicyChange {
 
 impl PolicyChange {
     /// The rules that it names.
-    fn rules(&self) -> Vec<Rule> {
+    pub fn rules(&self) -> Vec<Rule> {
         let named = [
             (Rule::ApiKeysEnabled, self.api_keys_enabled.is_some()),
             (Rule::ExpiryRequired, self.expiry_required.is_some()),

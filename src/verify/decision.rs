@@ -124,9 +124,11 @@ pub const fn remedy(code: VerificationCode) -> &'static str {
         VerificationCode::KeysDisabled => {
             "all keys of this organization are switched off by its policy; its administrators can switch them on again"
         }
-        VerificationCode::RateLimited => "the key is used more often than its limits allow; try again later",
+        VerificationCode::RateLimited => {
+            "the key, or its identity, is used more often than the limits allow; try again later"
+        }
         VerificationCode::CreditsExhausted => {
-            "no credits are left for this call; wait for the next refill, or ask for more"
+            "fewer credits are left than this call costs; wait for a refill, if there is one, or ask for more"
         }
         VerificationCode::WrongEnvironment => {
             "the key belongs to another environment; use the key that was created for this one"

@@ -5,7 +5,10 @@
 //! the credits and limits of others, which stay as they were.
 //!
 //! - **Scopes, networks, policy**: judged for each record.
-//! - **Rate limits**: begin at rest and are spent call by call, at the times that the records tell. Calls that
+//! - **Only what is proposed** is judged. What a key may do otherwise let the calls pass then, and may be
+//!   another thing by now.
+//! - **Rate limits**: all of them apply to all calls, since a record does not say which of them a call chose. They
+//!   begin at rest and are spent call by call, at the times that the records tell. Calls that
 //!   were merged into one record are taken as spread evenly between its first and its last; a record holds
 //!   what came within one write of the log, which are some milliseconds, or a second in relaxed mode.
 //! - **Rules of a policy** that keys are created by refuse no verification by themselves. A key that breaks
@@ -36,8 +39,8 @@ pub struct Proposal {
     pub role: Option<(RoleId, Vec<Scope>)>,
     /// All networks that each key may be used from.
     pub allowed_cidrs: Option<Vec<IpNet>>,
-    /// The rules that hold.
-    pub policy: Option<Policy>,
+    /// The rules that would hold, and which of them are proposed.
+    pub policy: Option<(Policy, Vec<Rule>)>,
 }
 
 /// Why a call would be refused.
@@ -71,7 +74,8 @@ pub struct Calls<'a> {
 pub struct Replay {
     key: KeyState,
     proposal: Arc<Proposal>,
-    scopes: Vec<Scope>,
+    /// All that it could do; none where that stays as it was.
+    scopes: Option<Vec<Scope>>,
     limits: Option<Debts>,
     capped: Option<Debts>,
     told: Told,
@@ -109,16 +113,21 @@ fn moments(calls: &Calls<'_>) -> impl Iterator<Item = u64> + use<> {
 impl Replay {
     /// A key at rest. `role_scopes` are the scopes that a role of the key has now.
     pub fn new(key: KeyState, proposal: Arc<Proposal>, role_scopes: impl Fn(RoleId) -> Vec<Scope>) -> Self {
-        let mut scopes = proposal.scopes.clone().unwrap_or_else(|| key.scopes.clone());
-        for id in &key.roles {
-            match &proposal.role {
-                Some((role, proposed)) if role == id => scopes.extend_from_slice(proposed),
-                _ => scopes.extend(role_scopes(*id)),
+        let proposed = proposal.role.as_ref().filter(|(role, _)| key.roles.contains(role));
+        let scopes = (proposal.scopes.is_some() || proposed.is_some()).then(|| {
+            let mut scopes = proposal.scopes.clone().unwrap_or_else(|| key.scopes.clone());
+            for id in &key.roles {
+                match proposed {
+                    Some((role, proposed)) if role == id => scopes.extend_from_slice(proposed),
+                    _ => scopes.extend(role_scopes(*id)),
+                }
             }
-        }
+            scopes
+        });
         let limits = proposal.rate_limits.as_ref().map(|limits| Debts::new(limits.as_slice().into()));
         // The highest rate that the policy allows, where none of the key's limits is as low.
-        let cap = proposal.policy.as_ref().and_then(|policy| policy.max_rate_limit).filter(|most| {
+        let rules = proposal.policy.as_ref().filter(|(_, rules)| rules.contains(&Rule::MaxRateLimit));
+        let cap = rules.and_then(|(policy, _)| policy.max_rate_limit).filter(|most| {
             let own = proposal.rate_limits.as_deref().unwrap_or(&key.rate_limits);
             !own.iter().any(|limit| !limit.rate().exceeds(*most))
         });
@@ -128,10 +137,6 @@ impl Replay {
             Debts::new([limit].into())
         });
         Self { key, proposal, scopes, limits, capped, told: Told::default() }
-    }
-
-    fn networks(&self) -> &[IpNet] {
-        self.proposal.allowed_cidrs.as_deref().unwrap_or(&self.key.allowed_cidrs)
     }
 
     /// Judges calls that were answered `VALID`, in the order in which they were recorded.
@@ -174,35 +179,42 @@ impl Replay {
         told.last_refused_at = Some(told.last_refused_at.map_or(last, |known| known.max(last)));
     }
 
-    /// The first check, in the order of a verification, that would refuse them all.
+    /// The first check, in the order of a verification, that would refuse them all. Only what is proposed is
+    /// looked at: the calls were answered `VALID`, so all else let them pass, whatever it is by now.
     fn refusal(&self, calls: &Calls<'_>) -> Option<Reason> {
         let plain = |code| Some(Reason { code, rule: None });
         let by_rule = |code, rule| Some(Reason { code, rule: Some(rule) });
         let policy = self.proposal.policy.as_ref();
-        if let Some(policy) = policy {
+        let rule = |rule| policy.is_some_and(|(_, rules)| rules.contains(&rule));
+        if let Some((policy, _)) = policy {
             let lived = u128::try_from(calls.last_at.micros() - self.key.created_at.micros()).unwrap_or(0);
             let outlived = |seconds: u64| lived >= u128::from(seconds) * 1_000_000;
-            if policy.max_ttl_seconds.is_some_and(outlived) {
+            if rule(Rule::MaxTtl) && policy.max_ttl_seconds.is_some_and(outlived) {
                 return by_rule(VerificationCode::Expired, Rule::MaxTtl);
             }
-            if policy.demands_expiry() && self.key.expires_at.is_none() {
+            if rule(Rule::ExpiryRequired) && policy.demands_expiry() && self.key.expires_at.is_none() {
                 return by_rule(VerificationCode::Expired, Rule::ExpiryRequired);
             }
-            if !policy.allows(self.key.environment) {
+            if rule(Rule::AllowedEnvironments) && !policy.allows(self.key.environment) {
                 return by_rule(VerificationCode::WrongEnvironment, Rule::AllowedEnvironments);
             }
-            if policy.demands_networks() && self.networks().is_empty() {
+            let networks = self.proposal.allowed_cidrs.as_deref().unwrap_or(&self.key.allowed_cidrs);
+            if rule(Rule::RequireAllowedCidrs) && policy.demands_networks() && networks.is_empty() {
                 return by_rule(VerificationCode::IpNotAllowed, Rule::RequireAllowedCidrs);
             }
         }
-        if !address_allowed(self.networks(), calls.address) {
+        let networks = self.proposal.allowed_cidrs.as_deref().unwrap_or_default();
+        if !address_allowed(networks, calls.address) {
             return plain(VerificationCode::IpNotAllowed);
         }
-        if policy.is_some_and(|policy| !policy.keys_enabled()) {
+        if rule(Rule::ApiKeysEnabled) && policy.is_some_and(|(policy, _)| !policy.keys_enabled()) {
             return by_rule(VerificationCode::KeysDisabled, Rule::ApiKeysEnabled);
         }
-        let covers = |(action, resource)| self.scopes.iter().any(|scope| scope.covers(action, resource));
-        if !calls.access.is_none_or(covers) {
+        let scopes = self.scopes.as_ref().zip(calls.access);
+        let covers = |(scopes, (action, resource)): (&Vec<Scope>, _)| {
+            scopes.iter().any(|scope| scope.covers(action, resource))
+        };
+        if !scopes.is_none_or(covers) {
             return plain(VerificationCode::InsufficientScope);
         }
         None

@@ -39,7 +39,7 @@ const TABLE: &[(&str, &str)] = &[
     ("node", "+++++000++00"),
     ("usage", "+++++F++++F+"),
     ("verifications", "++F+FF+++FF+"),
-    ("simulate", "+++++F++++F+"),
+    ("simulate", "++F+FF+++FF+"),
     ("createKey", "+++FFNNNFFNN"),
     ("acknowledgeKeySecret", "+++FFNNNFFNN"),
     ("updateKey", "+++FFNNNFFNN"),

@@ -12,7 +12,7 @@ fn at(second: i64) -> Timestamp {
 
 fn set(n: u32, second: i64, counted: u64, remaining: i64, refill: Option<(u64, u32)>) -> CreditsState {
     let refill = refill.map(|(amount, interval_seconds)| Refill { amount, interval_seconds, from: at(0) });
-    CreditsState { n, at: at(second), counted, remaining: Some(remaining), refill }
+    CreditsState { n, at: at(second), counted, remaining: Some(remaining), refill, adjusted_by: None }
 }
 
 #[test]
@@ -70,6 +70,43 @@ fn a_change_that_carries_an_earlier_moment_does_not_refill_again() {
         assert_eq!(pool.remaining(at(61)), Some(1));
         assert_eq!(pool.remaining(at(120)), Some(3));
     }
+}
+
+#[test]
+fn a_clock_that_was_ahead_keeps_no_refill_away() {
+    let first = set(1, 0, 0, 5, Some((3, 60)));
+    let mut pool = Pool::new(&first, &Tally::default());
+    let day = 86_400;
+    let mut tally = Tally::default();
+    tally.add(&pool.spend(5, at(40 * day)).unwrap());
+    assert_eq!(pool.remaining(at(100)), Some(0));
+    assert_eq!(pool.remaining(at(120)), Some(3));
+    let (n, counted) = pool.next();
+    let change = set(n, 130, counted, 0, Some((3, 60)));
+    pool.change(&change);
+    assert_eq!((pool.remaining(at(131)), pool.remaining(at(180))), (Some(0), Some(3)));
+    let mut told = Pool::new(&change, &tally);
+    assert_eq!((told.remaining(at(131)), told.remaining(at(180))), (Some(0), Some(3)));
+}
+
+#[test]
+fn what_was_set_is_what_there_is_although_spends_before_it_were_lost() {
+    let first = set(1, 0, 0, 100, None);
+    let mut pool = Pool::new(&first, &Tally::default());
+    let mut tally = Tally::default();
+    tally.add(&pool.spend(10, at(1)).unwrap());
+    // Never recorded.
+    pool.spend(7, at(2));
+    let (n, counted) = pool.next();
+    let change = set(n, 3, counted, 20, None);
+    let mut told = Pool::new(&change, &tally);
+    assert_eq!(told.remaining(at(4)), Some(20));
+    tally.add(&told.spend(4, at(4)).unwrap());
+    assert_eq!((told.remaining(at(5)), Pool::new(&change, &tally).remaining(at(5))), (Some(16), Some(16)));
+    // Whoever added to what was left meant to add to that.
+    let adjusted = CreditsState { adjusted_by: Some(5), remaining: Some(88), ..change };
+    let tally = Tally { spent: 10, refilled: None };
+    assert_eq!(Pool::new(&adjusted, &tally).remaining(at(4)), Some(95));
 }
 
 #[derive(Clone, Debug)]
@@ -132,6 +169,7 @@ proptest! {
                     naive = (left + by).max(0);
                     let (n, counted) = pool.next();
                     last = set(n, now, counted, naive, refills.then_some((6, 60)));
+                    last.adjusted_by = Some(by);
                     pool.change(&last);
                 }
             }

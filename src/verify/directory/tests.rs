@@ -155,6 +155,7 @@ fn credits_are_found_by_key_and_stay_with_it() {
         counted,
         remaining: Some(remaining),
         refill: None,
+        adjusted_by: None,
     };
     let left = || directory.credits(pool, |pool| pool.remaining(NOW)).flatten();
     let first = KeyState { credits: Some(credits(1, 0, 100)), ..state(7) };

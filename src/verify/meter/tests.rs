@@ -11,7 +11,14 @@ fn rule(name: &str, limit: u64) -> RateLimit {
 }
 
 fn credits(remaining: i64) -> CreditsState {
-    CreditsState { n: 1, at: moment(START), counted: 0, remaining: Some(remaining), refill: None }
+    CreditsState {
+        n: 1,
+        at: moment(START),
+        counted: 0,
+        remaining: Some(remaining),
+        refill: None,
+        adjusted_by: None,
+    }
 }
 
 fn identity(rules: &[RateLimit], credits: Option<CreditsState>) -> Identity {

@@ -39,6 +39,21 @@ fn nothing_is_refused_when_nothing_changes() {
 }
 
 #[test]
+fn what_is_not_proposed_refuses_nothing() {
+    // As it is by now: other scopes, networks and rules than when the calls passed.
+    let key =
+        KeyState { scopes: vec![], allowed_cidrs: Personal(vec!["10.0.0.0/8".parse().unwrap()]), ..state(1) };
+    let all = [asking(Action::Read, "customers/42"), calls(5, 1, 1)];
+    let rule = RateLimit { name: "a".into(), limit: 1_000, window_seconds: 1 };
+    let limits = Proposal { rate_limits: Some(vec![rule]), ..Proposal::default() };
+    assert_eq!(told(&key, &limits, &all).refused(), 0);
+    let policy =
+        Policy { expiry_required: Some(true), require_allowed_cidrs: Some(true), ..Policy::default() };
+    let cap = Proposal { policy: Some((policy, vec![Rule::MaxTtl])), ..Proposal::default() };
+    assert_eq!(told(&key, &cap, &all).refused(), 0);
+}
+
+#[test]
 fn scopes_of_the_key_and_of_its_roles_are_replaced() {
     let role = RoleId::from_uuid(Uuid::from_u128(1));
     let key = KeyState { roles: vec![role], ..state(1) };
@@ -77,7 +92,7 @@ fn rate_limits_are_spent_call_by_call() {
 #[test]
 fn a_policy_refuses_what_its_rules_say() {
     let key = KeyState { environment: Environment::Production, ..state(1) };
-    let policy = |policy| Proposal { policy: Some(policy), ..Proposal::default() };
+    let policy = |policy| Proposal { policy: Some((policy, Rule::ALL.into())), ..Proposal::default() };
     let table = [
         (
             Policy { api_keys_enabled: Some(false), ..Policy::default() },
