@@ -23,7 +23,6 @@ mod usage;
 
 use std::collections::HashMap;
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
@@ -62,8 +61,8 @@ struct Story {
 impl Story {
     fn begin(args: &'static [&'static str]) -> (Self, Server) {
         let mut random = Random::seeded();
-        let mut home = Home::initialized();
-        let other = Arc::get_mut(&mut home).unwrap().init("Other");
+        let home = Home::initialized();
+        let other = home.init("Other");
         let began = now();
         let server = Server::start(&home, args);
         let cast = Cast::new(&home, other, &server, &mut random);

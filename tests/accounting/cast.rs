@@ -116,7 +116,7 @@ impl Cast {
     }
 
     fn issue(&mut self, server: &Server, root: &Client, random: &mut Random) {
-        let soon = Edge::default().now().plus(Duration::from_millis(1_500)).to_string();
+        let soon = Edge::default().now().plus(Duration::from_secs(3)).to_string();
         let (first, second, third) = (&self.workspaces[0], &self.workspaces[1], &self.workspaces[2]);
         let (r, i) = (&self.roles, &self.identities);
         let refill = json!({ "remaining": 40, "refillAmount": 50, "refillIntervalSeconds": 86_400 });

@@ -168,12 +168,10 @@ impl Lists {
         let (root, theirs) = (server.root(), server.client(&cast.other.root_key));
         let cards = cast.cards.lock().unwrap().clone();
         for card in cards.iter().chain([&cast.login, &cast.sentinel]) {
-            let fields = format!(
-                "status usage {{ valid refused firstAt lastCode }} firstUsedAt lastUsedAt lastUsedIp
-                    credits {{ remaining spent }}"
-            );
+            let fields = "status usage { valid refused firstAt lastCode } firstUsedAt lastUsedAt lastUsedIp
+                credits { remaining spent }";
             let client = if card.foreign { &theirs } else { &root };
-            lists.keys.insert(card.id.clone(), client.key(&card.id, &fields).unwrap());
+            lists.keys.insert(card.id.clone(), client.key(&card.id, fields).unwrap());
             if random.below(4) == 0 {
                 let records = pages(true, |arguments| {
                     let fields = format!("verifications({arguments}) {{ nodes {{ {RECORD} }} {FIELDS} }}");
@@ -199,7 +197,7 @@ impl Lists {
         for descending in [true, false] {
             let direction = if descending { "DESC" } else { "ASC" };
             // Backwards through one order is the other one.
-            for forward in [forward, !forward] {
+            for forward in [forward, !forward].into_iter().take(if observer == 1 { 2 } else { 1 }) {
                 let records = verifications(&observers[observer], part, direction, forward);
                 let descending = descending == forward;
                 self.verifications.push(Listed { observer, part: part.clone(), descending, records });

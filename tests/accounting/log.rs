@@ -48,7 +48,6 @@ pub struct Log {
     pub facts: Vec<Fact>,
     /// Start and end.
     pub gaps: Vec<(i64, i64)>,
-    pub keys: HashMap<String, KeyState>,
     /// The credits of keys and identities by id.
     pub credits: BTreeMap<String, Left>,
     next_seq: HashMap<NodeId, u64>,
@@ -88,7 +87,6 @@ impl Log {
             let left = i128::from(remaining) - (i128::from(spent) - i128::from(credits.counted));
             log.credits.insert(id, Left { remaining: u64::try_from(left).unwrap_or(0), spent });
         }
-        log.keys = keys.into_iter().map(|(id, state)| (id.to_string(), state)).collect();
         log
     }
 

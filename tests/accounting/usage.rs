@@ -287,14 +287,14 @@ impl Questions<'_> {
             }
         }
         for (at, one) in DIMENSIONS.iter().enumerate() {
-            asked.push(self.ask(random, |_, _| 0, Filter::default(), frame, &[one], ALL));
-            asked.push(self.ask(random, |_, _| 1, Filter::default(), frame, &[one], ALL));
+            asked.push(self.ask(random, |_, _| 0, Filter::default(), Frame::Any, &[one], ALL));
+            asked.push(self.ask(random, |_, _| 1, Filter::default(), Frame::Any, &[one], ALL));
             for other in &DIMENSIONS[at + 1..] {
                 if (*one, *other) == ("TAG", "ADDRESS") {
                     continue;
                 }
                 let pair = if random.below(2) == 0 { [*one, *other] } else { [*other, *one] };
-                asked.push(self.ask(random, random_observer, Filter::default(), frame, &pair, ALL));
+                asked.push(self.ask(random, random_observer, Filter::default(), Frame::Any, &pair, ALL));
             }
         }
         for _ in 0..60 {
@@ -312,11 +312,11 @@ impl Questions<'_> {
                 }
             }
             let top = if random.below(3) == 0 { 1 + random.below(5) as u64 } else { ALL };
-            asked.push(self.ask(random, |_, _| 0, filter, frame, &group_by, top));
+            asked.push(self.ask(random, |_, _| 0, filter, Frame::Any, &group_by, top));
         }
         for group_by in [&["KEY"][..], &["TAG"], &["ROLE", "KEY"], &["ADDRESS", "OUTCOME"], &["OUTCOME"]] {
             for top in [1, 3] {
-                asked.push(self.ask(random, random_observer, Filter::default(), frame, group_by, top));
+                asked.push(self.ask(random, random_observer, Filter::default(), Frame::Any, group_by, top));
             }
         }
         asked
@@ -464,9 +464,6 @@ pub enum Frame {
     Fixed(&'static str, Tz),
     Any,
 }
-
-#[allow(non_upper_case_globals, reason = "reads like a word")]
-const frame: Frame = Frame::Any;
 
 impl From<(&'static str, Tz)> for Frame {
     fn from((granularity, zone): (&'static str, Tz)) -> Self {
