@@ -28,11 +28,12 @@ use std::thread;
 use std::time::Duration;
 
 use keyledger::edge::{Edge, Stopwatch};
+use keyledger_schema::VerificationCode;
 use serde_json::json;
 
 use cast::Cast;
 use lists::Lists;
-use log::Log;
+use log::{Fact, Log};
 use random::Random;
 use support::{Home, Server};
 use traffic::Asker;
@@ -219,11 +220,35 @@ fn every_number_is_that_of_the_log_after_clean_stops_and_a_rebuild() {
     let told = story.ask(&server);
     let log = story.check(server, told);
     assert!(log.gaps.is_empty());
+    assert_varied(&log);
 
     story.delete_read_model();
     let server = story.start();
     let told = story.ask(&server);
     story.check(server, told);
+}
+
+/// The traffic was of every kind: otherwise much would be compared with nothing.
+fn assert_varied(log: &Log) {
+    for code in VerificationCode::ALL {
+        assert!(log.facts.iter().any(|fact| fact.code == code.as_str()), "nothing was answered {code}");
+    }
+    let some: [(&str, fn(&Fact) -> bool); 11] = [
+        ("several roles", |fact| fact.roles.len() > 1),
+        ("several tags", |fact| fact.tags.len() > 1),
+        ("IPv6", |fact| fact.ip.as_ref().is_some_and(|ip| ip.contains(':'))),
+        ("another secret", |fact| fact.code == "VALID" && fact.secret == Some(2)),
+        ("credits", |fact| fact.credits > 0 && fact.cost > 1),
+        ("a cost of nothing", |fact| fact.cost == 0),
+        ("an identity", |fact| fact.identity.is_some()),
+        ("no organization", |fact| fact.organization.is_none()),
+        ("nobody who asked", |fact| fact.by.is_none() && fact.key.is_some()),
+        ("too many addresses", |fact| fact.merged),
+        ("several at once", |fact| fact.count > 1),
+    ];
+    for (what, has) in some {
+        assert!(log.facts.iter().any(has), "no verification has {what}");
+    }
 }
 
 #[test]
@@ -248,7 +273,10 @@ fn every_number_is_that_of_the_log_after_kills() {
 #[test]
 fn what_relaxed_mode_loses_in_a_kill_is_declared() {
     let (mut story, server) = Story::begin(&["--usage", "relaxed"]);
-    story.traffic(&server);
+    // Longer than what may be missing, so that there is something before it.
+    for _ in 0..5 {
+        story.traffic(&server);
+    }
     let killed = story.kill_under_load(server);
     let server = story.start();
     story.traffic(&server);
@@ -260,6 +288,7 @@ fn what_relaxed_mode_loses_in_a_kill_is_declared() {
     assert!(from <= newest + 1_000 && to >= killed, "{from} {newest} {killed} {to}");
     // What was answered before the gap is there, and nothing is missing of what was answered after it.
     let before = story.answered(from);
+    assert!(!before.is_empty(), "nothing was answered before {from}");
     let (all, until) = (story.answered(i64::MAX), story.answered(to));
     for (of, count) in before {
         let recorded = log.facts.iter().filter(|fact| fact.first < from && same(fact, &of));
@@ -274,6 +303,6 @@ fn what_relaxed_mode_loses_in_a_kill_is_declared() {
     }
 }
 
-fn same(fact: &log::Fact, (key, code): &(Option<String>, String)) -> bool {
+fn same(fact: &Fact, (key, code): &(Option<String>, String)) -> bool {
     fact.key == *key && fact.code == *code
 }

@@ -84,7 +84,7 @@ impl Cast {
                 id_of(&mutated(&root, "createRole", &input, "role { id }")["role"])
             })
             .collect();
-        let limits = json!([{ "name": "shared", "limit": 200, "windowSeconds": 3_600 }]);
+        let limits = json!([{ "name": "shared", "limit": 60, "windowSeconds": 3_600 }]);
         let identities: Vec<String> = [(&tenant.organization, 0), (&tenant.organization, 1), (&below, 2)]
             .iter()
             .map(|(organization, n)| {
@@ -94,7 +94,7 @@ impl Cast {
                 id_of(&mutated(&root, "createIdentity", &input, "identity { id }")["identity"])
             })
             .collect();
-        for (at, credits) in [(0, 150), (2, 90)] {
+        for (at, credits) in [(0, 15), (2, 12)] {
             let input = json!({ "id": identities[at], "remaining": credits, "reason": "bought" });
             mutated(&root, "setCredits", &input, "events { id }");
         }
@@ -119,15 +119,15 @@ impl Cast {
         let soon = Edge::default().now().plus(Duration::from_secs(3)).to_string();
         let (first, second, third) = (&self.workspaces[0], &self.workspaces[1], &self.workspaces[2]);
         let (r, i) = (&self.roles, &self.identities);
-        let refill = json!({ "remaining": 40, "refillAmount": 50, "refillIntervalSeconds": 86_400 });
-        let burst = json!([{ "name": "burst", "limit": 25, "windowSeconds": 3_600 }]);
+        let refill = json!({ "remaining": 10, "refillAmount": 20, "refillIntervalSeconds": 86_400 });
+        let burst = json!([{ "name": "burst", "limit": 6, "windowSeconds": 3_600 }]);
         let networks = json!(["203.0.113.0/24", "2001:db8::/32"]);
         let mut inputs = vec![
             json!({ "workspaceId": first, "environment": "PRODUCTION", "roleIds": [r[0]], "identityId": i[0] }),
             json!({ "workspaceId": first, "environment": "STAGING", "roleIds": [r[0], r[1]], "identityId": i[0] }),
             json!({ "workspaceId": first, "environment": "DEVELOPMENT", "credits": refill }),
             json!({ "workspaceId": second, "environment": "PRODUCTION", "rateLimits": burst }),
-            json!({ "workspaceId": second, "environment": "STAGING", "identityId": i[1], "credits": { "remaining": 100 },
+            json!({ "workspaceId": second, "environment": "STAGING", "identityId": i[1], "credits": { "remaining": 8 },
                 "allowedCidrs": networks }),
             json!({ "workspaceId": second, "environment": "PRODUCTION", "roleIds": [r[1]], "expiresAt": soon }),
             json!({ "workspaceId": third, "environment": "PRODUCTION", "identityId": i[2] }),
@@ -179,14 +179,16 @@ impl Cast {
             let Ok(rotated) = root.rotate_key(&ids[at], overlap) else { continue };
             self.cards.lock().unwrap()[at].secrets.push(rotated.secret());
         }
-        let credits = json!({ "id": ids[2], "by": 30, "reason": "more" });
+        let credits = json!({ "id": ids[2], "by": 7, "reason": "more" });
         mutated(&root, "adjustCredits", &credits, "events { id }");
-        let credits = json!({ "id": self.identities[0], "by": 25, "reason": "more" });
+        let credits = json!({ "id": self.identities[0], "by": 9, "reason": "more" });
         mutated(&root, "adjustCredits", &credits, "events { id }");
         let roles = json!({ "id": ids[0], "roleIds": [self.roles[(round + 1) % 2]] });
         root.mutate("updateKey", &roles).unwrap();
         let identity = json!({ "id": ids[3], "identityId": self.identities[round % 2] });
         root.mutate("updateKey", &identity).unwrap();
+        let switch = json!({ "id": self.below, "apiKeysEnabled": round % 2 == 1 });
+        mutated(&root, "setOrganizationPolicy", &switch, "events { id }");
         match round {
             0 => {
                 root.disable_key(&ids[10]).unwrap();

@@ -33,6 +33,8 @@ pub struct Fact {
     pub count: u64,
     pub cost: u64,
     pub credits: u64,
+    /// Of addresses that were too many to be kept.
+    pub merged: bool,
 }
 
 /// Credits as they are left.
@@ -152,5 +154,6 @@ fn fact(record: &UsageRecord, from: i64, state: Option<&KeyState>) -> Fact {
         count: record.count,
         cost: record.cost.map_or(1, u64::from),
         credits: record.spent.iter().map(|spent| spent.credits).sum(),
+        merged: record.merged.is_some(),
     }
 }

@@ -1,6 +1,8 @@
 //! Random verifications over every way that there is, and what was answered.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use keyledger::edge::Edge;
 use serde_json::{Map, Value, json};
@@ -12,6 +14,8 @@ use crate::support::{Client, Failure, Server};
 pub const TAGS: [&str; 4] = ["plan:pro", "plan:free", "region=eu", "x"];
 pub const ADDRESSES: [&str; 6] =
     ["203.0.113.7", "203.0.113.8", "198.51.100.1", "2001:db8::7", "2001:db9::1", "::ffff:203.0.113.9"];
+/// So that there are thousands of verifications on a fast machine, not millions.
+const PAUSE: Duration = Duration::from_millis(8);
 const MALFORMED: &str = "kl_prod_0000000000000000000000000000000000000000000";
 
 /// An answer.
@@ -43,8 +47,12 @@ impl Asker {
     /// Only a kill may leave a question without an answer.
     pub fn work(&mut self, server: &Server, cast: &Cast, ending: &AtomicBool, killing: &AtomicBool) {
         while !ending.load(Ordering::SeqCst) {
+            thread::sleep(PAUSE);
             let asked = match self.random.below(12) {
-                0 | 1 => self.batch(server, cast),
+                0 | 1 => {
+                    let questions = self.questions(cast);
+                    self.batch(server, cast, &questions)
+                }
                 2 | 3 => self.authorize(server, cast),
                 4 => self.login(server, cast),
                 _ => self.verify(server, cast),
@@ -131,15 +139,28 @@ impl Asker {
         Ok(())
     }
 
-    fn batch(&mut self, server: &Server, cast: &Cast) -> Result<(), (Failure, u64)> {
-        let questions: Vec<_> = (0..=self.random.below(12)).map(|_| self.question(cast)).collect();
+    /// Some questions; now and then a flood of unknown keys from everywhere.
+    fn questions(&mut self, cast: &Cast) -> Vec<(Value, Option<String>)> {
+        if self.random.below(8) > 0 {
+            return (0..=self.random.below(30)).map(|_| self.question(cast)).collect();
+        }
+        let flood = (0..100).map(|n| (json!({ "key": MALFORMED, "ip": format!("10.0.0.{n}") }), None));
+        flood.collect()
+    }
+
+    fn batch(
+        &mut self,
+        server: &Server,
+        cast: &Cast,
+        questions: &[(Value, Option<String>)],
+    ) -> Result<(), (Failure, u64)> {
         let requests: Vec<&Value> = questions.iter().map(|(question, _)| question).collect();
         let asked = self.verifier(server, cast).post("/v1/verify/batch", &json!({ "requests": requests }));
         let (status, answer) = asked.map_err(|failure| (failure, questions.len() as u64))?;
         assert_eq!(status, 200, "{answer}");
         let results = answer["results"].as_array().unwrap();
         assert_eq!(results.len(), questions.len());
-        for (result, (_, id)) in results.iter().zip(&questions) {
+        for (result, (_, id)) in results.iter().zip(questions) {
             self.result(result, id.as_deref());
         }
         Ok(())
