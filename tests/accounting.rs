@@ -49,6 +49,22 @@ fn now() -> i64 {
     Edge::default().now().micros()
 }
 
+/// Waits until what was recorded until a moment is counted.
+fn caught_up(server: &Server, to: i64) {
+    let waiting = Stopwatch::start();
+    loop {
+        let query = "query($at: DateTime!, $end: DateTime!) { usage(from: $at, to: $end) { through } }";
+        let frame = json!({ "at": usage::moment(to), "end": usage::moment(to + 1) });
+        let answer = server.root().graphql(query, &frame).unwrap();
+        let through = &answer["usage"]["through"];
+        if through.is_string() && usage::micros(through) >= to {
+            return;
+        }
+        assert!(waiting.elapsed() < PATIENCE, "usage is not counted: {}", server.log());
+        thread::sleep(Duration::from_millis(30));
+    }
+}
+
 /// A run of a server on one data directory after another.
 struct Story {
     cast: Cast,
@@ -119,23 +135,8 @@ impl Story {
         let code = server.root().verify(&self.cast.sentinel.secrets[0]).unwrap().code;
         let sentinel = self.cast.sentinel.id.clone();
         self.askers[0].told.push(traffic::Told { at: now(), key: Some(sentinel), code });
-        self.caught_up(server, sent);
+        caught_up(server, sent);
         self.ask_now(server)
-    }
-
-    fn caught_up(&self, server: &Server, to: i64) {
-        let waiting = Stopwatch::start();
-        loop {
-            let query = "query($at: DateTime!, $end: DateTime!) { usage(from: $at, to: $end) { through } }";
-            let frame = json!({ "at": usage::moment(to), "end": usage::moment(to + 1) });
-            let answer = server.root().graphql(query, &frame).unwrap();
-            let through = &answer["usage"]["through"];
-            if through.is_string() && usage::micros(through) >= to {
-                return;
-            }
-            assert!(waiting.elapsed() < PATIENCE, "usage is not counted: {}", server.log());
-            thread::sleep(Duration::from_millis(30));
-        }
     }
 
     fn ask_now(&mut self, server: &Server) -> (Vec<Asked>, Lists, Vec<Observer>, (i64, i64)) {
@@ -228,12 +229,14 @@ fn every_number_is_that_of_the_log_after_clean_stops_and_a_rebuild() {
     story.check(server, told);
 }
 
+type Has = fn(&Fact) -> bool;
+
 /// The traffic was of every kind: otherwise much would be compared with nothing.
 fn assert_varied(log: &Log) {
     for code in VerificationCode::ALL {
         assert!(log.facts.iter().any(|fact| fact.code == code.as_str()), "nothing was answered {code}");
     }
-    let some: [(&str, fn(&Fact) -> bool); 11] = [
+    let some: [(&str, Has); 11] = [
         ("several roles", |fact| fact.roles.len() > 1),
         ("several tags", |fact| fact.tags.len() > 1),
         ("IPv6", |fact| fact.ip.as_ref().is_some_and(|ip| ip.contains(':'))),

@@ -120,14 +120,12 @@ impl Asker {
 
     /// An answer, or the refusal of a question that names a limit which its key does not have.
     fn result(&mut self, result: &Value, id: Option<&str>) {
-        match result["code"].as_str() {
-            Some(code) => self.tell(result["keyId"].as_str(), code),
-            None => {
-                let field = result["error"]["field"].as_str();
-                assert!(field.is_some_and(|field| field.ends_with("limits")), "{result}");
-                self.tell(id, "RATE_LIMITED");
-            }
+        if let Some(code) = result["code"].as_str() {
+            return self.tell(result["keyId"].as_str(), code);
         }
+        let field = result["error"]["field"].as_str();
+        assert!(field.is_some_and(|field| field.ends_with("limits")), "{result}");
+        self.tell(id, "RATE_LIMITED");
     }
 
     fn verify(&mut self, server: &Server, cast: &Cast) -> Result<(), (Failure, u64)> {

@@ -432,27 +432,29 @@ impl Questions<'_> {
             sum.join(counts);
         }
         let mut others = Counts::default();
-        groups.values().for_each(|(counts, _)| others.join(*counts));
+        for (counts, _) in groups.values() {
+            others.join(*counts);
+        }
         assert_eq!(Counts::of(&answer["others"]), others, "others: {}", told());
         sum.join(others);
         if !group_by.is_empty() && !group_by.iter().any(|one| is_multiple(one)) {
             assert_eq!(sum, total, "groups and others are the whole: {}", told());
         }
-        self.check_gaps(asked, log, from, to);
+        check_gaps(asked, log, from, to);
     }
+}
 
-    fn check_gaps(&self, asked: &Asked, log: &Log, from: i64, to: i64) {
-        let told = |gap: &Value| (micros(&gap["from"]), micros(&gap["to"]));
-        let mut told: Vec<_> = asked.answer["incomplete"].as_array().unwrap().iter().map(told).collect();
-        let mut gaps: Vec<_> = log.gaps.iter().copied().filter(|gap| gap.0 < to && gap.1 > from).collect();
-        told.sort_unstable();
-        gaps.sort_unstable();
-        assert_eq!(told, gaps, "{asked:?}");
-        let newest = log.facts.iter().map(|fact| fact.last).max().unwrap();
-        let through = micros(&asked.answer["through"]);
-        // Records keep milliseconds, the end of what is recorded microseconds.
-        assert!((newest..newest + 1_000).contains(&through), "{through} {newest} {asked:?}");
-    }
+fn check_gaps(asked: &Asked, log: &Log, from: i64, to: i64) {
+    let told = |gap: &Value| (micros(&gap["from"]), micros(&gap["to"]));
+    let mut told: Vec<_> = asked.answer["incomplete"].as_array().unwrap().iter().map(told).collect();
+    let mut gaps: Vec<_> = log.gaps.iter().copied().filter(|gap| gap.0 < to && gap.1 > from).collect();
+    told.sort_unstable();
+    gaps.sort_unstable();
+    assert_eq!(told, gaps, "{asked:?}");
+    let newest = log.facts.iter().map(|fact| fact.last).max().unwrap();
+    let through = micros(&asked.answer["through"]);
+    // Records keep milliseconds, the end of what is recorded microseconds.
+    assert!((newest..newest + 1_000).contains(&through), "{through} {newest} {asked:?}");
 }
 
 fn random_observer(random: &mut Random, observers: usize) -> usize {
