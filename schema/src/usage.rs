@@ -197,7 +197,7 @@ pub struct UsageGapDeclared {
     /// The last sequence number that was recorded; none when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after_seq: Option<u64>,
-    /// The end of what was recorded.
+    /// From this moment on verifications may be missing: somewhat before the end of what was recorded.
     pub from: Timestamp,
     /// The start of the node that declares the gap.
     pub to: Timestamp,

@@ -1,6 +1,8 @@
 //! The node's own life: it starts and stops recording (PCI DSS 10.2.1.6), and says so when verifications
 //! may be missing.
 
+use std::time::Duration;
+
 use keyledger_projections::NodeState;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{Event, NodeStarted, NodeStopped, PreviousStop, UsageMode};
@@ -12,6 +14,10 @@ use super::writer::{Failure, read_failed};
 use crate::error::{Error, Result};
 use crate::store::Direction;
 use crate::stream_head::StreamHead;
+
+/// So long before the end of what is recorded something may be missing already: in relaxed mode verifications of
+/// unknown keys are written apart from others, each of them within a second while the store works well.
+const APART: Duration = Duration::from_secs(5);
 
 /// Where recording goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,7 +40,8 @@ impl Service {
         // Before the start, which says that all before it is told: a kill in between must not hide the gap.
         let mut head = usage_head;
         if previous_stop == PreviousStop::Unclean && state.usage == Some(UsageMode::Relaxed) {
-            let from = state.recorded_to.into_iter().chain(state.started_at).max().unwrap_or(context.at);
+            let recorded = state.recorded_to.map(|to| to.minus(APART));
+            let from = recorded.into_iter().chain(state.started_at).max().unwrap_or(context.at);
             let gap =
                 Event::UsageGapDeclared(UsageGapDeclared { after_seq: state.last_seq, from, to: context.at });
             let written = self
