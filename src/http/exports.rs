@@ -8,8 +8,11 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
+use actix_web::rt::time::sleep;
 use actix_web::web::{self, Bytes, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use futures_util::stream::try_unfold;
@@ -18,6 +21,7 @@ use keyledger_schema::{Action, Environment, Timestamp, VerificationCode};
 use super::problem::{NO_STORE, Refused};
 use super::{State, credentials};
 use crate::caller::Caller;
+use crate::edge::Stopwatch;
 use crate::error::Error;
 use crate::export::{Encoder, Format};
 use crate::service::Service;
@@ -149,6 +153,11 @@ const SELECTION: &[&str] = &[
     "address",
 ];
 
+/// How long an export waits for its reader.
+const PATIENCE: Duration = Duration::from_mins(1);
+/// How often it is looked after.
+const LOOK_AFTER: Duration = Duration::from_secs(5);
+
 /// A value by its name in a list.
 fn named<T: Copy>(names: &[(&'static str, T)], text: &str) -> Result<T, String> {
     let found = names.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
@@ -237,13 +246,14 @@ async fn answer(
     };
     let (export, format, names) = super::to_its_end(begin).await??;
     let encoder = Encoder::new(format, export.columns(), names).map_err(|failed| broken(&failed))?;
-    let flow = Flow { export, encoder: Some(encoder), state, caller };
+    let flow = Arc::new(Mutex::new(Reading::Waits(Box::new(Flow { export, encoder: Some(encoder), state, caller }), Stopwatch::start())));
+    actix_web::rt::spawn(give_up(Arc::downgrade(&flow)));
     let name = format!("attachment; filename=\"{file}.{}\"", format.name());
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, format.media_type()))
         .insert_header((CONTENT_DISPOSITION, name))
         .insert_header(NO_STORE)
-        .streaming(try_unfold(flow, piece)))
+        .streaming(try_unfold(flow, next_piece)))
 }
 
 /// The organization that a request names.
@@ -264,6 +274,61 @@ struct Flow {
     encoder: Option<Encoder>,
     state: Data<State>,
     caller: Caller,
+}
+
+/// How an export is with its reader.
+enum Reading {
+    /// It was handed something a while ago, and has not come for more.
+    Waits(Box<Flow>, Stopwatch),
+    /// What it came for is being read.
+    Works,
+    /// Nothing follows.
+    Over,
+}
+
+type Shared = Mutex<Reading>;
+
+fn reading(shared: &Shared) -> MutexGuard<'_, Reading> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Ends an export whose reader does not read on, or whose key may no longer read: it would keep a place that
+/// others wait for.
+async fn give_up(shared: Weak<Shared>) {
+    loop {
+        sleep(LOOK_AFTER).await;
+        let Some(shared) = shared.upgrade() else { return };
+        let mut reading = reading(&shared);
+        let over = match &*reading {
+            Reading::Waits(flow, since) => {
+                since.elapsed() >= PATIENCE || flow.state.verifier.still_stands(&flow.caller).is_err()
+            }
+            Reading::Works => false,
+            Reading::Over => return,
+        };
+        if over {
+            *reading = Reading::Over;
+            tracing::info!("an export was given up: its reader did not read on, or may not any more");
+            return;
+        }
+    }
+}
+
+/// The next bytes for a reader that came for more.
+async fn next_piece(shared: Arc<Shared>) -> Result<Option<(Bytes, Arc<Shared>)>, Error> {
+    let taken = std::mem::replace(&mut *reading(&shared), Reading::Works);
+    let Reading::Waits(flow, _) = taken else {
+        *reading(&shared) = Reading::Over;
+        return Err(Error::unavailable("the export was given up, since nobody read on for a minute; begin again"));
+    };
+    let piece = piece(*flow).await;
+    let (next, piece) = match piece {
+        Ok(Some((bytes, flow))) => (Reading::Waits(Box::new(flow), Stopwatch::start()), Ok(Some(bytes))),
+        Ok(None) => (Reading::Over, Ok(None)),
+        Err(error) => (Reading::Over, Err(error)),
+    };
+    *reading(&shared) = next;
+    Ok(piece?.map(|bytes| (bytes, shared)))
 }
 
 /// The next bytes of a body; never none of them, which would be taken for its end.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{AuditExported, Event, ExportFormat, Exported};
 use keyledger_schema::grant::Place;
-use keyledger_schema::{OrganizationId, Personal, Timestamp};
+use keyledger_schema::{KeyId, OrganizationId, Personal, Timestamp};
 
 use super::Service;
 use super::analytics::{
@@ -32,21 +32,28 @@ pub const MAX_BUCKETS: u64 = 1_000_000;
 /// Buckets that are asked for at once.
 const STRETCH: u32 = 64;
 
-/// How many exports of each organization run.
+/// The most of these that one key runs.
+pub const MAX_OF_KEY: usize = 4;
+
+/// Who runs the exports of each organization.
 #[derive(Clone, Default)]
-pub(super) struct Running(Arc<Mutex<HashMap<OrganizationId, usize>>>);
+pub(super) struct Running(Arc<Mutex<HashMap<OrganizationId, Vec<KeyId>>>>);
 
 impl Running {
-    fn begin(&self, organization: OrganizationId) -> Result<Turn> {
+    fn begin(&self, organization: OrganizationId, key: KeyId) -> Result<Turn> {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = running.entry(organization).or_default();
-        if *count >= MAX_RUNNING {
+        let keys = running.entry(organization).or_default();
+        if keys.len() >= MAX_RUNNING {
             let message =
                 "the organization has 8 exports running, which is the most; wait until one has ended";
             return Err(Error::unavailable(message));
         }
-        *count += 1;
-        Ok(Turn { running: self.clone(), organization })
+        if keys.iter().filter(|known| **known == key).count() >= MAX_OF_KEY {
+            let message = "your key has 4 exports running, which is the most; wait until one has ended";
+            return Err(Error::unavailable(message));
+        }
+        keys.push(key);
+        Ok(Turn { running: self.clone(), organization, key })
     }
 }
 
@@ -54,14 +61,17 @@ impl Running {
 struct Turn {
     running: Running,
     organization: OrganizationId,
+    key: KeyId,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         let mut running = self.running.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = running.get_mut(&self.organization) {
-            *count -= 1;
-            if *count == 0 {
+        if let Some(keys) = running.get_mut(&self.organization) {
+            if let Some(at) = keys.iter().position(|key| *key == self.key) {
+                keys.swap_remove(at);
+            }
+            if keys.is_empty() {
                 running.remove(&self.organization);
             }
         }
@@ -410,7 +420,7 @@ impl Service {
                 (Exported::Verifications, organization, VERIFICATION.to_vec(), rows)
             }
         };
-        let turn = self.exports.begin(organization)?;
+        let turn = self.exports.begin(organization, caller.key)?;
         let service = Arc::clone(self);
         let mut export = Export { service, columns, rows, first: None, _turn: turn };
         export.first = export.read().await?;
