@@ -1,6 +1,6 @@
 //! What if, as somebody types it.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::harness::{Server, json};
 use serde_json::Value;
@@ -17,15 +17,15 @@ fn a_change_is_tried_on_what_was_really_asked() {
     }
     let simulate = |change: &[&str]| server.json(&[&["usage", "simulate", "--from", "1h"], change].concat());
     let narrower = ["--scope", "read:customers/*"];
-    let deadline = Instant::now() + Duration::from_secs(30);
-    let told = loop {
-        let told = simulate(&narrower)["simulate"].take();
+    let mut told = Value::Null;
+    for _ in 0..300 {
+        told = simulate(&narrower)["simulate"].take();
         if told["calls"] == 3 {
-            break told;
+            break;
         }
-        assert!(Instant::now() < deadline, "{told}");
         std::thread::sleep(Duration::from_millis(100));
-    };
+    }
+    assert_eq!(told["calls"], 3, "{told}");
     assert_eq!((&told["refused"], &told["affectedKeys"]), (&Value::from(1), &Value::from(1)));
     assert_eq!(&told["mostAffected"][0]["key"]["id"], id);
 
