@@ -39,6 +39,8 @@ pub mod revoke_many;
 pub mod role;
 pub mod role_args;
 pub mod secret_input;
+pub mod simulate;
+pub mod simulate_args;
 pub mod table;
 pub mod told;
 pub mod trail;

@@ -8,6 +8,8 @@ mod in_bulk;
 mod secrets;
 #[path = "cli/tenants.rs"]
 mod tenants;
+#[path = "cli/usage.rs"]
+mod usage;
 
 use harness::{Server, answering, command, json, run};
 use std::fs;

@@ -56,7 +56,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "verify",
         ],
     ),
-    ("http", &["caller", "error", "export", "graphql", "service", "verify"]),
+    ("http", &["caller", "edge", "error", "export", "graphql", "service", "verify"]),
     ("main", &["app", "cli", "config", "edge"]),
     (
         "app",

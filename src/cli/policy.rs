@@ -155,12 +155,16 @@ fn show_violations(violations: &Value, out: &mut Output<'_>) -> Result<(), Failu
     Ok(())
 }
 
+/// The flag that sets a rule; the rule itself where a newer server names one that is not known here.
+pub fn flag(rule: &str) -> &str {
+    RULES.iter().find(|(field, _)| *field == rule).map_or(rule, |(_, flag)| flag)
+}
+
 /// A broken rule: `max-ttl 30d: never`.
 fn violation(violation: &Value) -> Option<String> {
     let rule = text(&violation["rule"])?;
-    let flag = RULES.iter().find(|(field, _)| *field == rule).map_or(rule.as_str(), |(_, flag)| flag);
     let bound = shown(&rule, &violation["bound"]);
-    Some(format!("{flag} {bound}: {}", shown(&rule, &violation["value"])))
+    Some(format!("{} {bound}: {}", flag(&rule), shown(&rule, &violation["value"])))
 }
 
 #[cfg(test)]

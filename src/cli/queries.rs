@@ -174,6 +174,17 @@ query($id: ID!, $filter: VerificationFilter, $first: Int, $after: String, $direc
   }
 }";
 
+/// What a change would have refused.
+pub const SIMULATE: &str = "\
+query($organizationId: ID, $filter: UsageFilter, $change: SimulatedChange!, $from: DateTime!, $to: DateTime!) {
+  simulate(organizationId: $organizationId, filter: $filter, change: $change, from: $from, to: $to) {
+    calls refused refusals { code rule calls }
+    keys affectedKeys
+    mostAffected { key { id name } calls refused refusals { code rule calls } firstRefusedAt lastRefusedAt }
+    until
+  }
+}";
+
 /// The keys of a report.
 pub const UNUSED: &str = "\
 query($filter: KeyFilter, $orderBy: KeyOrder, $first: Int, $after: String) {
@@ -429,6 +440,7 @@ mod tests {
             TRAIL,
             USAGE,
             VERIFICATIONS,
+            SIMULATE,
             UNUSED,
             REVOKE_MANY,
             IMPORT,

@@ -8,7 +8,7 @@ use super::role::{self, Place};
 use super::table::{fields, list, moment, table, text, word};
 use super::usage_args::{ConditionArgs, LogArgs, ShowArgs, UsageCommand};
 use super::value::set;
-use super::{Failure, Output, export, pages, queries};
+use super::{Failure, Output, export, pages, queries, simulate};
 use crate::edge::Edge;
 
 /// Runs a command about usage.
@@ -22,6 +22,7 @@ pub fn run(
         UsageCommand::Show(args) => show(args, client, edge, out),
         UsageCommand::Log(args) => log(args, client, edge, out),
         UsageCommand::Export(args) => export::run(args, client, edge, out),
+        UsageCommand::Simulate(args) => simulate::run(args, client, edge, out),
     }
 }
 

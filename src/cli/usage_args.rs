@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use keyledger_schema::{Environment, IdentityId, KeyId, OrganizationId, VerificationCode, WorkspaceId};
 
+use super::simulate_args::SimulateArgs;
 use super::value::{Moment, RoleArgument};
 use super::{ActionArgument, Connection, key_args};
 
@@ -29,6 +30,8 @@ pub enum UsageCommand {
     Log(LogArgs),
     /// Write figures or verifications to a file
     Export(ExportArgs),
+    /// Show which calls a change would have refused, without making it
+    Simulate(Box<SimulateArgs>),
 }
 
 /// Which verifications. Conditions add up.

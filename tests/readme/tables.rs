@@ -1,5 +1,6 @@
 //! Tables say what the code does, and every code has its entry.
 
+use keyledger::config::DEFAULT_VERIFICATION_LOG_DAYS;
 use keyledger::decisions::{limits, slug, workspace};
 use keyledger::error::Code;
 use keyledger::service::revocations::MAX_REVOKED;
@@ -7,7 +8,7 @@ use keyledger::service::{analytics, exports};
 use keyledger::store::sqlite::Options;
 use keyledger::verify::limits::MAX_COST;
 use keyledger::verify::recorder::UNKNOWN_INTERVAL;
-use keyledger::{graphql, http, secret};
+use keyledger::{graphql, http, secret, simulation};
 use keyledger_schema::grant::Right;
 use keyledger_schema::resource::Resource;
 use keyledger_schema::{Action, Event, GrantRole, Scope, VerificationCode};
@@ -36,11 +37,14 @@ fn private(file: &str, name: &str) -> u64 {
         .find(|line| line.contains(&format!("const {name}: ")))
         .unwrap_or_else(|| panic!("{file} has no {name}"));
     let value = line.split_once(" = ").unwrap().1;
-    let factors = value.split(" * ").map(|factor| {
-        let digits: String = factor.chars().filter(char::is_ascii_digit).collect();
+    let number = |text: &str| {
+        let digits: String = text.chars().filter(char::is_ascii_digit).collect();
         digits.parse::<u64>().unwrap_or_else(|_| panic!("{file}: {line}"))
-    });
-    factors.product()
+    };
+    match value.split_once(" << ") {
+        Some((bits, shift)) => number(bits) << number(shift),
+        None => value.split(" * ").map(number).product(),
+    }
 }
 
 /// Whether a text names a number, and not only a longer one.
@@ -54,6 +58,7 @@ fn bounds() -> Vec<(&'static str, u64)> {
     let document = "src/graphql/document.rs";
     let lane = "src/verify/recorder/lane.rs";
     let pending = "src/verify/recorder/pending.rs";
+    let rollup = "src/readmodel/usage/rollup.rs";
     let server = "src/http/server.rs";
     vec![
         ("name of a key", n(limits::MAX_NAME_CHARS)),
@@ -106,7 +111,19 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("dimensions", n(analytics::MAX_DIMENSIONS)),
         ("groups of an answer", n(analytics::MAX_GROUPS)),
         ("points of all series", analytics::MAX_POINTS),
+        ("buckets of a series", private("src/readmodel/analytics/calendar.rs", "MAX_BUCKETS")),
+        ("groups that are counted", private("src/readmodel/analytics/tally.rs", "MAX_SPARSE")),
         ("tag in a filter", n(analytics::MAX_TAG_BYTES)),
+        ("tags of a verification", private("src/verify/tags.rs", "MAX_TAGS")),
+        ("different tags", private("src/readmodel/usage/values.rs", "MAX_NUMBERS")),
+        ("addresses that are known", private("src/readmodel/usage/addresses.rs", "MAX_ADDRESSES")),
+        ("usage by the minute", private(rollup, "MINUTES_KEPT")),
+        ("usage by the hour", private(rollup, "HOURS_KEPT")),
+        ("verifications are listed", DEFAULT_VERIFICATION_LOG_DAYS.into()),
+        ("records that one simulation", simulation::MAX_RECORDS),
+        ("calls that one simulation", simulation::MAX_CALLS),
+        ("keys that one simulation judges", n(simulation::MAX_KEYS)),
+        ("keys that one simulation names", n(simulation::NAMED)),
         ("buckets of an export", exports::MAX_BUCKETS),
         ("exports of an organization", n(exports::MAX_RUNNING)),
         ("user agent", n(actor::MAX_USER_AGENT_BYTES)),

@@ -128,7 +128,8 @@ fn go_on_the_tour(with_curl: bool) {
 }
 
 /// Guides whose commands can be pasted one after another.
-const GUIDES: [&str; 11] = [
+const GUIDES: [&str; 12] = [
+    "docs/analytics.md",
     "docs/credits.md",
     "docs/finding-keys.md",
     "docs/identities.md",
