@@ -43,6 +43,7 @@ mod schema;
 mod snapshot;
 mod usage;
 
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
@@ -52,7 +53,7 @@ use std::time::Duration;
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, PoolId, Tally, WorkspaceState};
 use keyledger_schema::{EventId, IdentityId, KeyId, OrganizationId, Timestamp, WorkspaceId};
 use rusqlite::Connection;
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use self::analytics::{Incomplete, UsageAnswer, UsageError, UsageQuery, Verification, VerificationQuery};
 use self::catalog::Catalog;
@@ -65,6 +66,9 @@ pub use keys::{KeyOrder, KeyQuery, KeyRow, KeySort};
 pub use page::{Item, MAX_BULK_PAGE, MAX_PAGE, Page, Sequence, Window};
 pub use progress::Progress;
 pub use usage::addresses::MAX_ADDRESSES;
+
+/// With so many organizations, those that wait for no turn are forgotten.
+const TURNS_KEPT: usize = 1_024;
 
 /// Name of the file in the data directory.
 pub const FILE_NAME: &str = "readmodel.db";
@@ -265,6 +269,9 @@ pub struct ReadModel {
     /// Answers that take microseconds never wait behind a long list.
     quick: Pool,
     lists: Pool,
+    /// Figures and whole logs, which may take long: no list waits behind them.
+    figures: Pool,
+    turns: Mutex<HashMap<OrganizationId, Arc<Semaphore>>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -298,6 +305,8 @@ impl ReadModel {
         let model = Self {
             quick: Pool::open("readmodel-key", 1, &path)?,
             lists: Pool::open("readmodel-list", 2, &path)?,
+            figures: Pool::open("readmodel-count", 2, &path)?,
+            turns: Mutex::default(),
             threads: Mutex::new(threads),
             shared,
         };
@@ -458,8 +467,12 @@ impl ReadModel {
         // Asked first: what is counted meanwhile is in the answer beyond it.
         let through = self.usage_through();
         let catalog = Arc::clone(&self.shared.catalog);
+        let _turn = match query.organizations.first() {
+            Some(organization) => self.turn(*organization).await,
+            None => None,
+        };
         let answered =
-            self.lists.read(move |connection| match analytics::answer(connection, &catalog, &query) {
+            self.figures.read(move |connection| match analytics::answer(connection, &catalog, &query) {
                 Ok(answer) => Ok(Ok(answer)),
                 Err(analytics::Failure::Usage(error)) => Ok(Err(error)),
                 Err(analytics::Failure::Engine(error)) => Err(error),
@@ -533,6 +546,19 @@ impl ReadModel {
         self.verification_page(query, count).await
     }
 
+    /// Waits for an organization's turn at figures: each keeps at most one thread busy, so that another one finds a
+    /// thread however much the first asks for.
+    async fn turn(&self, organization: OrganizationId) -> Option<OwnedSemaphorePermit> {
+        let turns = {
+            let mut all = self.turns.lock().unwrap_or_else(PoisonError::into_inner);
+            if all.len() >= TURNS_KEPT {
+                all.retain(|_, turns| Arc::strong_count(turns) > 1);
+            }
+            Arc::clone(all.entry(organization).or_insert_with(|| Arc::new(Semaphore::new(1))))
+        };
+        turns.acquire_owned().await.ok()
+    }
+
     async fn verification_page(
         &self,
         query: VerificationQuery,
@@ -541,7 +567,8 @@ impl ReadModel {
         let shared = Arc::clone(&self.shared);
         let oldest = move |newest| shared.settings.oldest_verification(newest);
         let catalog = Arc::clone(&self.shared.catalog);
-        self.lists
+        let _turn = self.turn(query.organization).await;
+        self.figures
             .read(move |connection| usage::search::page(connection, &catalog, &query, count, oldest))
             .await
     }

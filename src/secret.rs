@@ -145,6 +145,13 @@ impl<'a> WellFormed<'a> {
         let (signed, sum) = text.split_at(text.len() - CHECKSUM_DIGITS);
         (checksum(signed.as_bytes()) == sum.as_bytes()).then_some(Self(text))
     }
+
+    /// Whether one of the words of a text is a secret. Words are of letters, digits and `_`.
+    pub fn is_in(text: &str) -> bool {
+        let word = |character: char| character.is_ascii_alphanumeric() || character == '_';
+        text.len() > BODY_DIGITS + CHECKSUM_DIGITS
+            && text.split(|character| !word(character)).any(|word| WellFormed::parse(word).is_some())
+    }
 }
 
 impl<'a> WellFormed<'a> {
@@ -282,6 +289,15 @@ mod tests {
         let most = Secret::mint("abcdefghijklmnop", Environment::Staging, &[255; 32]);
         assert_eq!(most.expose().len(), MAX_SECRET_BYTES);
         assert!(WellFormed::parse(most.expose()).is_some());
+        let among =
+            |before: &str, after: &str| WellFormed::is_in(&format!("{before}{}{after}", secret.expose()));
+        assert!(
+            among("", "")
+                && among("customers/", "/x")
+                && among("see: ", ".")
+                && !among("a", "")
+                && !among("", "1")
+        );
     }
 
     #[test]

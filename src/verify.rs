@@ -361,6 +361,8 @@ fn spend(entry: &Entry, charge: &Charge<'_>, now: Timestamp) -> Result<Option<Ch
 fn detail(asked: &Question<'_>, checked: &Result<Option<Checked>, NoSuchLimit>) -> Option<Box<Detail>> {
     let resource =
         asked.request.access.map(|(_, resource)| resource.as_str()).filter(|text| !text.is_empty());
+    // Whoever puts a secret into a path does not get it into the log.
+    let resource = resource.filter(|text| !WellFormed::is_in(text) && !text.contains(asked.key));
     let spent = checked.as_ref().ok().and_then(Option::as_ref).map_or([None; 2], |checked| checked.spent);
     let detail = Detail {
         resource: resource.map(Box::from),

@@ -159,7 +159,7 @@ impl SetCreditsInput {
             MaybeUndefined::Null => None,
             MaybeUndefined::Value(remaining) => Some(OF_SET.remaining(remaining)?),
         };
-        Ok(Command::Set { remaining, refill, reason: limits::reason("input.reason", &self.reason)? })
+        Ok(Command::Set { remaining, refill, reason: reason(&self.reason)? })
     }
 }
 
@@ -170,6 +170,11 @@ impl AdjustCreditsInput {
             return Err(Error::invalid("input.by", "an adjustment by 0 changes nothing; say by how many"));
         }
         within("input.by", "credits", by.unsigned_abs(), 1, limits::MAX_CREDITS)?;
-        Ok(Command::Adjust { by, reason: limits::reason("input.reason", &self.reason)? })
+        Ok(Command::Adjust { by, reason: reason(&self.reason)? })
     }
+}
+
+fn reason(text: &str) -> Result<Box<str>> {
+    input::no_secret("input.reason", text)?;
+    limits::reason("input.reason", text)
 }

@@ -177,8 +177,8 @@ impl CreateIdentityInput {
         let organization =
             self.organization_id.as_deref().map(|id| input::id("input.organizationId", id)).transpose()?;
         let new = NewIdentity {
-            external_id: limits::external_id("input.externalId", &self.external_id)?,
-            name: self.name.map(|name| limits::name("input.name", &name)).transpose()?,
+            external_id: external_id(&self.external_id)?,
+            name: self.name.as_deref().map(name).transpose()?,
             rate_limits: rate_limits(self.rate_limits)?,
             metadata: self
                 .metadata
@@ -191,9 +191,19 @@ impl CreateIdentityInput {
 impl UpdateIdentityInput {
     pub(super) fn check(self) -> Result<Update> {
         Ok(Update {
-            name: self.name.map(|name| limits::name("input.name", &name)).transpose()?,
+            name: self.name.as_deref().map(name).transpose()?,
             rate_limits: self.rate_limits.map(rate_limits).transpose()?,
             metadata: self.metadata.map(|json| input::metadata(json.0)).transpose()?,
         })
     }
+}
+
+fn external_id(text: &str) -> Result<Box<str>> {
+    input::no_secret("input.externalId", text)?;
+    limits::external_id("input.externalId", text)
+}
+
+fn name(text: &str) -> Result<Box<str>> {
+    input::no_secret("input.name", text)?;
+    limits::name("input.name", text)
 }

@@ -443,6 +443,15 @@ pub(super) fn identity(text: Option<&ID>) -> Result<Option<domain::IdentityId>> 
     text.map(|text| id("input.identityId", text)).transpose()
 }
 
+/// Refuses a text that would bring a secret into the log.
+pub(super) fn no_secret(field: &'static str, text: &str) -> Result<()> {
+    if secret::WellFormed::is_in(text) {
+        let message = "the secret of a key is in this text, which is kept and shown; take it out";
+        return Err(Error::invalid(field, message));
+    }
+    Ok(())
+}
+
 /// An idempotency key that may be left out.
 pub(super) fn idempotency_key(text: Option<String>) -> Result<Option<Box<str>>> {
     text.map(|text| {

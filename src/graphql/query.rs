@@ -596,7 +596,7 @@ impl Query {
     /// What if: which recorded verifications of a period would have been refused under a change of rate limits,
     /// scopes, networks or policy. Looks at calls that were answered `VALID` and are still in the verification
     /// log, and judges only what the change names; changes nothing. For those who may read trails.
-    #[graphql(complexity = "QUERY_COST + 100 * child_complexity")]
+    #[graphql(complexity = "100 * QUERY_COST + 100 * child_complexity")]
     #[allow(clippy::too_many_arguments, reason = "a question with conditions")]
     async fn simulate(
         &self,

@@ -12,7 +12,8 @@ use super::scalar::{Action, DateTime, Environment, Granularity, Long, UsageDimen
 use crate::decisions::limits;
 use crate::error::{Error, Result};
 use crate::service::analytics::{
-    self, Counts, DimensionValue, MAX_GROUPS, MAX_KEYS, Selection, Spelling, UsageAsked, UsageGroup,
+    self, Counts, DimensionValue, MAX_DIMENSIONS, MAX_GROUPS, MAX_KEYS, Selection, Spelling, UsageAsked,
+    UsageGroup,
 };
 use crate::service::exports::text_of;
 
@@ -88,10 +89,14 @@ pub(super) struct Frame {
     pub(super) time_zone: String,
 }
 
-/// What an answer costs: what is selected, once for each group that there can be.
+/// What counting costs, for the whole and for each dimension: it may look at millions of numbers.
+const COUNTING_COST: usize = 500;
+
+/// What an answer costs: counting, and what is selected, once for each group that there can be.
 pub(super) fn cost(group_by: &[UsageDimension], top: i32, child: usize) -> usize {
     let groups = usize::try_from(top).unwrap_or(0).min(MAX_GROUPS);
-    child * (1 + if group_by.is_empty() { 0 } else { groups })
+    let counting = COUNTING_COST * (1 + group_by.len().min(MAX_DIMENSIONS));
+    counting + child * (1 + if group_by.is_empty() { 0 } else { groups })
 }
 
 /// Asks, with series only where they are selected.

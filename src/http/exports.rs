@@ -246,7 +246,10 @@ async fn answer(
     };
     let (export, format, names) = super::to_its_end(begin).await??;
     let encoder = Encoder::new(format, export.columns(), names).map_err(|failed| broken(&failed))?;
-    let flow = Arc::new(Mutex::new(Reading::Waits(Box::new(Flow { export, encoder: Some(encoder), state, caller }), Stopwatch::start())));
+    let flow = Arc::new(Mutex::new(Reading::Waits(
+        Box::new(Flow { export, encoder: Some(encoder), state, caller }),
+        Stopwatch::start(),
+    )));
     actix_web::rt::spawn(give_up(Arc::downgrade(&flow)));
     let name = format!("attachment; filename=\"{file}.{}\"", format.name());
     Ok(HttpResponse::Ok()
@@ -319,7 +322,9 @@ async fn next_piece(shared: Arc<Shared>) -> Result<Option<(Bytes, Arc<Shared>)>,
     let taken = std::mem::replace(&mut *reading(&shared), Reading::Works);
     let Reading::Waits(flow, _) = taken else {
         *reading(&shared) = Reading::Over;
-        return Err(Error::unavailable("the export was given up, since nobody read on for a minute; begin again"));
+        return Err(Error::unavailable(
+            "the export was given up, since nobody read on for a minute; begin again",
+        ));
     };
     let piece = piece(*flow).await;
     let (next, piece) = match piece {

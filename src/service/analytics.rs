@@ -180,7 +180,7 @@ pub fn query_failed(error: &QueryError, backward: bool) -> Error {
 
 /// Refuses a secret in a text of a filter: what is exported stands in the trail with its filter.
 fn no_secret(text: Option<&str>, field: Cow<'static, str>) -> Result<()> {
-    if text.is_some_and(|text| WellFormed::parse(text).is_some()) {
+    if text.is_some_and(WellFormed::is_in) {
         return Err(Error::invalid(
             field,
             "this is the secret of a key; verify it to learn whose, and leave it out",

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::error::Error;
+use crate::secret::WellFormed;
 
 /// The most tags of a verification.
 pub const MAX_TAGS: usize = 8;
@@ -21,6 +22,10 @@ impl Tags {
         }
         if tags.len() > MAX_TAGS || !tags.iter().all(|tag| is_tag(tag)) {
             return Err(wrong_tags());
+        }
+        if tags.iter().any(|tag| WellFormed::is_in(tag)) {
+            let message = "a tag is kept and shown; send no secret as one";
+            return Err(Error::invalid("tags", message));
         }
         let mut tags: Vec<Box<str>> = tags.iter().map(|tag| Box::from(&**tag)).collect();
         tags.sort_unstable();

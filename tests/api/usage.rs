@@ -567,9 +567,13 @@ fn slow_readers_hold_up_nobody_and_end_with_their_key() {
         assert_eq!(root.post("/v1/verify/batch", &json!({ "requests": questions })).unwrap().0, 200);
     }
     counted(&root, records);
-    let auditor = manager(&root, "AUDITOR", &server.home().tenant().workspace);
+    let [first, auditor] = ["AUDITOR"; 2].map(|role| manager(&root, role, &server.home().tenant().workspace));
     let path = "verifications?format=jsonl";
-    let mut readers: Vec<TcpStream> = (0..8).map(|_| begun(&server, &auditor.secret(), path)).collect();
+    let four = |key: &Mutated| (0..4).map(|_| begun(&server, &key.secret(), path)).collect::<Vec<_>>();
+    let mut readers = four(&first);
+    let fifth = refused(&server, &first.secret(), "verifications?format=csv");
+    assert_eq!((fifth.status, fifth.code()), (503, "UNAVAILABLE"));
+    readers.extend(four(&auditor));
     let ninth = refused(&server, &server.home().tenant().root_key, "verifications?format=csv");
     assert_eq!((ninth.status, ninth.code()), (503, "UNAVAILABLE"));
     // Everything else goes on.
