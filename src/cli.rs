@@ -217,6 +217,15 @@ pub struct VerifyArgs {
     /// The address that the holder calls from
     #[arg(long, value_name = "IP")]
     pub ip: Option<std::net::IpAddr>,
+    /// How many calls this one counts as: 0 to 1000000 [default: 1]
+    #[arg(long, value_name = "N")]
+    pub cost: Option<u32>,
+    /// What it is filed under in statistics; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// Only this rate limit applies, by its name; may be repeated
+    #[arg(long = "limit", value_name = "NAME")]
+    pub limits: Vec<String>,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would show it as help")]
     pub connection: Connection,

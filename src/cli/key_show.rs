@@ -105,6 +105,7 @@ fn described(key: &Value) -> String {
         ("revoked", revoked.into_iter().collect()),
         ("leak reported", at(&key["leakReportedAt"])),
         ("deleted", at(&key["deletedAt"])),
+        ("first used", at(&key["firstUsedAt"])),
         ("last used", used.into_iter().collect()),
         ("verifications", usage.into_iter().collect()),
         ("revision", line(&key["revision"])),

@@ -17,7 +17,7 @@ fragment KeyFields on Key {
   previousSecret { version hint validUntil }
   expiresAt createdAt createdBy { kind id email } updatedAt
   revocation { at reason comment } deletedAt clonedFrom
-  lastUsedAt lastUsedIp usage { valid refused lastCode } revision
+  firstUsedAt lastUsedAt lastUsedIp usage { valid refused lastCode } revision
 }";
 
 const ORGANIZATION: &str = "\

@@ -3,14 +3,15 @@
 //!
 //! The client's key is where clients put it, see [`super::credentials`]. The gateway says who it is by
 //! `Keyledger-Verifier`, and what has to be checked by the query: `environment`, `action`, `resource`, or
-//! `derive=forwarded` for action and resource of the request that it forwards, and `cost`. The answer is in
-//! the status and the headers; there is no body.
+//! `derive=forwarded` for action and resource of the request that it forwards, `cost`, `limits` and `tags`. The
+//! answer is in the status and the headers; there is no body.
 //!
 //! Invariant: what a client sends never widens what is checked. Query parameters are the gateway's and
 //! each may come once; a forwarded request counts only from a gateway that authenticated itself, or from
 //! a trusted proxy.
 //!
-//! 400 is for faults of the gateway's configuration only: gateways make a failure of their own out of it.
+//! 400 is for faults of the gateway's configuration only, such as a limit that the key does not have: gateways
+//! make a failure of their own out of it.
 //! What a client can cause is a 401 where it is about the key, and a 403 where it is about the path.
 
 use std::borrow::Cow;
@@ -26,6 +27,7 @@ use keyledger_schema::VerificationCode;
 use keyledger_schema::resource::Resource;
 use keyledger_schema::{Action, Environment};
 
+use super::body::chosen;
 use super::credentials::{Ambiguous, Presented};
 use super::problem::{CHALLENGE, GATEWAY_CHALLENGE, NO_STORE, Refused};
 use super::{State, address, credentials, problem};
@@ -107,7 +109,7 @@ async fn answer(request: &HttpRequest, state: &State, asker: &Asker) -> Result<H
     };
     let address = holder(request, state);
     let request = Request { environment: query.environment, address, access };
-    let charge = Charge { cost: query.cost, only: None };
+    let charge = Charge { cost: query.cost, only: query.limits.as_deref() };
     let question = Question { key: &key, request, charge, tags: &query.tags };
     Ok(respond(&state.verifier.verify(&question, asker).await?))
 }
@@ -215,13 +217,15 @@ struct Query<'a> {
     resource: Option<Cow<'a, str>>,
     derive: bool,
     cost: u32,
+    limits: Option<Vec<Cow<'a, str>>>,
     tags: Tags,
 }
 
 impl<'a> Query<'a> {
     fn parse(text: &'a str) -> Result<Self, Error> {
         let mut query = Self::default();
-        let (mut derive, mut environment, mut cost, mut tags) = (None, None, None, None);
+        let (mut derive, mut environment) = (None, None);
+        let (mut cost, mut limits, mut tags) = (None, None, None);
         for pair in text.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             let (name, slot) = match name {
@@ -230,9 +234,10 @@ impl<'a> Query<'a> {
                 "resource" => ("resource", &mut query.resource),
                 "derive" => ("derive", &mut derive),
                 "cost" => ("cost", &mut cost),
+                "limits" => ("limits", &mut limits),
                 "tags" => ("tags", &mut tags),
                 _ => {
-                    let message = "there is no such parameter; the parameters are environment, action, resource, derive, cost, tags";
+                    let message = "there is no such parameter; the parameters are environment, action, resource, derive, cost, limits, tags";
                     return Err(Error::invalid("query", message));
                 }
             };
@@ -242,7 +247,9 @@ impl<'a> Query<'a> {
         }
         query.environment = Request::environment(environment.as_deref())?;
         query.cost = Charge::cost(cost.as_deref().map(whole_number).transpose()?)?;
-        let tags = tags.as_deref().unwrap_or_default().split(',').filter(|tag| !tag.is_empty());
+        let owned = |names: &Cow<'_, str>| parts(names).map(|name| Cow::Owned(name.to_owned())).collect();
+        query.limits = limits.as_ref().map(owned).map(chosen).transpose()?;
+        let tags = parts(tags.as_deref().unwrap_or_default());
         query.tags = Tags::new(&tags.map(Cow::Borrowed).collect::<Vec<_>>())?;
         query.derive = match derive.as_deref() {
             None => false,
@@ -254,6 +261,11 @@ impl<'a> Query<'a> {
         }
         Ok(query)
     }
+}
+
+/// What stands between commas.
+fn parts(text: &str) -> impl Iterator<Item = &str> {
+    text.split(',').filter(|part| !part.is_empty())
 }
 
 fn whole_number(text: &str) -> Result<u64, Error> {
@@ -361,6 +373,7 @@ mod tests {
         assert_eq!(Query::parse("cost=0").unwrap().cost, 0);
         assert!(Query::parse("tags=b,a%2Fb,").unwrap().tags.iter().eq(["a/b", "b"]));
         assert_eq!(Query::parse("cost=%31000000").unwrap().cost, 1_000_000);
+        assert_eq!(Query::parse("limits=a%2Cb,c,").unwrap().limits.unwrap(), ["a", "b", "c"]);
         assert!(Query::parse("derive=forwarded").unwrap().derive);
         for (text, field) in [
             ("action=read&action=write", "action"),
@@ -380,7 +393,10 @@ mod tests {
             ("cost=1000001", "cost"),
             ("cost=99999999999999999999", "cost"),
             ("cost=1&cost=1", "cost"),
-            ("limits=a", "query"),
+            ("limits=", "limits"),
+            ("limits=a,b,c,d,e,f,g,h,i", "limits"),
+            ("limits=a&limits=b", "limits"),
+            ("limit=a", "query"),
             ("Action=read", "query"),
         ] {
             assert_eq!(Query::parse(text).unwrap_err().field.unwrap(), field, "{text}");

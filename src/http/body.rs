@@ -118,12 +118,15 @@ impl<'a> VerifyBody<'a> {
         let key = key
             .ok_or_else(|| Error::invalid("key", "name the key to verify: the text that its holder sent"))?;
         let cost = Charge::cost(raw.cost)?;
-        if raw.limits.as_ref().is_some_and(|names| names.is_empty() || names.len() > MAX_CHOSEN) {
-            return Err(wrong_limits());
-        }
+        let limits = raw.limits.map(chosen).transpose()?;
         let tags = Tags::new(raw.tags.as_deref().unwrap_or_default())?;
-        Ok(Self { key, environment, action, resource, ip, cost, limits: raw.limits, tags })
+        Ok(Self { key, environment, action, resource, ip, cost, limits, tags })
     }
+}
+
+/// The names of the limits that a call chooses.
+pub(super) fn chosen(names: Vec<Cow<'_, str>>) -> Result<Vec<Cow<'_, str>>, Error> {
+    if names.is_empty() || names.len() > MAX_CHOSEN { Err(wrong_limits()) } else { Ok(names) }
 }
 
 fn wrong_limits() -> Error {

@@ -29,6 +29,18 @@ fn a_verification_answers_by_its_exit_code_too() {
     assert_eq!((refused.code, refused.err.as_str()), (1, ""));
     assert_eq!(json(&refused.out)["code"], "WRONG_ENVIRONMENT");
 
+    let (_, limited) =
+        key(&server, &["--rate-limit", "api=10/24h", "--rate-limit", "b=1/24h", "--credits", "9"]);
+    let options = ["verify", "--cost", "4", "--limit", "api", "--tag", "eu", "--tag", "pro"];
+    let counted = server.run_with(&options, &limited);
+    assert_eq!((counted.code, counted.err.as_str()), (0, ""), "{}", counted.out);
+    for line in ["api: 6 of 10 left, all of them in ", "credits         5 left"] {
+        assert!(counted.out.contains(line), "{line:?} is missing in\n{}", counted.out);
+    }
+    assert!(!counted.out.contains("b: "), "{}", counted.out);
+    let unknown = server.run_with(&["verify", "--limit", "other"], &limited);
+    assert!(unknown.code == 1 && unknown.err.contains("limits"), "{}", unknown.err);
+
     let none = server.run(&["verify"]);
     assert_eq!(none.code, 2, "{}", none.out);
     assert_eq!(server.run_with(&["verify", "--resource", "a"], &secret).code, 2);

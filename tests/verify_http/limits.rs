@@ -226,9 +226,20 @@ fn gateways_get_the_fields_of_the_draft_and_when_to_come_again() {
         (plain.status, plain.header("ratelimit"), plain.header("ratelimit-policy")),
         (200, None, None)
     );
-    for query in ["?cost=-1", "?cost=x", "?cost=1000001", "?cost=1&cost=1"] {
+    let chosen = world.authorize("?limits=minute", &headers);
+    assert_eq!((chosen.status, chosen.header("ratelimit-policy")), (200, Some(r#""minute";q=600;w=60"#)));
+    assert_eq!(world.authorize("?limits=minute,month", &headers).status, 429);
+    for (query, field) in [
+        ("?cost=-1", "cost"),
+        ("?cost=x", "cost"),
+        ("?cost=1000001", "cost"),
+        ("?cost=1&cost=1", "cost"),
+        ("?limits=", "limits"),
+        ("?limits=minute,hour", "limits"),
+        ("?limits=1,2,3,4,5,6,7,8,9", "limits"),
+    ] {
         let answer = world.authorize(query, &headers);
-        assert_eq!((answer.status, answer.field().as_deref()), (400, Some("cost")), "{query}");
+        assert_eq!((answer.status, answer.field().as_deref()), (400, Some(field)), "{query}");
     }
 }
 
