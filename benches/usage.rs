@@ -148,7 +148,7 @@ fn append(
     stream: Stream,
     id: u128,
     prev: Option<(u64, ChainHash)>,
-    event: Event,
+    (at, event): (Timestamp, Event),
 ) -> Box<[u8]> {
     let of_key = matches!(stream, Stream::Key(_));
     let place = WorkspaceId::from_uuid(Uuid::from_u128(0x77 + id % u128::from(WORKSPACES)));
@@ -156,7 +156,7 @@ fn append(
         id: EventId::from_uuid(Uuid::from_u128(id)),
         stream,
         revision: prev.map_or(0, |(revision, _)| revision + 1),
-        at: moment(0),
+        at,
         organization: of_key.then_some(ORGANIZATION),
         workspace: of_key.then_some(place),
         actor: Actor::node(NODE),
@@ -179,7 +179,7 @@ fn append(
 fn log(options: &Options) -> (Arc<MemoryStore>, u64) {
     let store = MemoryStore::new();
     for n in 0..options.keys {
-        append(&store, Stream::Key(key(n)), n.into(), None, Event::KeyIssued(issued(n)));
+        append(&store, Stream::Key(key(n)), n.into(), None, (moment(0), Event::KeyIssued(issued(n))));
     }
     let (mut prev, mut seq, mut records) = (None, 0, 0);
     for hour in 0..options.days * 24 {
@@ -196,7 +196,7 @@ fn log(options: &Options) -> (Arc<MemoryStore>, u64) {
             let to = moment((hour + 1) * HOUR - 1);
             let groups = vec![UsageGroup { by: None, records }];
             let recorded = Event::UsageRecorded(UsageRecorded { seq, from, to, groups });
-            let bytes = append(&store, Stream::Usage(NODE), 1 << 64 | u128::from(seq), prev, recorded);
+            let bytes = append(&store, Stream::Usage(NODE), 1 << 64 | u128::from(seq), prev, (to, recorded));
             prev = Some((seq, ChainHash::of(&bytes)));
             seq += 1;
         }

@@ -188,6 +188,8 @@ struct Standing {
     keys: u64,
     /// Events of type `usage.recorded` among the entries.
     usage_events: u64,
+    /// When the newest of these was recorded.
+    newest_usage: Option<Timestamp>,
     stopped: Option<Arc<str>>,
 }
 
@@ -201,10 +203,13 @@ struct UsageStanding {
     done: u64,
     /// Events folded.
     events: u64,
-    /// Rounds written.
-    rounds: u64,
+    /// Slices of the verification log written.
+    slices: u64,
     /// The end of the newest event folded.
     newest: Option<Timestamp>,
+    /// What is kept for a time only is counted back from here: the newest verification that the log was known
+    /// to have when the latest round began, folded or not.
+    horizon: Option<Timestamp>,
 }
 
 /// What can be chosen.

@@ -14,7 +14,6 @@
 //! Invariant: keys of an organization are added in the order of their numbers, so a key's place among them is its
 //! ordinal, and all blocks but the last are full.
 
-#[allow(dead_code, reason = "some of it is for whoever reads roll-ups")]
 mod attributes;
 mod block;
 mod filter;

@@ -9,7 +9,7 @@ use super::{Shared, feed, schema};
 
 /// Between two looks.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// With fewer new events than this the write-ahead log is left as it is.
+/// With fewer new events than this, and no usage to be counted, the write-ahead log is left as it is.
 const WORTH_IT: u64 = 256;
 
 /// Runs until the read model stops. A failure is only logged: the writer has a bound of its own at which
@@ -27,8 +27,12 @@ pub(super) fn run(shared: &Shared) {
         if !runtime.block_on(rest) {
             return;
         }
-        let now = shared.standing.borrow().entries;
-        if now.saturating_sub(done) >= WORTH_IT {
+        let (now, usage) = {
+            let standing = shared.standing.borrow();
+            (standing.entries, standing.usage_events)
+        };
+        // A lag of usage is worked off without new events, and writes far more than these.
+        if now.saturating_sub(done) >= WORTH_IT || usage > shared.usage.borrow().events {
             done = now;
             let moved = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()));
             if let Err(error) = moved {

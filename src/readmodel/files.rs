@@ -123,7 +123,7 @@ fn inspect(path: &Path, store: &dyn EventStore, runtime: &Runtime) -> Result<Ope
 fn standing(connection: &Connection) -> rusqlite::Result<(uuid::Uuid, Standing, UsageStanding)> {
     let position = |raw: Option<i64>| raw.map(|raw| Position::from_raw(raw.cast_unsigned()));
     let (log, standing) = connection.query_row(
-        "SELECT log, position, entries, keys, usage_events FROM meta WHERE only = 1",
+        "SELECT log, position, entries, keys, usage_events, newest_usage FROM meta WHERE only = 1",
         [],
         |row| {
             let standing = Standing {
@@ -131,13 +131,14 @@ fn standing(connection: &Connection) -> rusqlite::Result<(uuid::Uuid, Standing, 
                 entries: row.get::<_, i64>(2)?.cast_unsigned(),
                 keys: row.get::<_, i64>(3)?.cast_unsigned(),
                 usage_events: row.get::<_, i64>(4)?.cast_unsigned(),
+                newest_usage: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
                 stopped: None,
             };
             Ok((rows::id(row, 0)?, standing))
         },
     )?;
     let usage = connection.query_row(
-        "SELECT position, ahead, done, events, rounds, newest FROM usage_meta WHERE only = 1",
+        "SELECT position, ahead, done, events, slices, newest, horizon FROM usage_meta WHERE only = 1",
         [],
         |row| {
             Ok(UsageStanding {
@@ -145,8 +146,9 @@ fn standing(connection: &Connection) -> rusqlite::Result<(uuid::Uuid, Standing, 
                 ahead: position(row.get(1)?),
                 done: row.get::<_, i64>(2)?.cast_unsigned(),
                 events: row.get::<_, i64>(3)?.cast_unsigned(),
-                rounds: row.get::<_, i64>(4)?.cast_unsigned(),
+                slices: row.get::<_, i64>(4)?.cast_unsigned(),
                 newest: row.get::<_, Option<i64>>(5)?.map(Timestamp::from_micros),
+                horizon: row.get::<_, Option<i64>>(6)?.map(Timestamp::from_micros),
             })
         },
     )?;

@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
 
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, WorkspaceState};
-use keyledger_schema::{Envelope, Event, KeyId, OrganizationId, Stream, WorkspaceId};
+use keyledger_schema::{Envelope, Event, KeyId, OrganizationId, Stream, Timestamp, WorkspaceId};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::cache::{Cache, Known};
@@ -147,6 +147,7 @@ impl<'a> Batch<'a> {
                 Subject::Nothing => None,
                 Subject::Usage => {
                     self.standing.usage_events += 1;
+                    self.standing.newest_usage = self.standing.newest_usage.max(Some(fact.at));
                     None
                 }
                 Subject::Key(id, envelope) => {
@@ -200,12 +201,16 @@ impl<'a> Batch<'a> {
         *self.reservations = Some(pending);
         self.write_keys()?;
         self.transaction
-            .prepare_cached("UPDATE meta SET position = ?1, entries = ?2, keys = ?3, usage_events = ?4")?
+            .prepare_cached(
+                "UPDATE meta \
+                 SET position = ?1, entries = ?2, keys = ?3, usage_events = ?4, newest_usage = ?5",
+            )?
             .execute(params![
                 self.standing.position.map(|position| position.raw().cast_signed()),
                 self.standing.entries.cast_signed(),
                 self.standing.keys.cast_signed(),
                 self.standing.usage_events.cast_signed(),
+                self.standing.newest_usage.map(Timestamp::micros),
             ])?;
         Ok(self.news)
     }

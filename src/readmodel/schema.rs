@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, Result};
 use uuid::Uuid;
 
 /// In `PRAGMA user_version`.
-pub(super) const VERSION: i32 = 7;
+pub(super) const VERSION: i32 = 8;
 /// In `PRAGMA application_id`: "KLRM".
 pub(super) const APPLICATION: i32 = 0x4b4c_524d;
 
@@ -24,19 +24,22 @@ CREATE TABLE meta (
     position INTEGER,
     entries INTEGER NOT NULL,
     keys INTEGER NOT NULL,
-    usage_events INTEGER NOT NULL
+    usage_events INTEGER NOT NULL,
+    newest_usage INTEGER
 ) STRICT;
 
 -- ahead is the end of a round that is being written and done how many of its steps are, see the usage
--- projector; newest is the moment of the newest verification in the rounds before.
+-- projector; newest is the moment of the newest verification in the rounds before, horizon the moment that
+-- is counted back from to tell what is kept.
 CREATE TABLE usage_meta (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     position INTEGER,
     ahead INTEGER,
     done INTEGER NOT NULL,
     events INTEGER NOT NULL,
-    rounds INTEGER NOT NULL,
-    newest INTEGER
+    slices INTEGER NOT NULL,
+    newest INTEGER,
+    horizon INTEGER
 ) STRICT;
 
 CREATE TABLE organizations (
@@ -130,8 +133,6 @@ CREATE TABLE usage_cells (
     cells BLOB NOT NULL,
     PRIMARY KEY (org, facet, granularity, chunk, bucket)
 ) STRICT, WITHOUT ROWID;
--- Minutes and hours are not kept for ever.
-CREATE INDEX usage_cells_old ON usage_cells (granularity, bucket) WHERE granularity < 2;
 
 -- What the numbers in cells stand for, see usage/values.rs.
 CREATE TABLE usage_values (
@@ -143,7 +144,7 @@ CREATE TABLE usage_values (
 ) STRICT, WITHOUT ROWID;
 CREATE UNIQUE INDEX usage_values_value ON usage_values (org, kind, value);
 
--- The verification log, see usage/log.rs. id is the number of the round, shifted, and a number within it; the
+-- The verification log, see usage/log.rs. id is the number of the slice, shifted, and a number within it; the
 -- moments are those of the first and last of the records' last verifications.
 CREATE TABLE verifications (
     id INTEGER PRIMARY KEY,
@@ -156,17 +157,17 @@ CREATE TABLE verifications (
 CREATE INDEX verifications_chunk ON verifications (org, chunk, id);
 CREATE INDEX verifications_org ON verifications (org, id);
 
--- Where the rounds of the verification log begin in the log, and which moments they can have: floor is not
--- after any moment of this or a later round, newest not before any of this or an earlier one. Both rise.
-CREATE TABLE usage_rounds (
-    round INTEGER PRIMARY KEY,
+-- Where the slices of the verification log begin in the log, and which moments they can have: floor is not
+-- after any moment of this or a later slice, newest not before any of this or an earlier one. Both rise.
+CREATE TABLE usage_slices (
+    slice INTEGER PRIMARY KEY,
     log_index INTEGER NOT NULL,
     floor INTEGER NOT NULL,
     newest INTEGER NOT NULL
 ) STRICT;
-CREATE INDEX usage_rounds_log_index ON usage_rounds (log_index);
-CREATE INDEX usage_rounds_floor ON usage_rounds (floor, round);
-CREATE INDEX usage_rounds_newest ON usage_rounds (newest, round);
+CREATE INDEX usage_slices_log_index ON usage_slices (log_index);
+CREATE INDEX usage_slices_floor ON usage_slices (floor, slice);
+CREATE INDEX usage_slices_newest ON usage_slices (newest, slice);
 
 -- Addresses that keys were used from, as 4 or 16 bytes. told is set once the key's trail names the address, or
 -- if it needs not; counted once a use from there was folded.
@@ -246,8 +247,8 @@ fn open(path: &Path, flags: OpenFlags) -> Result<Connection> {
 pub(super) fn create(connection: &mut Connection, log: Uuid) -> Result<()> {
     let transaction = connection.transaction()?;
     transaction.execute_batch(TABLES)?;
-    transaction.execute("INSERT INTO meta VALUES (1, ?1, NULL, 0, 0, 0)", [log.into_bytes()])?;
-    transaction.execute("INSERT INTO usage_meta VALUES (1, NULL, NULL, 0, 0, 0, NULL)", [])?;
+    transaction.execute("INSERT INTO meta VALUES (1, ?1, NULL, 0, 0, 0, NULL)", [log.into_bytes()])?;
+    transaction.execute("INSERT INTO usage_meta VALUES (1, NULL, NULL, 0, 0, 0, NULL, NULL)", [])?;
     transaction.pragma_update(None, "application_id", APPLICATION)?;
     transaction.pragma_update(None, "user_version", VERSION)?;
     transaction.commit()

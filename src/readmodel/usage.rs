@@ -12,10 +12,14 @@
 //! round ends (`ahead`), each how many steps are written (`done`), and the last one moves the position there.
 //! When the process ends in between, the next one repeats the round over the very same events and leaves out
 //! the steps that are done. In between, readers may see a part of a round in counts, but never in the
-//! verification log, of which they read whole rounds only.
+//! verification log, of which they read the slices of whole rounds only.
 //!
 //! Then what is kept for a time only is deleted, a few rows at a time ([`rollup`], [`search`]). How old
-//! something is, the newest usage event tells, not a clock.
+//! something is, the newest usage event tells that the log has, not a clock: what is too old then is not even
+//! written when much of the log is counted again.
+//!
+//! While a lag is worked off and no usage comes in, nobody verifies who could be slowed down, and there is no
+//! need to rest.
 //!
 //! Invariants: so each event is folded into each row exactly once; only events that the tables show are.
 //! The catalog is told of a last use after the transaction that wrote it. An event that cannot be read stops
@@ -23,19 +27,16 @@
 
 pub(in crate::readmodel) mod addresses;
 mod bytes;
-#[allow(dead_code, reason = "some of it is for whoever reads roll-ups")]
 pub(in crate::readmodel) mod cells;
 mod gather;
 mod log;
 pub(in crate::readmodel) mod ordinals;
-#[allow(dead_code, reason = "some of it is for whoever reads roll-ups")]
 pub(in crate::readmodel) mod rollup;
 mod round;
 pub(in crate::readmodel) mod search;
 pub(in crate::readmodel) mod tallies;
 #[cfg(test)]
 mod tests;
-#[allow(dead_code, reason = "some of it is for whoever reads roll-ups")]
 pub(in crate::readmodel) mod values;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,9 +59,15 @@ use crate::store::{Filter, Position};
 const READ_EVENTS: usize = 64;
 /// How long a transaction works before it ends.
 const TRANSACTION: Duration = Duration::from_millis(4);
+/// Who verifies is recorded at least so often.
+const QUIET: Duration = Duration::from_secs(3);
+/// How long a transaction works while no usage comes in.
+const QUIET_TRANSACTION: Duration = Duration::from_millis(16);
 /// Records per round, at which it ends. Rows are written once in a round, however many records go into them:
 /// the more, the cheaper each of them, and the more memory.
 const ROUND_RECORDS: usize = 100_000;
+/// How long old rows are deleted for after a round.
+const PRUNING: Duration = Duration::from_millis(200);
 /// The shortest rest.
 const REST: Duration = Duration::from_millis(100);
 /// Between two transactions of a round: gives way to the feed.
@@ -94,6 +101,7 @@ async fn follow(shared: &Shared) -> Result<(), Arc<str>> {
     let mut seen = shared.usage_seen.subscribe();
     // What an earlier process left to be deleted is.
     let mut stale = true;
+    let mut arrivals = Arrivals { seen: *seen.borrow(), last: None };
     loop {
         let events = shared.usage.borrow().events;
         tokio::select! {
@@ -103,20 +111,43 @@ async fn follow(shared: &Shared) -> Result<(), Arc<str>> {
             () = std::future::ready(()), if stale => {}
         }
         let mut worked = Duration::ZERO;
-        if *seen.borrow() > events {
+        let known = *seen.borrow();
+        folder.limits.transaction = if arrivals.are_over(known) { QUIET_TRANSACTION } else { TRANSACTION };
+        if known > events {
             worked += folder.round().await?;
             stale = true;
         }
-        if stale {
+        let pruning = Stopwatch::start();
+        while stale && pruning.elapsed() < PRUNING && !*stop.borrow() {
             let watch = Stopwatch::start();
             stale = folder.prune().map_err(|failure| feed::reason(&failure))?;
             worked += watch.elapsed();
+            tokio::time::sleep(GIVE_WAY).await;
         }
+        let quiet = arrivals.are_over(*seen.borrow());
+        let rest = if quiet { Duration::ZERO } else { worked * shared.settings.usage_rest };
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
-            () = tokio::time::sleep((worked * shared.settings.usage_rest).max(REST)) => {}
+            () = tokio::time::sleep(rest.max(REST)) => {}
         }
+    }
+}
+
+/// Whether usage comes in, so that somebody verifies.
+struct Arrivals {
+    /// Usage events seen.
+    seen: u64,
+    /// Since the last of these came; none if none did since the start.
+    last: Option<Stopwatch>,
+}
+
+impl Arrivals {
+    fn are_over(&mut self, seen: u64) -> bool {
+        if seen != self.seen {
+            *self = Self { seen, last: Some(Stopwatch::start()) };
+        }
+        self.last.as_ref().is_none_or(|last| last.elapsed() >= QUIET)
     }
 }
 
@@ -134,13 +165,15 @@ struct Folder<'a> {
     /// Reads, so that the writer's connection is free meanwhile.
     reading: Connection,
     numbers: Numbers,
+    pruning: rollup::Pruning,
 }
 
 impl<'a> Folder<'a> {
     fn new(shared: &'a Shared) -> Result<Self, Arc<str>> {
         let reading = schema::reading(&shared.path).map_err(|error| feed::reason(&error.into()))?;
         let limits = Limits { records: ROUND_RECORDS, transaction: TRANSACTION };
-        Ok(Self { shared, limits, reading, numbers: Numbers::default() })
+        let pruning = rollup::Pruning::default();
+        Ok(Self { shared, limits, reading, numbers: Numbers::default(), pruning })
     }
 
     /// Reads, counts, writes. Returns how long that took, without the pauses.
@@ -164,12 +197,12 @@ impl<'a> Folder<'a> {
     /// Reads and counts; nothing if there is nothing to write.
     async fn prepare(&mut self, worked: &mut Duration) -> Result<Option<Round>, Arc<str>> {
         let watch = Stopwatch::start();
-        let gathered = self.gather().await?;
+        let mut gathered = self.gather().await?;
         let Some(end) = gathered.end else { return Ok(None) };
         *worked += watch.elapsed();
 
         self.numbers.forget_some();
-        let mut items = gathered.items.iter();
+        let mut items = gathered.items.iter_mut();
         while items.len() > 0 {
             if *self.shared.stop.borrow() {
                 return Ok(None);
@@ -181,17 +214,23 @@ impl<'a> Folder<'a> {
         }
 
         let watch = Stopwatch::start();
-        let steps = round::steps(&gathered, &self.numbers);
+        let (steps, slices) = round::steps(&gathered);
         let before = gathered.standing;
-        let standing =
-            UsageStanding { position: Some(end), ahead: None, done: 0, rounds: before.rounds + 1, ..before };
+        let standing = UsageStanding {
+            position: Some(end),
+            ahead: None,
+            done: 0,
+            slices: before.slices + slices.len() as u64,
+            horizon: before.horizon.max(before.newest),
+            ..before
+        };
         let round = Round {
             next: usize::try_from(before.done).unwrap_or(usize::MAX).min(steps.len()),
             steps,
             end,
-            log_index: gathered.items.first().map(|item| item.log_index),
-            floor: gathered.items.iter().map(|item| item.record.last_at(item.from)).min(),
-            oldest: self.shared.settings.oldest_verification(standing.newest),
+            slices,
+            horizon: before.horizon,
+            oldest: self.shared.settings.oldest_verification(standing.horizon),
             standing,
         };
         *worked += watch.elapsed();
@@ -202,7 +241,8 @@ impl<'a> Folder<'a> {
     async fn gather(&self) -> Result<Gathered, Arc<str>> {
         let shared = self.shared;
         let standing = *shared.usage.borrow();
-        let mut gathered = Gathered::new(standing);
+        let newest = shared.standing.borrow().newest_usage;
+        let mut gathered = Gathered::new(standing, newest);
         while !*shared.stop.borrow() {
             let within = match standing.ahead {
                 Some(ahead) => gathered.end < Some(ahead),
@@ -236,14 +276,12 @@ impl<'a> Folder<'a> {
     }
 
     /// Gives numbers to the values of some records, in one transaction that ends after a while.
-    fn give_numbers(&mut self, items: &mut std::slice::Iter<'_, gather::Item>) -> Result<(), Failure> {
+    fn give_numbers(&mut self, items: &mut std::slice::IterMut<'_, gather::Item>) -> Result<(), Failure> {
         let mut connection = self.shared.writer();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let watch = Stopwatch::start();
         for item in items.by_ref() {
-            for (kind, value) in round::values(item) {
-                self.numbers.give(&transaction, item.owner, kind, &value)?;
-            }
+            round::give_numbers(item, &mut self.numbers, &transaction)?;
             if watch.elapsed() >= self.limits.transaction {
                 break;
             }
@@ -280,13 +318,14 @@ impl<'a> Folder<'a> {
     }
 
     /// Deletes a little of what is kept no longer. Tells whether there may be more.
-    fn prune(&self) -> Result<bool, Failure> {
+    fn prune(&mut self) -> Result<bool, Failure> {
         let standing = *self.shared.usage.borrow();
-        let Some(newest) = standing.newest else { return Ok(false) };
-        let oldest = self.shared.settings.oldest_verification(standing.newest);
+        let Some(horizon) = standing.horizon else { return Ok(false) };
+        let oldest = self.shared.settings.oldest_verification(standing.horizon);
         let mut connection = self.shared.writer();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let more = rollup::prune(&transaction, newest)? | search::prune(&transaction, oldest)?;
+        let time = self.limits.transaction;
+        let more = self.pruning.go_on(&transaction, horizon, time)? | search::prune(&transaction, oldest)?;
         transaction.commit()?;
         Ok(more)
     }
@@ -299,10 +338,9 @@ struct Round {
     next: usize,
     /// Position of its last event.
     end: Position,
-    /// Log index of its first event with records.
-    log_index: Option<u64>,
-    /// The earliest moment of its records.
-    floor: Option<Timestamp>,
+    slices: Vec<round::Slice>,
+    /// What was known when it began.
+    horizon: Option<Timestamp>,
     /// The first moment that the verification log keeps.
     oldest: Timestamp,
     /// After it.
@@ -319,32 +357,37 @@ impl Round {
         if !self.is_finished() {
             let done = i64::try_from(self.next).unwrap_or(i64::MAX);
             transaction
-                .prepare_cached("UPDATE usage_meta SET ahead = ?1, done = ?2")?
-                .execute([self.end.raw().cast_signed(), done])?;
+                .prepare_cached("UPDATE usage_meta SET ahead = ?1, done = ?2, horizon = ?3")?
+                .execute(params![self.end.raw().cast_signed(), done, self.horizon.map(Timestamp::micros)])?;
             return Ok(());
         }
-        let UsageStanding { events, rounds, newest, .. } = self.standing;
-        let newest = newest.map(Timestamp::micros);
+        let UsageStanding { events, slices, newest, horizon, .. } = self.standing;
         transaction
             .prepare_cached(
-                "UPDATE usage_meta \
-                 SET position = ?1, ahead = NULL, done = 0, events = ?2, rounds = ?3, newest = ?4",
+                "UPDATE usage_meta SET position = ?1, ahead = NULL, done = 0, events = ?2, slices = ?3, \
+                 newest = ?4, horizon = ?5",
             )?
             .execute(params![
                 self.end.raw().cast_signed(),
                 events.cast_signed(),
-                rounds.cast_signed(),
-                newest
+                slices.cast_signed(),
+                newest.map(Timestamp::micros),
+                horizon.map(Timestamp::micros),
             ])?;
-        if let (Some(log_index), Some(floor)) = (self.log_index, self.floor) {
+        for slice in &self.slices {
             transaction
-                .prepare_cached("UPDATE usage_rounds SET floor = ?1 WHERE floor > ?1")?
-                .execute([floor.micros()])?;
+                .prepare_cached("UPDATE usage_slices SET floor = ?1 WHERE floor > ?1")?
+                .execute([slice.floor.micros()])?;
             transaction
                 .prepare_cached(
-                    "INSERT INTO usage_rounds (round, log_index, floor, newest) VALUES (?1, ?2, ?3, ?4)",
+                    "INSERT INTO usage_slices (slice, log_index, floor, newest) VALUES (?1, ?2, ?3, ?4)",
                 )?
-                .execute(params![rounds.cast_signed(), log_index.cast_signed(), floor.micros(), newest])?;
+                .execute(params![
+                    slice.number.cast_signed(),
+                    slice.log_index.cast_signed(),
+                    slice.floor.micros(),
+                    slice.newest.micros(),
+                ])?;
         }
         Ok(())
     }

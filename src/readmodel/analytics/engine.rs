@@ -17,7 +17,7 @@ use super::tally::{Chosen, Ranking, Tally};
 use super::{Counts, Dimension, Granularity, UsageAnswer, UsageError, UsageGroup, UsageQuery};
 use crate::readmodel::QueryError;
 use crate::readmodel::catalog::Catalog;
-use crate::readmodel::usage::cells::Cell;
+use crate::readmodel::usage::cells::{self, Cell};
 use crate::readmodel::usage::rollup::{self, Facet, Grain};
 
 /// Groups with a series of their own.
@@ -59,13 +59,13 @@ fn grain(granularity: Granularity) -> Grain {
 
 /// From when on rows are kept.
 fn kept(connection: &Connection) -> rusqlite::Result<Kept> {
-    let newest: Option<Option<i64>> = connection
-        .prepare_cached("SELECT newest FROM usage_meta")?
+    let horizon: Option<Option<i64>> = connection
+        .prepare_cached("SELECT horizon FROM usage_meta")?
         .query_row([], |row| row.get(0))
         .optional()?;
     let first = |grain: Grain, unit: i64| {
-        let newest = Timestamp::from_micros(newest.flatten()?);
-        Some(i64::from(grain.first_kept(newest)) * unit)
+        let horizon = Timestamp::from_micros(horizon.flatten()?);
+        Some(i64::from(grain.first_kept(horizon)) * unit)
     };
     Ok(Kept { minutes: first(Grain::Minute, MINUTE), hours: first(Grain::Hour, HOUR) })
 }
@@ -80,9 +80,8 @@ fn each(
     connection: &Connection,
     lens: &Lens,
     plan: &Plan,
-    mut each: impl FnMut(&Cell, Counts, usize) -> Result<(), UsageError>,
-) -> Result<(), Failure> {
-    let mut result = Ok(());
+    mut each: impl FnMut(&Cell, Counts, usize),
+) -> rusqlite::Result<()> {
     for run in &plan.runs {
         let grain = grain(run.granularity);
         let chunks = match lens.facet {
@@ -94,27 +93,17 @@ fn each(
             None => (0..=last_chunk(connection, lens, grain)?).collect(),
         };
         let buckets = bucket(run.first)..bucket(run.end());
-        for chunk in chunks {
-            rollup::read(
-                connection,
-                Some(lens.organization),
-                (lens.facet, grain),
-                chunk..=chunk,
-                buckets.clone(),
-                |bucket, cell| {
-                    if result.is_err() || !lens.lets_through(&cell) {
-                        return;
-                    }
-                    let row = usize::try_from(i64::from(bucket) - run.first).unwrap_or(usize::MAX);
-                    let slots = run.slots.get(row);
-                    let slot = slots.map_or(NO_SLOT, |slots| slots[usize::from(cell.place.kind.quarter())]);
-                    if slot != NO_SLOT {
-                        result = each(&cell, Counts::of(&cell), usize::from(slot));
-                    }
-                },
-            )?;
-            std::mem::replace(&mut result, Ok(()))?;
-        }
+        let rows = (Some(lens.organization), (lens.facet, grain));
+        rollup::read(connection, rows.0, rows.1, chunks, buckets, |bucket, cells| {
+            let row = usize::try_from(i64::from(bucket) - run.first).unwrap_or(usize::MAX);
+            let Some(slots) = run.slots.get(row) else { return Ok(()) };
+            cells::decode(cells, |cell| {
+                let slot = slots[usize::from(cell.place.kind.quarter())];
+                if slot != NO_SLOT && lens.lets_through(&cell) {
+                    each(&cell, Counts::of(&cell), usize::from(slot));
+                }
+            })
+        })?;
     }
     Ok(())
 }
@@ -174,7 +163,6 @@ impl Engine<'_> {
         for lens in self.lenses(&[])? {
             each(self.connection, &lens, plan, |_, counts, slot| {
                 series[slot].add(counts);
-                Ok(())
             })?;
         }
         Ok(series)
@@ -192,8 +180,9 @@ impl Engine<'_> {
         for lens in lenses {
             each(self.connection, lens, plan, |cell, counts, _| {
                 totals.add(counts);
-                lens.groups(cell, |numbers| tally.add(numbers, counts))
+                lens.groups(cell, |numbers| tally.add(numbers, counts));
             })?;
+            tally.check()?;
         }
         let top = if query.series { query.top.min(MAX_SERIES) } else { query.top };
         Ok((tally.rank(top), totals))
@@ -220,8 +209,7 @@ impl Engine<'_> {
                     if let Some(place) = chosen.place(numbers) {
                         of_groups[place][slot].add(counts);
                     }
-                    Ok(())
-                })
+                });
             })?;
         }
         Ok(Series { of_groups, all: (!left_out).then_some(all) })

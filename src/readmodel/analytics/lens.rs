@@ -264,12 +264,12 @@ impl Source {
 
     /// The numbers of a cell: one, but for roles.
     #[inline]
-    fn each<E>(&self, cell: &Cell, mut each: impl FnMut(u32) -> Result<(), E>) -> Result<(), E> {
+    fn each(&self, cell: &Cell, mut each: impl FnMut(u32)) {
         match self {
             Self::OfKeyMany(numbers, sets) => {
                 let set = sets.get(at(numbers, cell.place.ord) as usize);
                 match set {
-                    Some(set) if !set.is_empty() => set.iter().try_for_each(|number| each(*number)),
+                    Some(set) if !set.is_empty() => set.iter().for_each(|number| each(*number)),
                     _ => each(0),
                 }
             }
@@ -523,13 +523,9 @@ impl Lens {
 
     /// The groups of a cell.
     #[inline]
-    pub(super) fn groups<E>(
-        &self,
-        cell: &Cell,
-        mut each: impl FnMut(Numbers) -> Result<(), E>,
-    ) -> Result<(), E> {
+    pub(super) fn groups(&self, cell: &Cell, mut each: impl FnMut(Numbers)) {
         match &self.sources[..] {
-            [] => Ok(()),
+            [] => {}
             [only] => only.each(cell, |number| each([number, 0])),
             [first, second, ..] => first.each(cell, |a| second.each(cell, |b| each([a, b]))),
         }

@@ -35,16 +35,22 @@ impl Tally {
         Self { width, dense: Vec::new(), sparse: HashMap::new() }
     }
 
-    pub(super) fn add(&mut self, [a, b]: Numbers, counts: Counts) -> Result<(), UsageError> {
+    /// What would be too many groups is left out, which [`Self::check`] tells.
+    #[inline]
+    pub(super) fn add(&mut self, [a, b]: Numbers, counts: Counts) {
         let place = self.width.map(|width| a as usize * width + b as usize);
         if let Some(place) = place.filter(|place| *place < DENSE) {
             if place >= self.dense.len() {
                 self.dense.resize((place + 1).next_power_of_two().min(DENSE), Counts::default());
             }
             self.dense[place].add(counts);
-            return Ok(());
+        } else if self.sparse.len() <= MAX_SPARSE {
+            self.sparse.entry([a, b]).or_default().add(counts);
         }
-        self.sparse.entry([a, b]).or_default().add(counts);
+    }
+
+    /// Whether there are not too many groups.
+    pub(super) fn check(&self) -> Result<(), UsageError> {
         if self.sparse.len() > MAX_SPARSE {
             return Err(UsageError::TooManyGroups { max: MAX_SPARSE as u64 });
         }
@@ -137,7 +143,7 @@ mod tests {
             for ((a, b), verifications) in added {
                 let a = if far { a * 300_000 } else { a };
                 let counts = Counts { verifications, valid: 1, credits: u64::from(b) };
-                tally.add([a, b], counts).unwrap();
+                tally.add([a, b], counts);
                 expected.entry([a, b]).or_insert(Counts::default()).add(counts);
             }
             let mut expected: Vec<_> = expected.into_iter().collect();

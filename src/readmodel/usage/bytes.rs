@@ -51,6 +51,17 @@ impl<'a> Input<'a> {
         self.0.is_empty()
     }
 
+    /// The next bytes, if they are numbers of one byte each but for the one at `other`. They are taken then.
+    #[inline]
+    pub(super) fn short<const N: usize>(&mut self, other: usize) -> Option<[u8; N]> {
+        let (bytes, rest) = self.0.split_first_chunk::<N>()?;
+        if bytes.iter().enumerate().any(|(n, byte)| n != other && *byte >= 0x80) {
+            return None;
+        }
+        self.0 = rest;
+        Some(*bytes)
+    }
+
     #[inline]
     pub(super) fn byte(&mut self) -> Result<u8, Error> {
         let (byte, rest) = self.0.split_first().ok_or(Error)?;

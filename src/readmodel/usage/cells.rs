@@ -160,15 +160,18 @@ impl<'a> Cells<'a> {
         if self.input.is_empty() {
             return Ok(None);
         }
-        let (ord, value) = (self.input.small()?, self.input.small()?);
+        // Most cells are four bytes.
+        let (ord, value, kind, count) = match self.input.short(2) {
+            Some([ord, value, kind, count]) => (ord.into(), value.into(), kind, count.into()),
+            None => (self.input.small()?, self.input.small()?, self.input.byte()?, self.input.number()?),
+        };
         if ord == 0 {
             self.value = self.value.checked_add(value).ok_or(Error)?;
         } else {
             self.ord = self.ord.checked_add(ord).ok_or(Error)?;
             self.value = value;
         }
-        let kind = Kind::of(self.input.byte()?).ok_or(Error)?;
-        let count = self.input.number()?;
+        let kind = Kind::of(kind).ok_or(Error)?;
         let credits = if count & 1 == 1 { self.input.number()? } else { 0 };
         let place = Place { ord: self.ord, value: self.value, kind };
         Ok(Some(Cell { place, count: count >> 1, credits }))

@@ -38,6 +38,16 @@ pub(super) struct Item {
     /// Start of the event.
     pub(super) from: Timestamp,
     pub(super) record: UsageRecord,
+    /// Of the dictionary; given once all of the round is read.
+    pub(super) numbers: Numbered,
+}
+
+/// The numbers of a record's values; 0 for none.
+#[derive(Default)]
+pub(super) struct Numbered {
+    pub(super) place: u32,
+    pub(super) address: u32,
+    pub(super) tags: Box<[u32]>,
 }
 
 impl Item {
@@ -53,12 +63,20 @@ pub(super) struct Gathered {
     pub(super) end: Option<Position>,
     /// As of then, but for what finishing the round changes.
     pub(super) standing: UsageStanding,
+    /// The newest moment of the rounds before.
+    pub(super) before: Timestamp,
     keys: HashMap<KeyId, Option<KeyPlace>>,
 }
 
 impl Gathered {
-    pub(super) fn new(standing: UsageStanding) -> Self {
-        Self { items: Vec::new(), end: None, standing, keys: HashMap::new() }
+    /// `newest` is when the newest usage event was recorded that the tables show.
+    pub(super) fn new(mut standing: UsageStanding, newest: Option<Timestamp>) -> Self {
+        // A round that is done again leaves out what it left out before.
+        if standing.ahead.is_none() {
+            standing.horizon = standing.horizon.max(standing.newest).max(newest);
+        }
+        let before = standing.newest.unwrap_or_default();
+        Self { items: Vec::new(), end: None, standing, before, keys: HashMap::new() }
     }
 
     /// Adds events that the tables show, read by one connection in one transaction.
@@ -123,6 +141,7 @@ impl Gathered {
                         by: group.by,
                         from: recorded.from,
                         record,
+                        numbers: Numbered::default(),
                     });
                     place += 1;
                 }

@@ -1,4 +1,4 @@
-//! The verification log: every record, in rows by chunk of keys and round.
+//! The verification log: every record, in rows by slice of the log and chunk of keys.
 //!
 //! ```text
 //! blob   = *record checksum
@@ -23,9 +23,11 @@ use uuid::Uuid;
 use super::bytes::{self, Input};
 use super::cells::Kind;
 use super::gather::Item;
-use super::rollup::SHORT_CHUNK;
 use super::values;
 use crate::readmodel::snapshot::Error;
+
+/// Ordinals in a chunk.
+pub(super) const CHUNK: u32 = 64;
 
 /// It is of another event than the one before.
 const EVENT: u16 = 1;
@@ -114,7 +116,7 @@ impl Writer {
         let bytes = &mut self.bytes;
         bytes.extend_from_slice(&flags.to_le_bytes());
         #[allow(clippy::cast_possible_truncation, reason = "a chunk has 64")]
-        bytes.push((item.ord() % SHORT_CHUNK) as u8);
+        bytes.push((item.ord() % CHUNK) as u8);
         bytes.push(Kind::new(0, record.code, record.action).byte());
         let mut place = item.place;
         if item.log_index == self.log_index {

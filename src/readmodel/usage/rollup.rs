@@ -7,12 +7,15 @@
 //! Buckets are those of UTC. Time zones differ from it by multiples of a quarter of an hour, so cells of hours
 //! tell the quarter, and hours, days and months of any zone are made of these.
 
+use std::time::Duration;
+
 use chrono::Datelike;
 use keyledger_schema::{OrganizationId, Timestamp};
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::super::snapshot;
-use super::cells::{self, Cell};
+use super::cells;
+use crate::edge::Stopwatch;
 
 /// A side that verifications are counted from. The number is part of the layout.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -51,10 +54,14 @@ pub(in crate::readmodel) const MINUTES_KEPT: u32 = 2 * 24 * 60;
 /// Rows of hours end at most so many hours before the newest verification.
 pub(in crate::readmodel) const HOURS_KEPT: u32 = 400 * 24;
 
-/// Ordinals in a chunk of a row of minutes or hours, and of the verification log.
-pub(in crate::readmodel) const SHORT_CHUNK: u32 = 64;
+/// Ordinals in a chunk of a row of minutes. Few keys are used in the same minute, and a row costs some
+/// microseconds.
+const MINUTE_CHUNK: u32 = 1_024;
+/// Ordinals in a chunk of a row of hours. A key's month has seven hundred of these, with the cells of so many
+/// keys to look through.
+const HOUR_CHUNK: u32 = 128;
 /// Ordinals in a chunk of a row of days or months.
-pub(in crate::readmodel) const LONG_CHUNK: u32 = 256;
+const LONG_CHUNK: u32 = 256;
 
 const MINUTE: i64 = 60_000_000;
 
@@ -65,7 +72,8 @@ impl Grain {
     /// Ordinals in a chunk.
     pub(in crate::readmodel) const fn chunk(self) -> u32 {
         match self {
-            Self::Minute | Self::Hour => SHORT_CHUNK,
+            Self::Minute => MINUTE_CHUNK,
+            Self::Hour => HOUR_CHUNK,
             Self::Day | Self::Month => LONG_CHUNK,
         }
     }
@@ -88,11 +96,11 @@ impl Grain {
         }
     }
 
-    /// The first bucket that is kept when the newest verification was at a moment.
-    pub(in crate::readmodel) fn first_kept(self, newest: Timestamp) -> u32 {
+    /// The first bucket that is kept when what is kept is counted back from a moment.
+    pub(in crate::readmodel) fn first_kept(self, horizon: Timestamp) -> u32 {
         match self {
-            Self::Minute => self.bucket(newest).saturating_sub(MINUTES_KEPT),
-            Self::Hour => self.bucket(newest).saturating_sub(HOURS_KEPT),
+            Self::Minute => self.bucket(horizon).saturating_sub(MINUTES_KEPT),
+            Self::Hour => self.bucket(horizon).saturating_sub(HOURS_KEPT),
             Self::Day | Self::Month => 0,
         }
     }
@@ -158,15 +166,15 @@ pub(super) fn blob(value: rusqlite::types::ValueRef<'_>) -> Result<&[u8], snapsh
     value.as_blob().map_err(|_| snapshot::Error)
 }
 
-/// Hands over every cell of an organization's rows with its bucket. Chunks, and buckets of a chunk, come in
+/// Hands over an organization's rows: their buckets and their cells, to be decoded. Buckets of a chunk come in
 /// rising order. What lies before [`Grain::first_kept`] may be there still, or not.
 pub(in crate::readmodel) fn read(
     connection: &Connection,
     organization: Option<OrganizationId>,
     (facet, grain): (Facet, Grain),
-    chunks: std::ops::RangeInclusive<u32>,
+    chunks: impl IntoIterator<Item = u32>,
     buckets: std::ops::Range<u32>,
-    mut each: impl FnMut(u32, Cell),
+    mut each: impl FnMut(u32, &[u8]) -> Result<(), snapshot::Error>,
 ) -> rusqlite::Result<()> {
     let mut statement = connection.prepare_cached(
         "SELECT bucket, cells FROM usage_cells \
@@ -184,28 +192,89 @@ pub(in crate::readmodel) fn read(
         ])?;
         while let Some(row) = rows.next()? {
             let bucket = row.get(0)?;
-            let read =
-                blob(row.get_ref(1)?).and_then(|cells| cells::decode(cells, |cell| each(bucket, cell)));
+            let read = blob(row.get_ref(1)?).and_then(|cells| each(bucket, cells));
             read.map_err(|error| snapshot::damaged(1, error))?;
         }
     }
     Ok(())
 }
 
-/// Deletes some rows of buckets that are kept no longer. Tells whether there may be more.
-pub(super) fn prune(connection: &Connection, newest: Timestamp) -> rusqlite::Result<bool> {
-    const AT_ONCE: usize = 200;
-    let mut deleted = 0;
-    for grain in [Grain::Minute, Grain::Hour] {
-        let mut statement = connection.prepare_cached(&format!(
-            "DELETE FROM usage_cells WHERE (org, facet, granularity, chunk, bucket) IN \
-             (SELECT org, facet, granularity, chunk, bucket FROM usage_cells INDEXED BY usage_cells_old \
-              WHERE granularity = {} AND granularity < 2 AND bucket < ?1 ORDER BY bucket LIMIT {AT_ONCE})",
-            grain as u8
-        ))?;
-        deleted = deleted.max(statement.execute([grain.first_kept(newest)])?);
+/// Deletes rows of buckets that are kept no longer, chunk by chunk, since an index by bucket would cost more
+/// than all that it finds.
+#[derive(Default)]
+pub(super) struct Pruning {
+    /// The chunk that was looked at last.
+    after: Option<([u8; 16], u8, u8, u32)>,
+    /// What was kept when all chunks were looked at the last time: the first minute.
+    done: Option<u32>,
+}
+
+impl Pruning {
+    /// In minutes: after so long all chunks are looked at again.
+    const PERIOD: u32 = 60;
+    /// Buckets that are deleted at once.
+    const AT_ONCE: u32 = 500;
+
+    /// Goes on for a while. Tells whether there may be more.
+    pub(super) fn go_on(
+        &mut self,
+        connection: &Connection,
+        horizon: Timestamp,
+        time: Duration,
+    ) -> rusqlite::Result<bool> {
+        let watch = Stopwatch::start();
+        let first_minute = Grain::Minute.first_kept(horizon);
+        if self.after.is_none() && self.done.is_some_and(|done| first_minute < done + Self::PERIOD) {
+            return Ok(false);
+        }
+        let mut next = connection.prepare_cached(
+            "SELECT org, facet, granularity, chunk, bucket FROM usage_cells \
+             WHERE (org, facet, granularity, chunk) > (?1, ?2, ?3, ?4) \
+             ORDER BY org, facet, granularity, chunk, bucket LIMIT 1",
+        )?;
+        let mut delete = connection.prepare_cached(
+            "DELETE FROM usage_cells \
+             WHERE org = ?1 AND facet = ?2 AND granularity = ?3 AND chunk = ?4 AND bucket < ?5",
+        )?;
+        // Before all rows, as there are none of a facet below zero.
+        let mut after = self.after.map_or(([0; 16], -1, 0, 0), |(org, a, b, c)| (org, i16::from(a), b, c));
+        loop {
+            let found = next.query_row(after, |row| {
+                let chunk: ([u8; 16], u8, u8, u32) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+                Ok((chunk, row.get::<_, u32>(4)?))
+            });
+            let Some(((org, facet, granularity, chunk), bucket)) = found.optional()? else {
+                *self = Self { after: None, done: Some(first_minute) };
+                return Ok(false);
+            };
+            let kept = [Grain::Minute, Grain::Hour]
+                .into_iter()
+                .find(|grain| *grain as u8 == granularity)
+                .map(|grain| grain.first_kept(horizon));
+            let looked_at = match kept {
+                // What is kept for ever comes after the rest of a facet.
+                None => (org, facet, u8::MAX, 0),
+                Some(kept) => {
+                    let end = kept.min(bucket.saturating_add(Self::AT_ONCE));
+                    if bucket < kept {
+                        delete.execute((org, facet, granularity, chunk, end))?;
+                    }
+                    if end < kept {
+                        if watch.elapsed() >= time {
+                            return Ok(true);
+                        }
+                        continue;
+                    }
+                    (org, facet, granularity, chunk)
+                }
+            };
+            self.after = Some(looked_at);
+            after = (looked_at.0, i16::from(looked_at.1), looked_at.2, looked_at.3);
+            if watch.elapsed() >= time {
+                return Ok(true);
+            }
+        }
     }
-    Ok(deleted == AT_ONCE)
 }
 
 #[cfg(test)]

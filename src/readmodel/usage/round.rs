@@ -16,13 +16,16 @@ use super::super::projector::Failure;
 use super::super::snapshot;
 use super::cells::{self, Cell, Kind, Place};
 use super::gather::{Gathered, Item, KeyPlace};
-use super::rollup::{self, Facet, Grain, Row, SHORT_CHUNK};
+use super::rollup::{self, Facet, Grain, Row};
 use super::values::{Numbers, ValueKind, address_bytes, place_bytes};
 use super::{addresses, log, tallies};
 
-/// Bits of a row's id in the verification log that are its number within the round; the others are the
-/// round's.
-pub(super) const ROUND_SHIFT: u32 = 20;
+/// Bits of a row's id in the verification log that are its number within the slice; the others are the
+/// slice's.
+pub(super) const SLICE_SHIFT: u32 = 20;
+/// Records in a slice of the verification log, at which it ends with the event. The more, the fewer rows; the
+/// fewer, the less a page has to look through.
+const SLICE_RECORDS: usize = if cfg!(test) { 5 } else { 20_000 };
 
 /// One thing to write.
 pub(super) enum Step {
@@ -44,33 +47,81 @@ pub(super) struct LogRow {
     records: Vec<u8>,
 }
 
-/// The values that a record needs numbers for.
-pub(super) fn values(item: &Item) -> impl Iterator<Item = (ValueKind, Box<[u8]>)> {
-    let place = item.key.map(|key| (ValueKind::Place, place(key)));
-    let address = item.record.ip.as_ref().map(|ip| (ValueKind::Address, address_bytes(**ip).into()));
-    let tags = item.record.tags.iter().map(|tag| (ValueKind::Tag, tag.as_bytes().into()));
-    place.into_iter().chain(address).chain(tags)
-}
-
-fn place(key: KeyPlace) -> Box<[u8]> {
-    place_bytes(key.workspace, key.environment).into()
-}
-
-/// All steps of a round. The numbers of all its values are given.
-pub(super) fn steps(gathered: &Gathered, numbers: &Numbers) -> Vec<Step> {
-    let mut steps = Vec::new();
-    let newest = gathered.standing.newest.unwrap_or_default();
-    for facet in Facet::ALL {
-        add_cells(&gathered.items, facet, numbers, newest, &mut steps);
+/// Gives numbers to the values of a record.
+pub(super) fn give_numbers(
+    item: &mut Item,
+    numbers: &mut Numbers,
+    transaction: &Transaction<'_>,
+) -> rusqlite::Result<()> {
+    let mut give = |kind, value: &[u8]| numbers.give(transaction, item.owner, kind, value);
+    if let Some(KeyPlace { workspace, environment, .. }) = item.key {
+        item.numbers.place = give(ValueKind::Place, &place_bytes(workspace, environment))?;
     }
-    add_log(&gathered.items, gathered.standing.rounds + 1, &mut steps);
+    if let Some(ip) = &item.record.ip {
+        item.numbers.address = give(ValueKind::Address, &address_bytes(**ip))?;
+    }
+    let tags = item.record.tags.iter().map(|tag| give(ValueKind::Tag, tag.as_bytes()));
+    item.numbers.tags = tags.collect::<rusqlite::Result<_>>()?;
+    Ok(())
+}
+
+/// All steps of a round, and the slices of the verification log that these make.
+pub(super) fn steps(gathered: &Gathered) -> (Vec<Step>, Vec<Slice>) {
+    let mut steps = Vec::new();
+    let horizon = gathered.standing.horizon.max(gathered.standing.newest).unwrap_or_default();
+    for facet in Facet::ALL {
+        add_cells(&gathered.items, facet, horizon, &mut steps);
+    }
+    let slices = slices(gathered);
+    let mut items = &gathered.items[..];
+    for slice in &slices {
+        let of_slice;
+        (of_slice, items) = items.split_at(slice.records);
+        add_log(of_slice, slice.number, &mut steps);
+    }
     add_keys(&gathered.items, &mut steps);
     let mut spent = tallies::Tallies::default();
     for item in &gathered.items {
         spent.add(&item.record);
     }
     steps.extend(spent.into_sorted().map(|(pool, tally)| Step::Tally(pool, tally)));
-    steps
+    (steps, slices)
+}
+
+/// Records of the verification log that stand together, those of whole events.
+pub(super) struct Slice {
+    pub(super) number: u64,
+    /// Of its first event.
+    pub(super) log_index: u64,
+    records: usize,
+    /// The earliest moment of its records.
+    pub(super) floor: Timestamp,
+    /// The latest moment of its records and all before.
+    pub(super) newest: Timestamp,
+}
+
+fn slices(gathered: &Gathered) -> Vec<Slice> {
+    let mut slices: Vec<Slice> = Vec::new();
+    let mut newest = gathered.before;
+    for event in gathered.items.chunk_by(|a, b| a.log_index == b.log_index) {
+        if slices.last().is_none_or(|slice| slice.records >= SLICE_RECORDS) {
+            slices.push(Slice {
+                number: gathered.standing.slices + 1 + slices.len() as u64,
+                log_index: event[0].log_index,
+                records: 0,
+                floor: Timestamp::MAX,
+                newest,
+            });
+        }
+        let Some(slice) = slices.last_mut() else { continue };
+        for at in event.iter().map(|item| item.record.last_at(item.from)) {
+            newest = newest.max(at);
+            slice.floor = slice.floor.min(at);
+        }
+        slice.records += event.len();
+        slice.newest = newest;
+    }
+    slices
 }
 
 /// A cell of a minute, and whose.
@@ -86,7 +137,7 @@ struct Placed {
     cell: Cell,
 }
 
-fn count(items: &[Item], facet: Facet, numbers: &Numbers) -> Vec<Counted> {
+fn count(items: &[Item], facet: Facet) -> Vec<Counted> {
     let mut counted = Vec::with_capacity(items.len());
     for item in items {
         let record = &item.record;
@@ -101,29 +152,23 @@ fn count(items: &[Item], facet: Facet, numbers: &Numbers) -> Vec<Counted> {
                 },
             });
         };
-        let number = |kind, value: &[u8]| numbers.get(item.owner, kind, value);
         match facet {
-            Facet::Places => add(0, item.key.map_or(0, |key| number(ValueKind::Place, &place(key)))),
+            Facet::Places => add(0, item.numbers.place),
             Facet::Keys => add(item.ord(), 0),
-            Facet::Tags if record.tags.is_empty() => add(item.ord(), 0),
-            Facet::Tags => {
-                record.tags.iter().for_each(|tag| add(item.ord(), number(ValueKind::Tag, tag.as_bytes())));
-            }
-            Facet::Addresses => {
-                let value = record.ip.as_ref().map(|ip| number(ValueKind::Address, &address_bytes(**ip)));
-                add(item.ord(), value.unwrap_or(0));
-            }
+            Facet::Tags if item.numbers.tags.is_empty() => add(item.ord(), 0),
+            Facet::Tags => item.numbers.tags.iter().for_each(|tag| add(item.ord(), *tag)),
+            Facet::Addresses => add(item.ord(), item.numbers.address),
         }
     }
     counted
 }
 
 /// The rows of a facet.
-fn add_cells(items: &[Item], facet: Facet, numbers: &Numbers, newest: Timestamp, steps: &mut Vec<Step>) {
-    let mut counted = count(items, facet, numbers);
+fn add_cells(items: &[Item], facet: Facet, horizon: Timestamp, steps: &mut Vec<Step>) {
+    let mut counted = count(items, facet);
     counted.sort_unstable_by_key(|counted| (counted.owner, counted.cell.place, counted.minute));
     for grain in Grain::ALL {
-        let first_kept = grain.first_kept(newest);
+        let first_kept = grain.first_kept(horizon);
         let mut placed: Vec<Placed> = counted
             .iter()
             .map(|&Counted { owner, minute, mut cell }| {
@@ -148,13 +193,13 @@ fn add_cells(items: &[Item], facet: Facet, numbers: &Numbers, newest: Timestamp,
     }
 }
 
-/// The rows of the verification log.
-fn add_log(items: &[Item], round: u64, steps: &mut Vec<Step>) {
+/// The rows of a slice of the verification log.
+fn add_log(items: &[Item], slice: u64, steps: &mut Vec<Step>) {
     let mut order: Vec<&Item> = items.iter().collect();
-    let chunk = |item: &Item| (item.owner, item.ord() / SHORT_CHUNK);
+    let chunk = |item: &Item| (item.owner, item.ord() / log::CHUNK);
     // Stable: what goes into the same row stays in log order.
     order.sort_by_key(|item| chunk(item));
-    let first = (round << ROUND_SHIFT).cast_signed();
+    let first = (slice << SLICE_SHIFT).cast_signed();
     for (id, row) in (first..).zip(order.chunk_by(|a, b| chunk(a) == chunk(b))) {
         let mut writer = log::Writer::default();
         for item in row {

@@ -1,14 +1,14 @@
 //! Pages of the verification log.
 //!
-//! The log has a row for each chunk of keys in a round. A query for one key goes through the rows of its chunk
-//! only, any other one through all rows of the organization, round by round: within a round records are sorted
-//! into log order, and the records of one round all stand before those of the next. Where a search begins is
-//! found by [`rounds`](Ends); rows without a moment or a key that is asked for are not read.
+//! The log has a row for each chunk of keys in a slice. A query for one key goes through the rows of its chunk
+//! only, any other one through all rows of the organization, slice by slice: within a slice records are sorted
+//! into log order, and the records of one slice all stand before those of the next. Where a search begins is
+//! found by [`slices`](Ends); rows without a moment or a key that is asked for are not read.
 //!
-//! A search that finds little ends after [`SCAN_BYTES`] of rows all the same, at the end of a round, and tells
+//! A search that finds little ends after [`SCAN_BYTES`] of rows all the same, at the end of a slice, and tells
 //! from where to go on. So no query takes a thread for long.
 //!
-//! Invariants: every statement names the organization. Only whole rounds are shown, and nothing before the
+//! Invariants: every statement names the organization. Only whole slices are shown, and nothing before the
 //! first moment that is kept, whether it is deleted already or not.
 
 use std::collections::HashMap;
@@ -24,13 +24,14 @@ use super::super::page::{Item, Page, Sequence};
 use super::super::pool::Failure;
 use super::super::{rows, snapshot};
 use super::cells::Kind;
+use super::log::CHUNK;
 use super::log::{self, Record};
 use super::ordinals;
-use super::rollup::{SHORT_CHUNK, blob};
-use super::round::ROUND_SHIFT;
+use super::rollup::blob;
+use super::round::SLICE_SHIFT;
 
-/// The most bytes of rows that a search reads before it ends at the next round: some tens of milliseconds.
-const SCAN_BYTES: usize = 16 * 1024 * 1024;
+/// The most bytes of rows that a search reads before it ends at the next slice: some tens of milliseconds.
+const SCAN_BYTES: usize = 4 * 1024 * 1024;
 /// As many bytes a row that is not read counts for.
 const SKIPPED_BYTES: usize = 64;
 
@@ -137,8 +138,8 @@ impl<'a> Keys<'a> {
     /// The only chunk that has any, if it is only one.
     fn chunk(&self) -> Option<u32> {
         let named = self.named.as_ref()?;
-        let chunk = named.first()? / SHORT_CHUNK;
-        (named.last()? / SHORT_CHUNK == chunk).then_some(chunk)
+        let chunk = named.first()? / CHUNK;
+        (named.last()? / CHUNK == chunk).then_some(chunk)
     }
 
     fn in_chunk(&mut self, chunk: u32) -> u64 {
@@ -148,11 +149,11 @@ impl<'a> Keys<'a> {
         if let Some(known) = self.known.get(&chunk) {
             return *known;
         }
-        let ordinals = chunk * SHORT_CHUNK..(chunk + 1) * SHORT_CHUNK;
+        let ordinals = chunk * CHUNK..(chunk + 1) * CHUNK;
         let mut keys = u64::MAX;
         if let Some(named) = &self.named {
             let of_chunk = named.iter().filter(|ord| ordinals.contains(ord));
-            keys = of_chunk.fold(0, |keys, ord| keys | 1 << (ord % SHORT_CHUNK));
+            keys = of_chunk.fold(0, |keys, ord| keys | 1 << (ord % CHUNK));
         }
         if let Some(wanted) = &self.wanted {
             let mut having = 0;
@@ -166,7 +167,7 @@ impl<'a> Keys<'a> {
                     && marked(&wanted.roles, key.roles)
                     && marked(&wanted.identity, key.identity)
                 {
-                    having |= 1 << (ord % SHORT_CHUNK);
+                    having |= 1 << (ord % CHUNK);
                 }
             });
             keys &= having;
@@ -222,47 +223,47 @@ impl<'a> Filter<'a> {
     }
 }
 
-/// The first and the last round that can have what is asked for.
+/// The first and the last slice that can have what is asked for.
 struct Ends {
     first: i64,
     last: i64,
 }
 
 impl Ends {
-    /// None if no round can.
+    /// None if no slice can.
     fn find(
         connection: &Connection,
         filter: &Filter<'_>,
         after: Option<Spot>,
         scan: Sequence,
     ) -> rusqlite::Result<Option<Self>> {
-        let round = |sql: &str, value: i64| {
+        let slice = |sql: &str, value: i64| {
             connection.prepare_cached(sql)?.query_row([value], |row| row.get::<_, i64>(0)).optional()
         };
-        let first = round(
-            "SELECT round FROM usage_rounds WHERE newest >= ?1 ORDER BY newest, round LIMIT 1",
+        let first = slice(
+            "SELECT slice FROM usage_slices WHERE newest >= ?1 ORDER BY newest, slice LIMIT 1",
             filter.from,
         )?;
-        let last = round(
-            "SELECT round FROM usage_rounds WHERE floor < ?1 ORDER BY floor DESC, round DESC LIMIT 1",
+        let last = slice(
+            "SELECT slice FROM usage_slices WHERE floor < ?1 ORDER BY floor DESC, slice DESC LIMIT 1",
             filter.to,
         )?;
         let (Some(mut first), Some(mut last)) = (first, last) else { return Ok(None) };
         if let Some((log_index, place)) = after {
-            // The event that the next place is in, so that a search which ended with a round goes on with
+            // The event that the next place is in, so that a search which ended with a slice goes on with
             // another one.
             let log_index = match (scan, place) {
                 (Sequence::Ascending, u32::MAX) => log_index.cast_signed().saturating_add(1),
                 (Sequence::Descending, 0) => log_index.cast_signed().saturating_sub(1),
                 _ => log_index.cast_signed(),
             };
-            let at = round(
-                "SELECT round FROM usage_rounds WHERE log_index <= ?1 ORDER BY log_index DESC LIMIT 1",
+            let at = slice(
+                "SELECT slice FROM usage_slices WHERE log_index <= ?1 ORDER BY log_index DESC LIMIT 1",
                 log_index,
             )?;
             match scan {
                 Sequence::Ascending => first = at.map_or(first, |at| at.max(first)),
-                // What stands before all rounds that are kept is not kept either.
+                // What stands before all slices that are kept is not kept either.
                 Sequence::Descending => last = at.map_or(-1, |at| at.min(last)),
             }
         }
@@ -276,11 +277,11 @@ struct Found {
     scan: Sequence,
     /// Only what is beyond.
     after: Option<Spot>,
-    /// Of the rounds before the present one, in the order of the search.
+    /// Of the slices before the present one, in the order of the search.
     hits: Vec<Hit>,
-    /// Of the present round, in no order.
-    round: Vec<Hit>,
-    /// Nothing beyond is wanted of this round.
+    /// Of the present slice, in no order.
+    slice: Vec<Hit>,
+    /// Nothing beyond is wanted of this slice.
     within: Option<Spot>,
 }
 
@@ -295,26 +296,27 @@ impl Found {
     }
 
     fn add(&mut self, hit: Hit) {
-        self.round.push(hit);
+        self.slice.push(hit);
         // Only some times as many are held as are wanted.
-        if self.round.len() >= 4 * self.wanted.max(64) {
+        let wanted = self.wanted - self.hits.len();
+        if self.slice.len() >= 2 * wanted.max(64) {
             self.sort();
-            self.round.truncate(self.wanted - self.hits.len());
-            self.within = self.round.last().map(|hit| hit.spot);
+            self.slice.truncate(wanted);
+            self.within = self.slice.last().map(|hit| hit.spot);
         }
     }
 
     fn sort(&mut self) {
         match self.scan {
-            Sequence::Ascending => self.round.sort_unstable_by_key(|hit| hit.spot),
-            Sequence::Descending => self.round.sort_unstable_by_key(|hit| std::cmp::Reverse(hit.spot)),
+            Sequence::Ascending => self.slice.sort_unstable_by_key(|hit| hit.spot),
+            Sequence::Descending => self.slice.sort_unstable_by_key(|hit| std::cmp::Reverse(hit.spot)),
         }
     }
 
-    /// The present round is over. Tells whether that is enough.
-    fn end_round(&mut self) -> bool {
+    /// The present slice is over. Tells whether that is enough.
+    fn end_slice(&mut self) -> bool {
         self.sort();
-        self.hits.append(&mut self.round);
+        self.hits.append(&mut self.slice);
         self.hits.truncate(self.wanted);
         self.within = None;
         self.hits.len() == self.wanted
@@ -346,28 +348,28 @@ pub(super) fn page_within(
         }
         _ => None,
     };
-    let (rounds, newest): (i64, Option<i64>) = connection
-        .prepare_cached("SELECT rounds, newest FROM usage_meta WHERE only = 1")?
+    let (slices, horizon): (i64, Option<i64>) = connection
+        .prepare_cached("SELECT slices, horizon FROM usage_meta WHERE only = 1")?
         .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let filter = Filter::of(query, oldest(newest.map(Timestamp::from_micros)));
+    let filter = Filter::of(query, oldest(horizon.map(Timestamp::from_micros)));
     let scan = query.window.scan(query.sequence);
     let mut keys = Keys::of(connection, catalog, query)?;
     let mut found =
-        Found { wanted: count + 1, scan, after, hits: Vec::new(), round: Vec::new(), within: None };
+        Found { wanted: count + 1, scan, after, hits: Vec::new(), slice: Vec::new(), within: None };
     let ends = match &keys.named {
         Some(named) if named.is_empty() => None,
         _ => Ends::find(connection, &filter, after, scan)?,
     };
     let mut stopped = None;
     if let Some(Ends { first, last }) = ends {
-        let range = (first << ROUND_SHIFT, (last.min(rounds) + 1) << ROUND_SHIFT);
+        let range = (first << SLICE_SHIFT, (last.min(slices) + 1) << SLICE_SHIFT);
         stopped = search(connection, &filter, &mut keys, &mut found, range, scan_bytes)?;
     }
-    let end = stopped.map(|round| spot_beyond(connection, round, scan)).transpose()?;
+    let end = stopped.map(|slice| spot_beyond(connection, slice, scan)).transpose()?;
     answer(connection, query, found.hits, count, end)
 }
 
-/// Searches rows. Where that ends early, tells the last round that was searched.
+/// Searches rows. Where that ends early, tells the last slice that was searched.
 fn search(
     connection: &Connection,
     filter: &Filter<'_>,
@@ -391,19 +393,19 @@ fn search(
     let mut rows = statement.query(params![organization, from, to, chunk])?;
     let (mut present, mut scanned) = (None, 0);
     while let Some(row) = rows.next()? {
-        let round = row.get::<_, i64>(0)? >> ROUND_SHIFT;
-        if present.is_some_and(|present| present != round) {
-            if found.end_round() {
+        let slice = row.get::<_, i64>(0)? >> SLICE_SHIFT;
+        if present.is_some_and(|present| present != slice) {
+            if found.end_slice() {
                 return Ok(None);
             }
             if scanned >= scan_bytes {
                 return Ok(present);
             }
         }
-        present = Some(round);
+        present = Some(slice);
         scanned += search_row(row, filter, keys, found)?;
     }
-    found.end_round();
+    found.end_slice();
     Ok(None)
 }
 
@@ -425,7 +427,7 @@ fn search_row(
             && found.wants((record.log_index, record.place))
             && filter.lets_through(record)?
         {
-            found.add(Hit::of(record, chunk * SHORT_CHUNK + u32::from(record.ord))?);
+            found.add(Hit::of(record, chunk * CHUNK + u32::from(record.ord))?);
         }
         Ok(())
     });
@@ -433,21 +435,21 @@ fn search_row(
     Ok(SKIPPED_BYTES + records.len())
 }
 
-/// The place beyond all of a round in the order of a search.
-fn spot_beyond(connection: &Connection, round: i64, scan: Sequence) -> rusqlite::Result<Spot> {
+/// The place beyond all of a slice in the order of a search.
+fn spot_beyond(connection: &Connection, slice: i64, scan: Sequence) -> rusqlite::Result<Spot> {
     match scan {
         Sequence::Ascending => {
             let next: Option<i64> = connection
-                .prepare_cached("SELECT log_index FROM usage_rounds WHERE round > ?1 ORDER BY round LIMIT 1")?
-                .query_row([round], |row| row.get(0))
+                .prepare_cached("SELECT log_index FROM usage_slices WHERE slice > ?1 ORDER BY slice LIMIT 1")?
+                .query_row([slice], |row| row.get(0))
                 .optional()?;
             // There is a later one, since the search ended before it.
             Ok((next.unwrap_or(i64::MAX).cast_unsigned().saturating_sub(1), u32::MAX))
         }
         Sequence::Descending => {
             let start: Option<i64> = connection
-                .prepare_cached("SELECT log_index FROM usage_rounds WHERE round = ?1")?
-                .query_row([round], |row| row.get(0))
+                .prepare_cached("SELECT log_index FROM usage_slices WHERE slice = ?1")?
+                .query_row([slice], |row| row.get(0))
                 .optional()?;
             Ok((start.unwrap_or(0).cast_unsigned(), 0))
         }
@@ -465,21 +467,29 @@ fn answer(
     count: usize,
     end: Option<Spot>,
 ) -> Result<Page<Verification>, Failure> {
-    let mut event = connection.prepare_cached("SELECT id FROM entries WHERE log_index = ?1")?;
-    let mut known = HashMap::new();
+    // In the order of their rows, so that neighbours share a page.
+    let mut keys: Vec<u32> = hits.iter().map(|hit| hit.ord).filter(|ord| *ord != 0).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    let mut known = HashMap::with_capacity(keys.len());
+    for ord in keys {
+        known.insert(ord, ordinals::key(connection, query.organization, ord)?);
+    }
+    let mut find_event = connection.prepare_cached("SELECT id FROM entries WHERE log_index = ?1")?;
+    let mut last: Option<(u64, EventId)> = None;
     let mut items = Vec::with_capacity(hits.len());
     for hit in hits {
-        let key = match (hit.ord, known.get(&hit.ord)) {
-            (0, _) => None,
-            (_, Some(known)) => *known,
-            (ord, None) => {
-                let key = ordinals::key(connection, query.organization, ord)?;
-                known.insert(ord, key);
-                key
+        let key = known.get(&hit.ord).copied().flatten();
+        let log_index = hit.spot.0;
+        let event = match last {
+            Some((same, event)) if same == log_index => event,
+            _ => {
+                let id = find_event.query_row([log_index.cast_signed()], |row| rows::id(row, 0))?;
+                EventId::from_uuid(id)
             }
         };
-        let id = event.query_row([hit.spot.0.cast_signed()], |row| rows::id(row, 0))?;
-        items.push(Item { cursor: cursor(hit.spot), node: verification(hit, EventId::from_uuid(id), key) });
+        last = Some((log_index, event));
+        items.push(Item { cursor: cursor(hit.spot), node: verification(hit, event, key) });
     }
     let mut page = Page::of_up_to(items, &query.window, count, None);
     if let Some(end) = end.map(cursor) {
@@ -523,11 +533,11 @@ pub(super) fn prune(connection: &Connection, oldest: Timestamp) -> rusqlite::Res
              AND id IN (SELECT id FROM verifications ORDER BY id LIMIT {AT_ONCE})"
         ))?
         .execute([oldest])?;
-    let rounds = connection
+    let slices = connection
         .prepare_cached(&format!(
-            "DELETE FROM usage_rounds WHERE round IN \
-             (SELECT round FROM usage_rounds WHERE newest < ?1 ORDER BY newest, round LIMIT {AT_ONCE})"
+            "DELETE FROM usage_slices WHERE slice IN \
+             (SELECT slice FROM usage_slices WHERE newest < ?1 ORDER BY newest, slice LIMIT {AT_ONCE})"
         ))?
         .execute([oldest])?;
-    Ok(rows.max(rounds) == AT_ONCE)
+    Ok(rows.max(slices) == AT_ONCE)
 }

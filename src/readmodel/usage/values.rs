@@ -112,30 +112,29 @@ pub(in crate::readmodel) fn places(
         .collect()
 }
 
-type Value = ([u8; 16], ValueKind, Box<[u8]>);
-
 /// Gives numbers, and remembers some that it gave or found.
 #[derive(Default)]
 pub(super) struct Numbers {
-    known: HashMap<Value, u32>,
-    /// The highest number of each kind of an organization.
-    highest: HashMap<([u8; 16], ValueKind), u32>,
+    known: HashMap<([u8; 16], ValueKind), Known>,
+    remembered: usize,
+}
+
+/// Numbers of a kind in an organization.
+#[derive(Default)]
+struct Known {
+    numbers: HashMap<Box<[u8]>, u32>,
+    highest: Option<u32>,
 }
 
 impl Numbers {
     /// How many are remembered between rounds.
-    const REMEMBERED: usize = 50_000;
+    const REMEMBERED: usize = 100_000;
 
     /// To be called between rounds.
     pub(super) fn forget_some(&mut self) {
-        if self.known.len() > Self::REMEMBERED {
+        if self.remembered > Self::REMEMBERED {
             *self = Self::default();
         }
-    }
-
-    /// The number of a value that [`Self::give`] was called for.
-    pub(super) fn get(&self, owner: [u8; 16], kind: ValueKind, value: &[u8]) -> u32 {
-        self.known.get(&(owner, kind, value.into())).copied().unwrap_or(0)
     }
 
     /// The number of a value: what it has, else the next one, which is written.
@@ -146,37 +145,44 @@ impl Numbers {
         kind: ValueKind,
         value: &[u8],
     ) -> rusqlite::Result<u32> {
-        let value = (owner, kind, Box::from(value));
-        if let Some(number) = self.known.get(&value) {
+        let known = self.known.entry((owner, kind)).or_default();
+        if let Some(number) = known.numbers.get(value) {
             return Ok(*number);
         }
-        let number = match find(transaction, owner, kind, &value.2)? {
+        let number = match find(transaction, owner, kind, value)? {
             Some(number) => number,
-            None => self.next(transaction, &value)?,
+            None => known.next(transaction, owner, kind, value)?,
         };
-        self.known.insert(value, number);
+        known.numbers.insert(value.into(), number);
+        self.remembered += 1;
         Ok(number)
     }
+}
 
-    fn next(&mut self, transaction: &Transaction<'_>, (owner, kind, value): &Value) -> rusqlite::Result<u32> {
-        let highest = match self.highest.entry((*owner, *kind)) {
-            std::collections::hash_map::Entry::Occupied(known) => known.into_mut(),
-            std::collections::hash_map::Entry::Vacant(vacant) => {
-                let highest = transaction
-                    .prepare_cached(
-                        "SELECT coalesce(max(number), 0) FROM usage_values WHERE org = ?1 AND kind = ?2",
-                    )?
-                    .query_row(params![owner, *kind as u8], |row| row.get(0))?;
-                vacant.insert(highest)
-            }
+impl Known {
+    fn next(
+        &mut self,
+        transaction: &Transaction<'_>,
+        owner: [u8; 16],
+        kind: ValueKind,
+        value: &[u8],
+    ) -> rusqlite::Result<u32> {
+        let highest = match self.highest {
+            Some(highest) => highest,
+            None => transaction
+                .prepare_cached(
+                    "SELECT coalesce(max(number), 0) FROM usage_values WHERE org = ?1 AND kind = ?2",
+                )?
+                .query_row(params![owner, kind as u8], |row| row.get(0))?,
         };
-        if *highest >= MAX_NUMBERS {
+        self.highest = Some(highest);
+        if highest >= MAX_NUMBERS {
             return Ok(0);
         }
-        *highest += 1;
         transaction
             .prepare_cached("INSERT INTO usage_values (org, kind, number, value) VALUES (?1, ?2, ?3, ?4)")?
-            .execute(params![owner, *kind as u8, *highest, value])?;
-        Ok(*highest)
+            .execute(params![owner, kind as u8, highest + 1, value])?;
+        self.highest = Some(highest + 1);
+        Ok(highest + 1)
     }
 }
