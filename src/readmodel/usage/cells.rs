@@ -155,7 +155,11 @@ impl<'a> Cells<'a> {
         Ok(Self { input: bytes::open(bytes)?, ord: 0, value: 0 })
     }
 
-    #[inline]
+    #[inline(always)]
+    #[allow(
+        clippy::inline_always,
+        reason = "a cell that is handed over in memory takes longer than to read it"
+    )]
     fn next(&mut self) -> Result<Option<Cell>, Error> {
         if self.input.is_empty() {
             return Ok(None);
@@ -188,6 +192,7 @@ pub(super) fn encode(cells: &[Cell]) -> Vec<u8> {
 }
 
 /// Hands over each cell in order.
+#[inline]
 pub(in crate::readmodel) fn decode(bytes: &[u8], mut each: impl FnMut(Cell)) -> Result<(), Error> {
     let mut cells = Cells::of(bytes)?;
     while let Some(cell) = cells.next()? {
