@@ -17,7 +17,8 @@
 //! none is ever skipped. Every query of an organization's things names the organization and filters by
 //! it.
 //!
-//! It must not: append to the log, decide anything, read a clock, or be backed up.
+//! It must not: append to the log, decide anything, read a clock but to bound what is kept ([`Settings::clock`]),
+//! or be backed up.
 
 pub mod analytics;
 mod cache;
@@ -58,6 +59,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use self::analytics::{Incomplete, UsageAnswer, UsageError, UsageQuery, Verification, VerificationQuery};
 use self::catalog::Catalog;
 use self::pool::Pool;
+use crate::edge::Edge;
 use crate::store::{EventStore, Position, ReadError};
 
 pub use entries::{Entry, EntryQuery};
@@ -212,25 +214,37 @@ struct UsageStanding {
     horizon: Option<Timestamp>,
 }
 
+/// How far a verification's moment may be ahead of this node's clock, since nodes' clocks differ.
+const CLOCK_AHEAD: Duration = Duration::from_hours(1);
+
 /// What can be chosen.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone)]
 pub struct Settings {
     /// How long the verification log is kept, counted back from the newest verification.
     pub verification_log: Duration,
     /// How many times as long as it works the thread rests that counts usage.
     pub usage_rest: u32,
+    /// Bounds from when it is counted back what is kept for a time only: a verification that was recorded while a
+    /// clock was ahead must not hide what came before it, once the clock is right again. Nothing else asks it.
+    pub clock: Option<Edge>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { verification_log: Duration::from_hours(90 * 24), usage_rest: 9 }
+        Self { verification_log: Duration::from_hours(90 * 24), usage_rest: 9, clock: None }
     }
 }
 
 impl Settings {
     /// The first moment that the verification log keeps.
-    fn oldest_verification(self, newest: Option<Timestamp>) -> Timestamp {
+    fn oldest_verification(&self, newest: Option<Timestamp>) -> Timestamp {
         newest.unwrap_or_default().minus(self.verification_log)
+    }
+
+    /// A moment from which it is counted back.
+    fn horizon(&self, newest: Option<Timestamp>) -> Option<Timestamp> {
+        let latest = self.clock.as_ref().map_or(Timestamp::MAX, |clock| clock.now().plus(CLOCK_AHEAD));
+        newest.map(|newest| newest.min(latest))
     }
 }
 
@@ -538,8 +552,8 @@ impl ReadModel {
 
     /// The first moment of which the verification log keeps records; none before the first one.
     pub fn verifications_since(&self) -> Option<Timestamp> {
-        let newest = self.shared.usage.borrow().newest;
-        newest.map(|_| self.shared.settings.oldest_verification(newest))
+        let horizon = self.shared.usage.borrow().horizon;
+        horizon.map(|_| self.shared.settings.oldest_verification(horizon))
     }
 
     /// The same in pages of up to [`MAX_BULK_PAGE`], for whoever has to look at all of them.

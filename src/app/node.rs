@@ -101,7 +101,11 @@ impl Node {
             Arc::clone(&store),
             Arc::new(memory),
             Progress::detect(),
-            Settings { verification_log: Duration::from_hours(24 * days), ..Settings::default() },
+            Settings {
+                verification_log: Duration::from_hours(24 * days),
+                clock: Some(edge.clone()),
+                ..Settings::default()
+            },
         )?;
         for organization in tenants.organizations() {
             let Some(known) = &organization.signing_key else { continue };

@@ -221,7 +221,7 @@ impl<'a> Folder<'a> {
             ahead: None,
             done: 0,
             slices: before.slices + slices.len() as u64,
-            horizon: before.horizon.max(before.newest),
+            horizon: self.shared.settings.horizon(before.horizon.max(before.newest)),
             ..before
         };
         let round = Round {
@@ -243,6 +243,9 @@ impl<'a> Folder<'a> {
         let standing = *shared.usage.borrow();
         let newest = shared.standing.borrow().newest_usage;
         let mut gathered = Gathered::new(standing, newest);
+        if standing.ahead.is_none() {
+            gathered.standing.horizon = shared.settings.horizon(gathered.standing.horizon);
+        }
         while !*shared.stop.borrow() {
             let within = match standing.ahead {
                 Some(ahead) => gathered.end < Some(ahead),

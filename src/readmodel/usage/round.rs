@@ -68,7 +68,8 @@ pub(super) fn give_numbers(
 /// All steps of a round, and the slices of the verification log that these make.
 pub(super) fn steps(gathered: &Gathered) -> (Vec<Step>, Vec<Slice>) {
     let mut steps = Vec::new();
-    let horizon = gathered.standing.horizon.max(gathered.standing.newest).unwrap_or_default();
+    // Kept with the first step, so a round that is done again makes the same steps.
+    let horizon = gathered.standing.horizon.unwrap_or_default();
     for facet in Facet::ALL {
         add_cells(&gathered.items, facet, horizon, &mut steps);
     }
