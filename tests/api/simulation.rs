@@ -111,7 +111,7 @@ fn what_makes_no_sense_is_refused_by_its_name() {
         ("{}", "change"),
         (r#"{ scopes: [{ action: READ, resource: "a//b" }] }"#, "change.scopes[0].resource"),
         (r#"{ allowedCidrs: ["here"] }"#, "change.allowedCidrs[0]"),
-        (r#"{ rateLimits: [{ name: "A", limit: 1, windowSeconds: 1 }] }"#, "change.rateLimits.name"),
+        (r#"{ rateLimits: [{ name: "A", limit: 1, windowSeconds: 1 }] }"#, "change.rateLimits[0].name"),
         ("{ policy: { maxTtl: 0 } }", "change.policy.maxTtl"),
         (r#"{ roleId: "role_01h455vb4pex5vsknk084sn02q", scopes: [] }"#, "change.roleId"),
         (r#"{ roleId: "role_01h455vb4pex5vsknk084sn02q" }"#, "change.scopes"),
