@@ -89,9 +89,9 @@ fn changed_credits(changes: &mut Vec<Change>, before: Option<&CreditsState>, aft
         before: left.map(|left| shown(left, before)).unwrap_or_default(),
         after: credits(after),
     };
-    match changes.iter_mut().find(|known| known.field == change.field) {
-        Some(known) => *known = change,
-        None => changes.push(change),
+    changes.retain(|known| known.field != change.field);
+    if change.before != change.after {
+        changes.push(change);
     }
 }
 
@@ -227,6 +227,7 @@ mod tests {
         let of = |before, after| Some((before, after));
         let first = balance(1, 0, Some(10));
         assert_eq!(told(first, first), None);
+        assert_eq!(told(first, balance(2, 4, Some(6))), None);
         assert_eq!(told(first, balance(2, 4, Some(10))), of(json!(6), json!(10)));
         assert_eq!(told(first, balance(2, 40, Some(1))), of(json!(0), json!(1)));
         // A refill has a number of its own.

@@ -52,13 +52,11 @@ fn details(event: &Value) -> Vec<String> {
     let data = &event["data"];
     let of_credits = event["type"].as_str().is_some_and(|name| name.ends_with(".credits_changed"));
     let mut lines = list(&event["changes"], |change| {
-        if of_credits {
-            return Some(balance(change, data));
-        }
-        let field = text(&change["field"]).unwrap_or_default();
+        let field = text(&change["field"]).filter(|field| !(of_credits && field == "credits"))?;
         Some(format!("{field}: {} → {}", side(&change["before"]), side(&change["after"])))
     });
     if of_credits {
+        lines.push(balance(event));
         lines.extend(text(&data["adjusted_by"]).map(|by| format!("adjusted by: {by}")));
         let refill = &data["refill"];
         lines.extend(text(&refill["amount"]).map(|amount| {
@@ -83,13 +81,16 @@ fn details(event: &Value) -> Vec<String> {
 }
 
 /// What was left before and after a change of credits: `left: 5 → 10`.
-fn balance(change: &Value, data: &Value) -> String {
-    let left =
-        |side: &Value| if side.is_null() { Some("unlimited".into()) } else { text(&side["remaining"]) };
-    let after = left(&change["after"]).unwrap_or_default();
+fn balance(event: &Value) -> String {
+    let (data, change) = (&event["data"], &event["changes"][0]);
+    let after = text(&data["remaining"]).unwrap_or_else(|| "unlimited".into());
+    let before = match &change["before"] {
+        Value::Null => (!change.is_null()).then(|| "unlimited".into()),
+        before => text(&before["remaining"]),
+    };
     // The stream of the key does not tell what a refill brought; how it was adjusted does.
     let adjusted = || Some((data["remaining"].as_i64()? - data["adjusted_by"].as_i64()?).to_string());
-    match left(&change["before"]).or_else(adjusted) {
+    match before.or_else(adjusted) {
         Some(before) => format!("left: {before} → {after}"),
         None => format!("left: {after}"),
     }
@@ -149,6 +150,9 @@ mod tests {
         assert_eq!(credits(json!({ "remaining": null }), data)[0], "left: 7 → 10");
         assert_eq!(credits(json!({ "remaining": null }), json!({ "remaining": 10 })), ["left: 10"]);
         assert_eq!(credits(Value::Null, json!({ "remaining": 10 })), ["left: unlimited → 10"]);
+        assert_eq!(credits(json!({ "remaining": 4 }), json!({})), ["left: 4 → unlimited"]);
+        let unchanged = json!({ "type": "key.credits_changed", "changes": [], "data": { "remaining": 10 } });
+        assert_eq!(details(&unchanged), ["left: 10"]);
     }
 
     #[test]
