@@ -34,7 +34,7 @@ pub fn of_key(before: Option<&KeyState>, after: &KeyState) -> Vec<Change> {
             ("grants", json!(state.grants)),
             ("rateLimits", json!(state.rate_limits)),
             ("identity", json!(state.identity)),
-            ("credits", credits(state.credits.as_ref(), after.credits.as_ref())),
+            ("credits", state.credits.as_ref().map(credits).unwrap_or_default()),
             ("allowedCidrs", json!(state.allowed_cidrs)),
             ("metadata", json!(state.metadata)),
             ("expiresAt", json!(state.expires_at)),
@@ -49,7 +49,9 @@ pub fn of_key(before: Option<&KeyState>, after: &KeyState) -> Vec<Change> {
             ("revocationComment", json!(state.revoked.as_ref().and_then(|revoked| revoked.comment.clone()))),
         ]
     };
-    between(before.map(&fields), fields(after))
+    let mut changes = between(before.map(&fields), fields(after));
+    changed_credits(&mut changes, before.and_then(|state| state.credits.as_ref()), after.credits.as_ref());
+    changes
 }
 
 /// The fields in which two states of an identity differ.
@@ -59,23 +61,47 @@ pub fn of_identity(before: Option<&IdentityState>, after: &IdentityState) -> Vec
             ("externalId", json!(state.external_id)),
             ("name", json!(state.name)),
             ("rateLimits", json!(state.rate_limits)),
-            ("credits", credits(state.credits.as_ref(), after.credits.as_ref())),
+            ("credits", state.credits.as_ref().map(credits).unwrap_or_default()),
             ("metadata", json!(state.metadata)),
             ("deleted", json!(state.deleted_at.is_some())),
         ]
     };
-    between(before.map(&fields), fields(after))
+    let mut changes = between(before.map(&fields), fields(after));
+    changed_credits(&mut changes, before.and_then(|state| state.credits.as_ref()), after.credits.as_ref());
+    changes
 }
 
-/// What was left when `later` was decided, or what it left itself; null for unlimited.
-fn credits(state: Option<&CreditsState>, later: Option<&CreditsState>) -> Value {
-    let Some((state, remaining)) = state.and_then(|state| Some((state, state.remaining?))) else {
-        return Value::Null;
+/// Says of a change of credits what was left right before it: states alone tell what the change before that left.
+fn changed_credits(changes: &mut Vec<Change>, before: Option<&CreditsState>, after: Option<&CreditsState>) {
+    let (Some(before), Some(after)) = (before, after) else { return };
+    if before.n == after.n {
+        return;
+    }
+    let spent = i64::try_from(after.counted.saturating_sub(before.counted)).unwrap_or(i64::MAX);
+    let left = before.remaining.map(|remaining| {
+        // Each balance has the next number: one between the two comes from a refill, and no event of this stream
+        // tells what that brought.
+        let known = after.n == before.n.saturating_add(1);
+        known.then(|| remaining.saturating_sub(spent).max(0))
+    });
+    let change = Change {
+        field: "credits",
+        before: left.map(|left| shown(left, before)).unwrap_or_default(),
+        after: credits(after),
     };
-    let remaining = match later {
-        Some(later) if later.n != state.n => state.left_before(later),
-        _ => Some(remaining),
-    };
+    changes.retain(|known| known.field != change.field);
+    if change.before != change.after {
+        changes.push(change);
+    }
+}
+
+/// What a change left; null for unlimited.
+fn credits(state: &CreditsState) -> Value {
+    state.remaining.map(|remaining| shown(Some(remaining), state)).unwrap_or_default()
+}
+
+/// So many credits, if it is known how many, and how they come back.
+fn shown(remaining: Option<i64>, state: &CreditsState) -> Value {
     json!({
         "remaining": remaining,
         "refillAmount": state.refill.map(|refill| refill.amount),
@@ -176,5 +202,37 @@ fn status_without_time(state: &KeyState) -> &'static str {
         "INACTIVE"
     } else {
         "ACTIVE"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keyledger_schema::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn what_was_left_before_a_change_of_credits_is_told_where_it_is_known() {
+        let balance = |n, counted, remaining| {
+            let at = Timestamp::from_micros(1_700_000_000_000_000);
+            CreditsState { n, at, counted, remaining, refill: None, adjusted_by: None }
+        };
+        let told = |before, after| {
+            let mut changes = Vec::new();
+            changed_credits(&mut changes, Some(&before), Some(&after));
+            changes
+                .pop()
+                .map(|change| (change.before["remaining"].clone(), change.after["remaining"].clone()))
+        };
+        let of = |before, after| Some((before, after));
+        let first = balance(1, 0, Some(10));
+        assert_eq!(told(first, first), None);
+        assert_eq!(told(first, balance(2, 4, Some(6))), None);
+        assert_eq!(told(first, balance(2, 4, Some(10))), of(json!(6), json!(10)));
+        assert_eq!(told(first, balance(2, 40, Some(1))), of(json!(0), json!(1)));
+        // A refill has a number of its own.
+        assert_eq!(told(first, balance(3, 4, Some(10))), of(Value::Null, json!(10)));
+        assert_eq!(told(first, balance(2, 4, None)), of(json!(6), Value::Null));
+        assert_eq!(told(balance(1, 4, None), balance(2, 4, Some(3))), of(Value::Null, json!(3)));
     }
 }

@@ -36,17 +36,6 @@ impl CreditsState {
         Self { n, at, counted, remaining, refill, adjusted_by }
     }
 
-    /// What was left right before another change, as far as the two tell: a refill in between is not in either,
-    /// unless the later one says by how much it adjusted.
-    pub fn left_before(&self, later: &Self) -> Option<i64> {
-        let adjusted = later.remaining.zip(later.adjusted_by);
-        adjusted.map(|(after, by)| after.saturating_sub(by)).or_else(|| {
-            let remaining = self.remaining.filter(|_| self.refill.is_none())?;
-            let spent = later.counted.saturating_sub(self.counted);
-            Some(remaining.saturating_sub(i64::try_from(spent).unwrap_or(i64::MAX)))
-        })
-    }
-
     fn base(&self) -> Base {
         Base { n: self.n, at: self.at, remaining: self.remaining.unwrap_or(0), counted: self.counted }
     }

@@ -96,22 +96,28 @@ pub fn run(args: &ExportArgs, client: &Client, edge: &Edge, out: &mut Output<'_>
     let shown = part.display().to_string();
     let mut target = open(&part, args, &mut pairs)?;
     let mut body = client.download(path, &pairs)?;
-    let written = copy(&mut body, &mut target, &shown, out.is_json()).and_then(|written| {
-        target.sync_all().map_err(|error| unwritable(&shown, &error))?;
-        Ok(written)
+    let size = copy(&mut body, &mut target, &shown, out.is_json()).and_then(|_| {
+        // What stood there before it was gone on with counts, too.
+        let size = target.sync_all().and_then(|()| target.stream_position());
+        size.map_err(|error| unwritable(&shown, &error))
     });
-    let written = written.map_err(|mut failure| {
-        if args.what == WhatArgument::Verifications && args.format != FormatArgument::Parquet {
+    let size = size.map_err(|mut failure| {
+        if can_go_on(args) {
             failure.message.push_str("; go on with --resume");
         }
         failure
     })?;
     std::fs::rename(&part, file).map_err(|error| unwritable(&file.display().to_string(), &error))?;
     if out.is_json() {
-        return out.json(&json!({ "file": file.display().to_string(), "bytes": written }));
+        return out.json(&json!({ "file": file.display().to_string(), "bytes": size }));
     }
-    out.note(format_args!("{} written, {written} bytes", file.display()));
+    out.note(format_args!("{} written, {size} bytes", file.display()));
     Ok(())
+}
+
+/// Whether `--resume` is for such an export.
+fn can_go_on(args: &ExportArgs) -> bool {
+    args.what == WhatArgument::Verifications && args.format != FormatArgument::Parquet
 }
 
 fn part_of(file: &Path) -> PathBuf {
@@ -134,7 +140,11 @@ fn open(part: &Path, args: &ExportArgs, pairs: &mut Vec<(&'static str, String)>)
     if !args.resume {
         return match options.create_new(true).open(part) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                let hint = "go on with --resume, or delete it if nothing is needed of it";
+                let hint = if can_go_on(args) {
+                    "go on with --resume, or delete it if nothing is needed of it"
+                } else {
+                    "it cannot be gone on with; delete it, or write to another file"
+                };
                 Err(Failure::usage(format!("an earlier export left {shown}: {hint}")))
             }
             opened => opened.map_err(failed),

@@ -159,19 +159,12 @@ query(
 }
 fragment Counts on UsageCounts { verifications valid refused credits }";
 
-/// A page of a key's part of the verification log.
-pub const VERIFICATIONS: &str = "\
-query($id: ID!, $filter: VerificationFilter, $first: Int, $after: String, $direction: OrderDirection!) {
-  key(id: $id) {
-    id name
-    verifications(filter: $filter, first: $first, after: $after, direction: $direction) {
-      nodes {
-        eventId place firstAt lastAt count keyId secretVersion workspaceId code action resource tags ip by cost
-        credits
-      }
-      pageInfo { hasNextPage endCursor }
-    }
+const RECORDS: &str = "\
+fragment Records on VerificationConnection {
+  nodes {
+    eventId place firstAt lastAt count keyId secretVersion workspaceId code action resource tags ip by cost credits
   }
+  pageInfo { hasNextPage endCursor }
 }";
 
 /// What a change would have refused.
@@ -228,6 +221,24 @@ pub fn keys() -> String {
         "query($filter: KeyFilter, $orderBy: KeyOrder, $first: Int, $after: String) {{\n\
          keys(filter: $filter, orderBy: $orderBy, first: $first, after: $after) {{\n\
          totalCount nodes {{ ...KeyFields }} pageInfo {{ hasNextPage endCursor }}\n}} }}\n{KEY}"
+    )
+}
+
+/// A page of a key's part of the verification log.
+pub fn verifications_of_key() -> String {
+    format!(
+        "query($id: ID!, $filter: VerificationFilter, $first: Int, $after: String, $direction: OrderDirection!) {{\n\
+         key(id: $id) {{ id name verifications(filter: $filter, first: $first, after: $after, direction: $direction)\n\
+         {{ ...Records }} }} }}\n{RECORDS}"
+    )
+}
+
+/// A page of an organization's verification log.
+pub fn verifications() -> String {
+    format!(
+        "query($organizationId: ID, $filter: VerificationFilter, $first: Int, $after: String,\n\
+         $direction: OrderDirection!) {{ verifications(organizationId: $organizationId, filter: $filter,\n\
+         first: $first, after: $after, direction: $direction) {{ ...Records }} }}\n{RECORDS}"
     )
 }
 
@@ -439,7 +450,6 @@ mod tests {
             CREDITS_OF_IDENTITY,
             TRAIL,
             USAGE,
-            VERIFICATIONS,
             SIMULATE,
             UNUSED,
             REVOKE_MANY,
@@ -448,6 +458,8 @@ mod tests {
         let made = [
             key(),
             keys(),
+            verifications(),
+            verifications_of_key(),
             organization(),
             organizations(),
             workspaces(),

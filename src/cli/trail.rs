@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::client::Client;
 use super::key_args::TrailArgs;
 use super::output::clean;
-use super::table::{list, moment, table, text, word};
+use super::table::{length, list, moment, table, text, word};
 use super::{Failure, Output, pages, queries};
 
 /// Shows a trail.
@@ -49,11 +49,28 @@ fn row(event: &Value) -> Vec<Vec<String>> {
 /// What changed, what was refused, and the words that the actor gave.
 fn details(event: &Value) -> Vec<String> {
     let side = |value: &Value| text(value).unwrap_or_else(|| "none".into());
+    let data = &event["data"];
+    let of_credits = event["type"].as_str().is_some_and(|name| name.ends_with(".credits_changed"));
     let mut lines = list(&event["changes"], |change| {
-        let field = text(&change["field"]).unwrap_or_default();
+        let field = text(&change["field"]).filter(|field| !(of_credits && field == "credits"))?;
         Some(format!("{field}: {} → {}", side(&change["before"]), side(&change["after"])))
     });
-    let data = &event["data"];
+    if of_credits {
+        lines.push(balance(event));
+        lines.extend(text(&data["adjusted_by"]).map(|by| format!("adjusted by: {by}")));
+        let refill = &data["refill"];
+        lines.extend(text(&refill["amount"]).map(|amount| {
+            let interval = refill["interval_seconds"].as_u64().map_or_else(|| "?".into(), length);
+            format!("refill: to {amount} every {interval}")
+        }));
+        lines.extend(text(&data["reason"]).map(|reason| format!("reason: {reason}")));
+    }
+    if event["type"] == "key.address_first_used" {
+        lines.push(format!("{} at {}", side(&data["address"]), moment(&data["used_at"])));
+        if data["last"] == json!(true) {
+            lines.push("there are too many: no further addresses are told".into());
+        }
+    }
     if event["type"] == "command.refused" {
         lines.push(format!("{}: {}", side(&data["command"]), side(&data["code"])));
     }
@@ -66,6 +83,22 @@ fn details(event: &Value) -> Vec<String> {
         lines.push(format!("address: {address}"));
     }
     lines
+}
+
+/// What was left before and after a change of credits: `left: 5 → 10`.
+fn balance(event: &Value) -> String {
+    let (data, change) = (&event["data"], &event["changes"][0]);
+    let after = text(&data["remaining"]).unwrap_or_else(|| "unlimited".into());
+    let before = match &change["before"] {
+        Value::Null => (!change.is_null()).then(|| "unlimited".into()),
+        before => text(&before["remaining"]),
+    };
+    // The stream of the key does not tell what a refill brought; how it was adjusted does.
+    let adjusted = || Some((data["remaining"].as_i64()? - data["adjusted_by"].as_i64()?).to_string());
+    match before.or_else(adjusted) {
+        Some(before) => format!("left: {before} → {after}"),
+        None => format!("left: {after}"),
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +137,29 @@ mod tests {
         assert_eq!(details(&disabled), ["status: ACTIVE → INACTIVE", "comment: holiday"]);
         let used = json!({ "type": "key.address_first_used", "data": { "address": "203.0.113.7" } });
         assert_eq!(details(&used), ["address: 203.0.113.7"]);
+    }
+
+    #[test]
+    fn new_addresses_and_changes_of_credits_are_told() {
+        let address = json!({ "type": "key.address_first_used", "changes": [],
+            "data": { "address": "203.0.113.7", "used_at": "2026-11-21T09:14:03.252913Z" } });
+        assert_eq!(details(&address), ["203.0.113.7 at 2026-11-21 09:14:03Z"]);
+        let credits = |before: Value, data: Value| {
+            let after = json!({ "remaining": data["remaining"] });
+            let changes = json!([{ "field": "credits", "before": before, "after": after }]);
+            details(&json!({ "type": "identity.credits_changed", "changes": changes, "data": data }))
+        };
+        let refill = json!({ "amount": 50, "interval_seconds": 86_400 });
+        let data = json!({ "remaining": 10, "adjusted_by": 3, "refill": refill, "reason": "sold" });
+        let rest = ["adjusted by: 3", "refill: to 50 every 1d", "reason: sold"];
+        let told = credits(json!({ "remaining": 7 }), data.clone());
+        assert_eq!((told[0].as_str(), &told[1..]), ("left: 7 → 10", &rest.map(String::from)[..]));
+        assert_eq!(credits(json!({ "remaining": null }), data)[0], "left: 7 → 10");
+        assert_eq!(credits(json!({ "remaining": null }), json!({ "remaining": 10 })), ["left: 10"]);
+        assert_eq!(credits(Value::Null, json!({ "remaining": 10 })), ["left: unlimited → 10"]);
+        assert_eq!(credits(json!({ "remaining": 4 }), json!({})), ["left: 4 → unlimited"]);
+        let unchanged = json!({ "type": "key.credits_changed", "changes": [], "data": { "remaining": 10 } });
+        assert_eq!(details(&unchanged), ["left: 10"]);
     }
 
     #[test]

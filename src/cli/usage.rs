@@ -152,35 +152,52 @@ fn series(usage: &Value) -> String {
 
 fn log(args: &LogArgs, client: &Client, edge: &Edge, out: &mut Output<'_>) -> Result<(), Failure> {
     let now = edge.now();
-    let mut filter = Value::Object(Map::new());
-    set(&mut filter, "outcomes", (!args.outcomes.is_empty()).then_some(&args.outcomes));
-    set(&mut filter, "action", args.action.map(upper));
+    let mut filter = filter(&args.conditions, client)?;
     set(&mut filter, "resourcePrefix", args.resource_prefix.as_ref());
-    set(&mut filter, "tag", args.tag.as_ref());
-    set(&mut filter, "address", args.address);
     set(&mut filter, "from", args.from.map(|from| from.before(now)));
     set(&mut filter, "to", args.to.map(|to| to.before(now)));
     let direction = if args.oldest_first { "ASC" } else { "DESC" };
-    let variables = json!({ "id": args.id, "filter": filter, "direction": direction });
-    let ask = |page: &Value| client.call(queries::VERIFICATIONS, page);
-    let data = pages::collect(ask, variables, "/key/verifications", args.limit)?;
+    let mut variables = json!({ "filter": filter, "direction": direction });
+    let (query, list) = if let Some(id) = args.id {
+        variables["id"] = json!(id);
+        (queries::verifications_of_key(), "/key/verifications")
+    } else {
+        set(&mut variables, "organizationId", args.conditions.organization);
+        (queries::verifications(), "/verifications")
+    };
+    let data = pages::collect(|page| client.call(&query, page), variables, list, args.limit)?;
     if out.is_json() {
         return out.json(&data);
     }
-    let key = &data["key"];
-    out.line(clean(&format!("{} \"{}\"", args.id, text(&key["name"]).unwrap_or_default())))?;
-    out.line("")?;
-    let shown = key["verifications"]["nodes"].as_array().map_or(&[][..], Vec::as_slice);
-    let headers = ["LAST", "TIMES", "OUTCOME", "ACTION", "RESOURCE", "SOURCE", "TAGS", "SECRET"];
-    out.line(table(&headers, shown.iter().map(row).collect(), &[0]))?;
-    if key["verifications"]["pageInfo"]["hasNextPage"] == json!(true) {
+    if let Some(id) = args.id {
+        out.line(clean(&format!("{id} \"{}\"", text(&data["key"]["name"]).unwrap_or_default())))?;
+        out.line("")?;
+    }
+    let list = data.pointer(list).unwrap_or(&Value::Null);
+    let shown = list["nodes"].as_array().map_or(&[][..], Vec::as_slice);
+    let mut headers = vec!["LAST", "TIMES", "OUTCOME", "ACTION", "RESOURCE", "SOURCE", "TAGS", "SECRET"];
+    let mut rows: Vec<_> = shown.iter().map(row).collect();
+    let mut whole = vec![0];
+    if args.id.is_none() {
+        // Whose they are has to be said then, so that it can be copied.
+        headers.insert(1, "KEY");
+        whole.push(1);
+        for (row, one) in rows.iter_mut().zip(shown) {
+            row.insert(1, cell(&one["keyId"]));
+        }
+    }
+    out.line(table(&headers, rows, &whole))?;
+    if list["pageInfo"]["hasNextPage"] == json!(true) {
         out.note(format_args!("{} records shown, there are more; --limit 0 shows all", shown.len()));
     }
     Ok(())
 }
 
+fn cell(value: &Value) -> Vec<String> {
+    vec![text(value).unwrap_or_else(|| "-".into())]
+}
+
 fn row(one: &Value) -> Vec<Vec<String>> {
-    let cell = |value: &Value| vec![text(value).unwrap_or_else(|| "-".into())];
     let tags = list(&one["tags"], text);
     vec![
         vec![moment(&one["lastAt"])],

@@ -26,7 +26,7 @@ pub struct UsageArgs {
 pub enum UsageCommand {
     /// Show how often keys were verified
     Show(ShowArgs),
-    /// Show the verifications of a key one by one
+    /// Show verifications one by one
     Log(LogArgs),
     /// Write figures or verifications to a file
     Export(ExportArgs),
@@ -155,33 +155,25 @@ pub struct ShowArgs {
 #[derive(Args, Debug)]
 #[command(after_help = "\
 Examples:
+  keyledger usage log --from 1h --outcome not-found
   keyledger usage log key_01h455vb4pex5vsknk084sn02q
   keyledger usage log key_01h455vb4pex5vsknk084sn02q --outcome rate-limited --from 24h --limit 0 --json")]
 pub struct LogArgs {
-    /// Id of the key
-    #[arg(value_name = "KEY_ID")]
-    pub id: KeyId,
+    /// Id of the key; without it, the verifications of all keys and of unknown ones
+    #[arg(value_name = "KEY_ID", conflicts_with = "organization")]
+    pub id: Option<KeyId>,
     /// From then on: 24h ago, or a moment (RFC 3339)
     #[arg(long, value_name = "WHEN")]
     pub from: Option<Moment>,
     /// Until then: 1d ago, or a moment (RFC 3339)
     #[arg(long, value_name = "WHEN")]
     pub to: Option<Moment>,
-    /// Only those that were answered so, such as VALID or rate-limited; may be repeated
-    #[arg(long = "outcome", value_name = "CODE", value_parser = code)]
-    pub outcomes: Vec<VerificationCode>,
-    /// Only those about this action: read, write or admin
-    #[arg(long, value_name = "ACTION")]
-    pub action: Option<ActionArgument>,
     /// Only those about a resource that begins with this
     #[arg(long, value_name = "TEXT")]
     pub resource_prefix: Option<String>,
-    /// Only those with this tag
-    #[arg(long, value_name = "TAG")]
-    pub tag: Option<String>,
-    /// Only those from this address
-    #[arg(long, value_name = "IP")]
-    pub address: Option<IpAddr>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub conditions: ConditionArgs,
     /// Oldest first
     #[arg(long)]
     pub oldest_first: bool,

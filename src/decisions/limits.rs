@@ -69,10 +69,19 @@ pub fn name(field: &'static str, text: &str) -> Result<Box<str>> {
 
 /// A comment; none when it is empty.
 pub fn comment(field: &'static str, text: Option<&str>) -> Result<Option<Box<str>>> {
+    words(field, "a comment", text)
+}
+
+/// A description; none when it is empty.
+pub fn description(field: &'static str, text: Option<&str>) -> Result<Option<Box<str>>> {
+    words(field, "a description", text)
+}
+
+fn words(field: &'static str, called: &str, text: Option<&str>) -> Result<Option<Box<str>>> {
     let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else { return Ok(None) };
     let length = text.chars().count();
     if length > MAX_COMMENT_CHARS {
-        let message = format!("a comment has at most {MAX_COMMENT_CHARS} characters, this one has {length}");
+        let message = format!("{called} has at most {MAX_COMMENT_CHARS} characters, this one has {length}");
         return Err(Error::invalid(field, message));
     }
     no_control_characters(field, text, true)?;
@@ -81,7 +90,7 @@ pub fn comment(field: &'static str, text: Option<&str>) -> Result<Option<Box<str
 
 /// A reason: a comment that has to be given.
 pub fn reason(field: &'static str, text: &str) -> Result<Box<str>> {
-    comment(field, Some(text))?
+    words(field, "a reason", Some(text))?
         .ok_or_else(|| Error::invalid(field, "a change of credits needs a reason; say why, for the trail"))
 }
 

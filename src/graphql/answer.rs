@@ -99,8 +99,10 @@ pub(super) fn in_our_words(error: ServerError) -> ServerError {
     let ours = if said.starts_with("Query is nested too deep") {
         Error::invalid("query", format!("the document selects more than {MAX_DEPTH} levels deep; flatten it"))
     } else if said.starts_with("Query is too complex") {
-        let message =
-            format!("the document costs more than {MAX_COMPLEXITY}; ask for less at once or page with first");
+        let message = format!(
+            "the document costs more than {MAX_COMPLEXITY}; ask for less at once, page lists with first, or ask \
+             usage for fewer groups with top"
+        );
         Error::invalid("query", message)
     } else if let Some(name) = named(said, "Unknown field ").or_else(|| named(said, "Unknown argument ")) {
         Error::invalid("query", format!("the schema has no {name} {place}; see the schema for what there is"))

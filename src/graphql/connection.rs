@@ -100,7 +100,7 @@ pub(super) fn cut<T>(mut items: Vec<Item<T>>, window: &Window) -> Result<Page<T>
 }
 
 macro_rules! connections {
-    ($($(#[$doc:meta])* $connection:ident $edge:ident $node:ident;)+) => {$(
+    ($($(#[$doc:meta])* $connection:ident $edge:ident $node:ident $($total:ident)?;)+) => {$(
         /// One item of a list and where it stands.
         #[derive(SimpleObject)]
         pub(crate) struct $edge {
@@ -119,8 +119,10 @@ macro_rules! connections {
             nodes: Vec<$node>,
             /// Whether there is more.
             page_info: PageInfo,
-            /// How many items the whole list has; null when it was not asked for.
-            total_count: Option<Long>,
+            $(
+                /// How many items the whole list has; null when it was not asked for.
+                $total: Option<Long>,
+            )?
         }
 
         impl $connection {
@@ -140,7 +142,7 @@ macro_rules! connections {
                             .or_else(|| edges.first().map(|edge| edge.cursor.clone())),
                         end_cursor: page.end_cursor.or_else(|| edges.last().map(|edge| edge.cursor.clone())),
                     },
-                    total_count: page.total.map(Long),
+                    $($total: page.total.map(Long),)?
                     edges,
                 }
             }
@@ -150,15 +152,15 @@ macro_rules! connections {
 
 connections! {
     /// A list of keys.
-    KeyConnection KeyEdge KeyNode;
+    KeyConnection KeyEdge KeyNode total_count;
     /// A list of identities.
-    IdentityConnection IdentityEdge IdentityNode;
+    IdentityConnection IdentityEdge IdentityNode total_count;
     /// A list of events.
-    EventConnection EventEdge EventNode;
+    EventConnection EventEdge EventNode total_count;
     /// A list of organizations.
-    OrganizationConnection OrganizationEdge OrganizationNode;
+    OrganizationConnection OrganizationEdge OrganizationNode total_count;
     /// A list of workspaces.
-    WorkspaceConnection WorkspaceEdge WorkspaceNode;
-    /// A stretch of the verification log.
+    WorkspaceConnection WorkspaceEdge WorkspaceNode total_count;
+    /// A stretch of the verification log. Its length is not counted.
     VerificationConnection VerificationEdge VerificationNode;
 }

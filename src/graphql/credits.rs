@@ -76,7 +76,7 @@ pub(crate) struct SetCreditsInput {
 pub(crate) struct AdjustCreditsInput {
     /// A key or an identity.
     pub(super) id: ID,
-    /// By how many, not 0. No more are taken than are left.
+    /// By how many: -1000000000000 to 1000000000000, not 0. No more are taken than are left.
     by: SignedLong,
     /// For the trail: 1 to 500 characters.
     reason: String,
@@ -169,7 +169,8 @@ impl AdjustCreditsInput {
         if by == 0 {
             return Err(Error::invalid("input.by", "an adjustment by 0 changes nothing; say by how many"));
         }
-        within("input.by", "credits", by.unsigned_abs(), 1, limits::MAX_CREDITS)?;
+        let most = limits::MAX_CREDITS.cast_signed();
+        within("input.by", "credits", by, -most, most)?;
         Ok(Command::Adjust { by, reason: reason(&self.reason)? })
     }
 }

@@ -224,17 +224,20 @@ pub(super) fn rate_limits(limits: Vec<RateLimitInput>) -> Result<Vec<RateLimit>>
     const FIELD: &str = "input.rateLimits";
     limits::at_most(FIELD, "rate limits", limits.len(), limits::MAX_RATE_LIMITS)?;
     let mut checked: Vec<RateLimit> = Vec::with_capacity(limits.len());
-    for limit in limits {
+    for (place, limit) in limits.into_iter().enumerate() {
+        let at = |part: &str| format!("{FIELD}[{place}].{part}");
         let fits = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
         if !(1..=32).contains(&limit.name.len()) || !limit.name.bytes().all(fits) {
             let message = "the name of a rate limit is 1 to 32 of a-z, 0-9, _ and -";
-            return Err(Error::invalid("input.rateLimits.name", message));
+            return Err(Error::invalid(at("name"), message));
         }
         if checked.iter().any(|known| *known.name == *limit.name) {
             let message = "two rate limits have the same name; name each otherwise";
-            return Err(Error::invalid("input.rateLimits.name", message));
+            return Err(Error::invalid(at("name"), message));
         }
-        let Rate { limit: count, window_seconds } = rate(FIELD, limit.limit, limit.window_seconds)?;
+        let rate = rate(FIELD, limit.limit, limit.window_seconds);
+        let Rate { limit: count, window_seconds } =
+            rate.map_err(|error| error.about(format!("{FIELD}[{place}]")))?;
         checked.push(RateLimit { name: limit.name.into(), limit: count, window_seconds });
     }
     Ok(checked)

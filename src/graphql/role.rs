@@ -168,7 +168,7 @@ impl CreateRoleInput {
         let definition = RoleDefinition {
             name: limits::name("input.name", &self.name)?,
             display_name: display_name.transpose()?,
-            description: limits::comment("input.description", self.description.as_deref())?,
+            description: limits::description("input.description", self.description.as_deref())?,
             scopes: scopes(self.scopes)?,
         };
         Ok((organization, definition))
@@ -187,7 +187,7 @@ impl UpdateRoleInput {
             description: match self.description {
                 MaybeUndefined::Undefined => None,
                 MaybeUndefined::Null => Some(None),
-                MaybeUndefined::Value(text) => Some(limits::comment("input.description", Some(&text))?),
+                MaybeUndefined::Value(text) => Some(limits::description("input.description", Some(&text))?),
             },
             scopes: self.scopes.map(scopes).transpose()?,
         })

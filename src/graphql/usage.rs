@@ -24,7 +24,7 @@ pub(crate) struct UsageFilter {
     workspace_id: Option<ID>,
     /// Of keys for this environment.
     environment: Option<Environment>,
-    /// Of one of these keys; at most 100.
+    /// Of one of these keys: 1 to 100.
     key_ids: Option<Vec<ID>>,
     /// Of keys that have this identity now.
     identity_id: Option<ID>,
@@ -40,9 +40,17 @@ pub(crate) struct UsageFilter {
     address: Option<String>,
 }
 
+/// The items of a list; all are meant where it is left out. An empty one would mean none.
+fn named<T>(field: &'static str, list: Option<Vec<T>>) -> Result<Vec<T>> {
+    if list.as_ref().is_some_and(Vec::is_empty) {
+        return Err(Error::invalid(field, "the list is empty; name at least one, or leave it out for all"));
+    }
+    Ok(list.unwrap_or_default())
+}
+
 /// A list of outcomes without repetitions.
 pub(super) fn outcomes(list: Option<Vec<VerificationCode>>) -> Result<Vec<domain::VerificationCode>> {
-    let list = list.unwrap_or_default();
+    let list = named("filter.outcomes", list)?;
     limits::at_most("filter.outcomes", "outcomes", list.len(), domain::VerificationCode::ALL.len())?;
     let mut outcomes: Vec<domain::VerificationCode> = list.into_iter().map(Into::into).collect();
     outcomes.sort_unstable();
@@ -62,7 +70,7 @@ pub(super) fn address(text: Option<&str>) -> Result<Option<IpAddr>> {
 
 impl UsageFilter {
     pub(super) fn check(self) -> Result<analytics::UsageFilter> {
-        let keys = self.key_ids.unwrap_or_default();
+        let keys = named("filter.keyIds", self.key_ids)?;
         limits::at_most("filter.keyIds", "keys", keys.len(), MAX_KEYS)?;
         Ok(analytics::UsageFilter {
             sight: None,

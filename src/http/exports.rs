@@ -87,6 +87,21 @@ impl Parameters {
         values.collect()
     }
 
+    /// The same of a condition. All are meant where it is left out; an empty one would mean none.
+    fn condition<T>(
+        &self,
+        name: &'static str,
+        read: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Vec<T>, Error> {
+        if self.text(name) == Some("") {
+            return Err(Error::invalid(
+                name,
+                "the list is empty; name at least one, or leave it out for all",
+            ));
+        }
+        self.list(name, read)
+    }
+
     fn flag(&self, name: &'static str, otherwise: bool) -> Result<bool, Error> {
         match self.text(name) {
             None => Ok(otherwise),
@@ -118,10 +133,10 @@ impl Parameters {
                 sight: None,
                 workspace: self.parsed("workspaceId")?,
                 environment: self.one::<Environment>("environment", "production, staging or development")?,
-                keys: self.list("keyIds", id)?,
+                keys: self.condition("keyIds", id)?,
                 identity: self.parsed("identityId")?,
                 role: self.parsed("roleId")?,
-                outcomes: self.list("outcomes", outcome)?,
+                outcomes: self.condition("outcomes", outcome)?,
                 action: self.one::<Action>("action", "read, write or admin")?,
                 tag: self.text("tag").map(Into::into),
                 address: self

@@ -158,10 +158,15 @@ pub(super) fn usage_failed(error: &UsageError) -> Error {
     let field = match error {
         UsageError::TagWithAddress | UsageError::TooManyGroups { .. } => "groupBy",
         UsageError::TooManyBuckets { .. } | UsageError::TooLongAgo { .. } => "granularity",
-        UsageError::Empty => "to",
+        UsageError::Empty => return ends_first("to"),
         UsageError::Query(error) => return query_failed(error, false),
     };
     Error::invalid(field, error.to_string())
+}
+
+/// The end of a stretch of time is not after its start.
+fn ends_first(field: impl Into<Cow<'static, str>>) -> Error {
+    Error::invalid(field, "the end is not after the start; name a later one")
 }
 
 /// A query of the read model that has no answer. `backward` tells which cursor it was asked with.
@@ -204,11 +209,16 @@ impl Service {
         let lines = (u64::from(asked.series) + if grouped { asked.top as u64 } else { 0 }).max(1);
         let points = buckets(asked.from, asked.to, asked.granularity).saturating_mul(lines);
         if (asked.series || asked.group_series) && points > MAX_POINTS {
-            let message = format!(
-                "series of {lines} times as many buckets are about {points} points, and an answer has at most \
-                 {MAX_POINTS}; ask for fewer groups with top, for a shorter time or longer buckets, or for totals only"
-            );
-            return Err(Error::invalid(if grouped { "top" } else { "granularity" }, message));
+            let bound = format!("about {points} points, and an answer has at most {MAX_POINTS}");
+            let remedy = "a shorter time or longer buckets, or for totals only";
+            return Err(if grouped {
+                let message = format!(
+                    "series of {lines} times as many buckets are {bound}; ask for fewer groups with top, for {remedy}"
+                );
+                Error::invalid("top", message)
+            } else {
+                Error::invalid("granularity", format!("the series has {bound}; ask for {remedy}"))
+            });
         }
         let query = self.usage_query(caller, asked, spelling).await?;
         self.read_model.usage(query).await.map_err(|error| usage_failed(&error))
@@ -235,7 +245,11 @@ impl Service {
         let UsageAsked { selection, from, to, granularity, zone, group_by, top, series, group_series } =
             asked;
         if from >= to {
-            return Err(usage_failed(&UsageError::Empty));
+            return Err(ends_first("to"));
+        }
+        if selection.filter.tag.is_some() && selection.filter.address.is_some() {
+            let message = UsageError::TagWithAddress.to_string();
+            return Err(Error::invalid(spelling.field("address"), message));
         }
         limits::at_most("groupBy", "dimensions", group_by.len(), MAX_DIMENSIONS)?;
         if group_by.len() == 2 && group_by[0] == group_by[1] {
@@ -265,7 +279,7 @@ impl Service {
             return Err(Error::invalid(spelling.field("resourcePrefix"), message));
         }
         if from.zip(to).is_some_and(|(from, to)| from >= to) {
-            return Err(Error::invalid(spelling.field("to"), UsageError::Empty.to_string()));
+            return Err(ends_first(spelling.field("to")));
         }
         let selection = Selection { below: false, ..selection };
         let (organizations, filter) = self.chosen(caller, selection, &[Right::ReadTrail], spelling).await?;

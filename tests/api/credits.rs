@@ -113,8 +113,36 @@ fn a_refill_starts_when_it_is_set_and_an_adjustment_leaves_it() {
     assert_eq!(nodes[2]["data"]["adjusted_by"], 2);
     assert_eq!(nodes[2]["data"]["reason"], "sold");
     assert_eq!(nodes[2]["changes"][0]["field"], "credits");
+    assert_eq!(
+        (&nodes[2]["changes"][0]["before"]["remaining"], &nodes[2]["changes"][0]["after"]["remaining"]),
+        (&json!(5), &json!(7))
+    );
+    assert_eq!(nodes[1]["changes"][0]["before"]["remaining"], 7);
     let numbers: Vec<_> = (0..3).map(|at| nodes[at]["data"]["n"].as_u64().unwrap()).collect();
     assert_eq!(numbers, [4, 3, 2]);
+}
+
+#[test]
+fn the_trail_says_what_was_left_before_a_change() {
+    let server = Server::fresh();
+    let root = server.root();
+    let key = root.create_key("a").with("credits", json!({ "remaining": 10 })).run();
+    root.verify_with(&json!({ "key": key.secret(), "cost": 4 })).unwrap();
+    assert_eq!(adjust(&root, &key.id(), 4).code(), "");
+    let query = "events(direction: DESC, first: 1) { nodes { type changes { field before after } } }";
+    let shown = root.key(&key.id(), query).unwrap()["events"]["nodes"][0].clone();
+    let credits =
+        |left: u64| json!({ "remaining": left, "refillAmount": null, "refillIntervalSeconds": null });
+    assert_eq!(shown["changes"], json!([{ "field": "credits", "before": credits(6), "after": credits(10) }]));
+    // Bounds are told as they are, and every text by its name.
+    for (by, reason, part) in [
+        (10_i64.pow(13), "sold".to_owned(), "-1000000000000 to 1000000000000 credits are allowed"),
+        (1, "x".repeat(501), "a reason has at most 500 characters"),
+    ] {
+        let input = json!({ "id": key.id(), "by": by, "reason": reason });
+        let answer = attempt(&root, "adjustCredits", &input);
+        assert!(answer.body.to_string().contains(part), "{}", answer.body);
+    }
 }
 
 #[test]

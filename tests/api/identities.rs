@@ -263,6 +263,15 @@ fn what_is_out_of_bounds_is_refused_by_name() {
         (json!({ "externalId": "x".repeat(256) }), "input.externalId"),
         (json!({ "externalId": "a", "name": "" }), "input.name"),
         (json!({ "externalId": "a", "rateLimits": many }), "input.rateLimits"),
+        (json!({ "externalId": "a", "rateLimits": [many[0], many[0]] }), "input.rateLimits[1].name"),
+        (
+            json!({ "externalId": "a", "rateLimits": [many[0], { "name": "A", "limit": 1, "windowSeconds": 1 }] }),
+            "input.rateLimits[1].name",
+        ),
+        (
+            json!({ "externalId": "a", "rateLimits": [many[0], { "name": "a", "limit": 0, "windowSeconds": 1 }] }),
+            "input.rateLimits[1]",
+        ),
         (json!({ "externalId": "a", "metadata": [] }), "input.metadata"),
     ] {
         let refused = attempt(&root, "createIdentity", &input);

@@ -267,7 +267,7 @@ fn a_bad_item_is_named_and_harms_no_other() {
         (with(good(10), "expiresAt", "2020-01-01T00:00:00Z"), "expiresAt"),
         (
             with(good(11), "rateLimits", json!([{ "name": "a", "limit": 0, "windowSeconds": 1 }])),
-            "rateLimits",
+            "rateLimits[0]",
         ),
         (with(good(12), "grants", json!([{ "role": "VIEWER" }])), "grants"),
         (

@@ -170,7 +170,7 @@ fn figures_are_those_of_what_was_asked() {
 }
 
 const RECORD: &str = "nodes { eventId event { id type } place firstAt lastAt count keyId key { id name } secretVersion \
-    workspaceId code action resource tags ip by cost credits } pageInfo { hasNextPage endCursor } totalCount";
+    workspaceId code action resource tags ip by cost credits } pageInfo { hasNextPage endCursor }";
 
 fn records(client: &Client, arguments: &str) -> Vec<Value> {
     let query = format!("{{ verifications(first: 200 {arguments}) {{ {RECORD} }} }}");
@@ -213,7 +213,7 @@ fn the_log_has_every_verification_with_what_was_asked() {
     let of_key = of_key.unwrap()["verifications"]["nodes"].as_array().unwrap().clone();
     assert_eq!((sum(&of_key), of_key.iter().all(|one| one["action"] == "WRITE")), (2, true));
     let elsewhere = format!(
-        "{{ key(id: \"{}\") {{ verifications(filter: {{ keyId: \"{}\" }}) {{ totalCount }} }} }}",
+        "{{ key(id: \"{}\") {{ verifications(filter: {{ keyId: \"{}\" }}) {{ nodes {{ place }} }} }} }}",
         a.id(),
         b.id()
     );
@@ -425,6 +425,14 @@ fn the_command_line_tells_the_same() {
     let log: Value = serde_json::from_str(&done(&run(&["usage", "log", &a.id(), "--json"]))).unwrap();
     assert_eq!(sum(log["key"]["verifications"]["nodes"].as_array().unwrap()), 6);
     assert!(done(&run(&["usage", "log", &a.id()])).contains("insufficient-scope"));
+    let log: Value = serde_json::from_str(&done(&run(&["usage", "log", "--json"]))).unwrap();
+    assert_eq!(sum(log["verifications"]["nodes"].as_array().unwrap()), MADE);
+    let shown = done(&run(&["usage", "log", "--outcome", "valid", "--outcome", "malformed"]));
+    assert!(shown.contains(&a.id()) && shown.contains("malformed"), "{shown}");
+    assert_eq!(
+        run(&["usage", "log", &a.id(), "--organization", &world.other_tenant.organization]).status.code(),
+        Some(2)
+    );
 
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("log.csv");
@@ -441,17 +449,11 @@ fn the_command_line_tells_the_same() {
         std::fs::write(directory.path().join("log.csv.part"), &whole[..cut]).unwrap();
         let again = run(&["usage", "export", "--what", "verifications", "--format", "csv", "-o", path]);
         assert_eq!(again.status.code(), Some(2), "an earlier part is not overwritten");
-        done(&run(&[
-            "usage",
-            "export",
-            "--what",
-            "verifications",
-            "--format",
-            "csv",
-            "-o",
-            path,
-            "--resume",
-        ]));
+        let again =
+            run(&["usage", "export", "--what", "verifications", "--format", "csv", "-o", path, "--resume"]);
+        done(&again);
+        let told = String::from_utf8_lossy(&again.stderr).into_owned();
+        assert!(told.contains(&format!("written, {} bytes", whole.len())), "{told}");
         assert_eq!(std::fs::read(&file).unwrap(), whole, "cut after {cut} bytes");
     }
     let lines = export(server, secret, "verifications?format=jsonl").3;
@@ -460,6 +462,14 @@ fn the_command_line_tells_the_same() {
     let path = file.to_str().unwrap();
     done(&run(&["usage", "export", "--what", "verifications", "--format", "jsonl", "-o", path, "--resume"]));
     assert_eq!(std::fs::read(&file).unwrap(), lines);
+    // What cannot be gone on with is not advised.
+    std::fs::write(directory.path().join("log.jsonl.part"), "").unwrap();
+    for export in [["usage", "csv"], ["verifications", "parquet"]] {
+        let left = run(&["usage", "export", "--what", export[0], "--format", export[1], "-o", path]);
+        let told = String::from_utf8_lossy(&left.stderr).into_owned();
+        assert_eq!(left.status.code(), Some(2));
+        assert!(told.contains("delete it") && !told.contains("--resume"), "{told}");
+    }
     let wrong = run(&["usage", "export", "--what", "usage", "--format", "csv", "-o", path, "--resume"]);
     assert_eq!(wrong.status.code(), Some(2));
 }
@@ -790,6 +800,9 @@ fn parameters_that_are_wrong_are_refused_by_their_names() {
         (&format!("{whole}&groupBy=key,role,tag"), "groupBy"),
         (&format!("{whole}&groupBy=tag,address"), "groupBy"),
         (&format!("{whole}&keyIds={ids}"), "keyIds"),
+        (&format!("{whole}&keyIds="), "keyIds"),
+        (&format!("{whole}&outcomes="), "outcomes"),
+        (&format!("{whole}&tag=a&address=10.0.0.1"), "address"),
         (&format!("{whole}&keyIds=ws_01h455vb4pex5vsknk084sn02q"), "keyIds"),
         (&format!("{whole}&organizationId=x"), "organizationId"),
         (&format!("{whole}&workspaceId=x"), "workspaceId"),
@@ -843,6 +856,9 @@ fn parameters_that_are_wrong_are_refused_by_their_names() {
         (format!("{frame}, filter: {{ address: \"10.0.0.1:80\" }}"), "filter.address"),
         (format!("{frame}, filter: {{ tag: \"\" }}"), "filter.tag"),
         (format!("{frame}, filter: {{ keyIds: [\"x\"] }}"), "filter.keyIds"),
+        (format!("{frame}, filter: {{ keyIds: [] }}"), "filter.keyIds"),
+        (format!("{frame}, filter: {{ outcomes: [] }}"), "filter.outcomes"),
+        (format!("{frame}, filter: {{ tag: \"a\", address: \"10.0.0.1\" }}"), "filter.address"),
         (format!("from: \"{to}\", to: \"{from}\""), "to"),
         (
             "from: \"1970-01-01T00:00:00Z\", to: \"9999-01-01T00:00:00Z\", granularity: HOUR".to_owned(),
@@ -857,8 +873,39 @@ fn parameters_that_are_wrong_are_refused_by_their_names() {
     );
     let fields: Vec<String> = (0..20).map(|n| format!("a{n}: {costly}")).collect();
     let query = format!("{{ {} }}", fields.join(" "));
-    assert_eq!(ask(&world.root, &query, &json!({})).field(), "query");
+    let answer = ask(&world.root, &query, &json!({}));
+    assert_eq!(answer.field(), "query");
+    assert!(answer.body.to_string().contains("fewer groups with top"), "{}", answer.body);
     crate::ask::assert_unharmed(&world.server, &world.root, &[secret]);
+}
+
+#[test]
+fn a_refusal_says_what_to_do_instead() {
+    let world = world();
+    let (from, to) = frame();
+    let frame = format!("from: \"{from}\", to: \"{to}\"");
+    for query in [
+        "verifications(filter: { outcomes: [] }) { nodes { place } }".to_owned(),
+        format!("simulate({frame}, filter: {{ keyIds: [] }}, change: {{ allowedCidrs: [] }}) {{ calls }}"),
+    ] {
+        let answer = ask(&world.root, &format!("{{ {query} }}"), &json!({}));
+        assert!(
+            answer.body.to_string().contains("name at least one, or leave it out for all"),
+            "{}",
+            answer.body
+        );
+    }
+    let long = "from: \"1970-01-01T00:00:00Z\", to: \"9999-01-01T00:00:00Z\", granularity: HOUR";
+    for (arguments, part, absent) in [
+        (long.to_owned(), "the series has about", "fewer groups"),
+        (format!("{long}, groupBy: [KEY]"), "fewer groups with top", "-"),
+        (format!("from: \"{to}\", to: \"{from}\""), "name a later one", "-"),
+    ] {
+        let query =
+            format!("{{ usage({arguments}) {{ series {{ valid }} groups {{ series {{ valid }} }} }} }}");
+        let said = ask(&world.root, &query, &json!({})).body["errors"][0]["message"].to_string();
+        assert!(said.contains(part) && !said.contains(absent), "{said}");
+    }
 }
 
 #[test]

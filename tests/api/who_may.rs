@@ -142,7 +142,7 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
             "",
         ),
         "simulate" => of(
-            "{ simulate(change: { scopes: [] }, from: \"2026-01-01T00:00:00Z\", to: \"2026-02-01T00:00:00Z\") { refused } }",
+            "{ simulate(change: { scopes: [] }, from: \"2999-01-01T00:00:00Z\", to: \"2999-02-01T00:00:00Z\") { refused } }",
             "",
         ),
         "verifications" => of("{ verifications { nodes { code } } }", ""),
