@@ -77,11 +77,6 @@ fn details(event: &Value) -> Vec<String> {
     if let Some(comment) = data["comment"].as_str() {
         lines.push(format!("comment: {comment}"));
     }
-    if event["type"] == "key.address_first_used"
-        && let Some(address) = data["address"].as_str()
-    {
-        lines.push(format!("address: {address}"));
-    }
     lines
 }
 
@@ -135,8 +130,6 @@ mod tests {
         let disabled = json!({ "type": "key.disabled", "data": { "comment": "holiday" },
             "changes": [{ "field": "status", "before": "ACTIVE", "after": "INACTIVE" }] });
         assert_eq!(details(&disabled), ["status: ACTIVE → INACTIVE", "comment: holiday"]);
-        let used = json!({ "type": "key.address_first_used", "data": { "address": "203.0.113.7" } });
-        assert_eq!(details(&used), ["address: 203.0.113.7"]);
     }
 
     #[test]

@@ -99,7 +99,7 @@ fn asked(client: &Client, query: &str, variables: &Value) -> Value {
     client.graphql(query, variables).unwrap_or_else(|failure| panic!("{failure:?}: {query} {variables}"))
 }
 
-const FIELDS: &str = "totalCount pageInfo { hasNextPage hasPreviousPage startCursor endCursor }";
+const FIELDS: &str = "pageInfo { hasNextPage hasPreviousPage startCursor endCursor }";
 
 fn verifications(observer: &Observer, part: &Part, direction: &str, forward: bool) -> Vec<Value> {
     pages(forward, |arguments| {
