@@ -89,8 +89,8 @@ impl Tally {
 /// What is left, and what was ever spent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Pool {
-    limited: bool,
-    refill: Option<Refill>,
+    /// The last change.
+    credits: CreditsState,
     base: Base,
     /// The base comes from a refill that no event tells of.
     refilled: bool,
@@ -126,14 +126,7 @@ fn left(base: &Base, spent: u64) -> i64 {
 impl Pool {
     /// From what the log tells.
     pub fn new(credits: &CreditsState, tally: &Tally) -> Self {
-        let limited = credits.remaining.is_some();
-        let own = Self {
-            limited,
-            refill: credits.refill,
-            base: credits.base(),
-            refilled: false,
-            spent: tally.spent,
-        };
+        let own = Self { credits: *credits, base: credits.base(), refilled: false, spent: tally.spent };
         match tally.refilled {
             Some(base) if base.n >= credits.n => {
                 let mut pool = Self { base, refilled: true, ..own };
@@ -156,18 +149,13 @@ impl Pool {
         }
     }
 
+    fn is_limited(&self) -> bool {
+        self.credits.remaining.is_some()
+    }
+
     /// Takes over what recorded verifications spent. Only before anything is spent from it.
     pub fn told(&mut self, tally: &Tally) {
-        let Self { limited, refill, base: Base { n, at, remaining, counted }, .. } = *self;
-        let credits = CreditsState {
-            n,
-            at,
-            counted,
-            remaining: limited.then_some(remaining),
-            refill,
-            adjusted_by: None,
-        };
-        *self = Self::new(&credits, tally);
+        *self = Self::new(&self.credits, tally);
     }
 
     /// Takes over a change. One that is known already changes nothing.
@@ -176,8 +164,7 @@ impl Pool {
         if changed.n < self.base.n || (changed.n == self.base.n && !self.refilled) {
             return;
         }
-        self.limited = credits.remaining.is_some();
-        self.refill = credits.refill;
+        self.credits = *credits;
         // A refill that came while the change was decided comes after it.
         let overtaken = (changed.n == self.base.n).then_some(self.base);
         (self.base, self.refilled) = match (overtaken, &credits.refill) {
@@ -195,8 +182,10 @@ impl Pool {
         if self.base.at > now.plus(CLOCK_STEP) {
             self.base.at = now;
         }
-        let Some(rule) =
-            self.refill.filter(|rule| self.limited && rule.interval(now) > rule.interval(self.base.at))
+        let Some(rule) = self
+            .credits
+            .refill
+            .filter(|rule| self.is_limited() && rule.interval(now) > rule.interval(self.base.at))
         else {
             return;
         };
@@ -208,14 +197,18 @@ impl Pool {
     /// How many are left; unlimited when none.
     pub fn remaining(&mut self, now: Timestamp) -> Option<u64> {
         self.refill(now);
-        self.limited.then(|| u64::try_from(left(&self.base, self.spent)).unwrap_or(0))
+        self.is_limited().then(|| u64::try_from(left(&self.base, self.spent)).unwrap_or(0))
     }
 
     /// Whether a call of this cost has to be refused. Spends nothing.
     pub fn refusal(&mut self, cost: u32, now: Timestamp) -> Option<Exhausted> {
         let remaining = self.remaining(now)?;
         (remaining < u64::from(cost)).then(|| Exhausted {
-            until: self.refill.filter(|rule| rule.amount >= u64::from(cost)).map(|rule| rule.next(now)),
+            until: self
+                .credits
+                .refill
+                .filter(|rule| rule.amount >= u64::from(cost))
+                .map(|rule| rule.next(now)),
         })
     }
 
@@ -223,7 +216,7 @@ impl Pool {
     /// are unlimited.
     pub fn spend(&mut self, cost: u32, now: Timestamp) -> Option<Spent> {
         self.refill(now);
-        if !self.limited || cost == 0 {
+        if !self.is_limited() || cost == 0 {
             return None;
         }
         self.spent = self.spent.saturating_add(cost.into());
@@ -242,7 +235,7 @@ impl Pool {
 
     /// How credits come back.
     pub fn rule(&self) -> Option<&Refill> {
-        self.refill.as_ref()
+        self.credits.refill.as_ref()
     }
 
     /// How many were ever spent.

@@ -138,18 +138,37 @@ fn credits_are_spent_exactly_however_often_the_server_is_killed() {
     });
     let left = server.root().key(&keys.own.0.to_string(), "credits { remaining spent }").unwrap();
     assert_eq!(left["credits"], json!({ "remaining": 0, "spent": CREDITS }));
+    // What is set and adjusted after so much was spent outlives kills, too.
+    let own = keys.own.0.to_string();
+    let set = "mutation($input: SetCreditsInput!) { setCredits(input: $input) { events { id } } }";
+    let input = json!({ "id": own, "remaining": 5, "reason": "bought" });
+    server.root().graphql(set, &json!({ "input": input })).unwrap();
+    server.kill();
+    let server = Server::start(&home, &[]);
+    let remaining = |server: &Server| {
+        server.root().key(&own, "credits { remaining }").unwrap()["credits"]["remaining"].as_u64().unwrap()
+    };
+    assert_eq!(remaining(&server), 5);
+    let adjust = "mutation($input: AdjustCreditsInput!) { adjustCredits(input: $input) { events { id } } }";
+    let input = json!({ "id": own, "by": 2, "reason": "gift" });
+    server.root().graphql(adjust, &json!({ "input": input })).unwrap();
+    assert!(server.root().verify(&keys.own.1).unwrap().valid);
+    server.kill();
+    delete_read_model(&home);
+    let server = Server::start(&home, &[]);
+    assert_eq!(remaining(&server), 6);
     server.stop();
 
     let log = Log::read(&home);
     let recorded = [valid(&log, &keys.own), keys.shared.iter().map(|key| valid(&log, key)).sum()];
-    assert_eq!(recorded, [CREDITS; 2], "answers VALID in the log");
+    assert_eq!(recorded, [CREDITS + 1, CREDITS], "answers VALID in the log");
     for pool in 0..2 {
         let (valid, cut) = (&told.valid[pool], &told.unanswered[pool]);
         let (valid, cut) = (valid.load(Ordering::SeqCst), cut.load(Ordering::SeqCst));
         println!("pool {pool}: {valid} answers VALID, {cut} requests cut off");
         assert!(valid <= CREDITS && valid + cut >= CREDITS, "{valid} answers VALID, {cut} cut off");
     }
-    assert_eq!(spent(&log), HashMap::from([(true, CREDITS), (false, CREDITS)]));
+    assert_eq!(spent(&log), HashMap::from([(true, CREDITS + 1), (false, CREDITS)]));
 }
 
 /// Credits that the records tell of: those of keys, and those of identities.

@@ -101,6 +101,10 @@ fn what_was_set_is_what_there_is_although_spends_before_it_were_lost() {
     let change = set(n, 3, counted, 20, None);
     let mut told = Pool::new(&change, &tally);
     assert_eq!(told.remaining(at(4)), Some(20));
+    // A start knows the change before it knows what was spent.
+    let mut later = Pool::new(&change, &Tally::default());
+    later.told(&tally);
+    assert_eq!(later, told);
     tally.add(&told.spend(4, at(4)).unwrap());
     assert_eq!((told.remaining(at(5)), Pool::new(&change, &tally).remaining(at(5))), (Some(16), Some(16)));
     // Whoever added to what was left meant to add to that.
@@ -182,7 +186,8 @@ proptest! {
         for spent in &records {
             tally.add(spent);
         }
-        let mut told = Pool::new(&last, &tally);
+        let mut told = Pool::new(&last, &Tally::default());
+        told.told(&tally);
         prop_assert_eq!(told.remaining(at(now)), pool.remaining(at(now)));
         prop_assert_eq!(told.remaining(at(now + 60)), pool.remaining(at(now + 60)));
     }
