@@ -30,7 +30,8 @@ pub struct Meter(Mutex<State>);
 
 struct State {
     limits: Debts,
-    credits: Option<Pool>,
+    /// Apart, since few meters have any.
+    credits: Option<Box<Pool>>,
 }
 
 impl State {
@@ -150,7 +151,7 @@ pub fn charge(
         refusal = later(refusal, state.limits.refusal(charge, now));
     }
     let mut refusal = refusal.map(Refused::Limits);
-    let mut pools = states.iter_mut().flatten().filter_map(|state| state.credits.as_mut());
+    let mut pools = states.iter_mut().flatten().filter_map(|state| state.credits.as_deref_mut());
     if refusal.is_none() {
         refusal = pools.find_map(|pool| pool.refusal(charge.cost, at)).map(Refused::Credits);
     }
@@ -182,7 +183,7 @@ pub fn charge(
 impl Meter {
     /// With nothing spent.
     pub fn new(rules: Arc<[RateLimit]>, credits: Option<&CreditsState>) -> Self {
-        let credits = credits.map(|credits| Pool::new(credits, &Tally::default()));
+        let credits = credits.map(|credits| Box::new(Pool::new(credits, &Tally::default())));
         Self(Mutex::new(State { limits: Debts::new(rules), credits }))
     }
 
@@ -197,7 +198,7 @@ impl Meter {
         if let Some(credits) = credits {
             match &mut state.credits {
                 Some(pool) => pool.change(credits),
-                none => *none = Some(Pool::new(credits, &Tally::default())),
+                none => *none = Some(Box::new(Pool::new(credits, &Tally::default()))),
             }
         }
     }
@@ -218,12 +219,14 @@ impl Meter {
 
     /// Looks at the credits; nothing where there never were any.
     pub(super) fn credits<T>(&self, look: impl FnOnce(&mut Pool) -> T) -> Option<T> {
-        self.lock().credits.as_mut().map(look)
+        self.lock().credits.as_deref_mut().map(look)
     }
 
     /// Memory held, in bytes, without the rules, which keys share.
     pub(super) fn bytes(&self) -> usize {
-        ARC_BYTES + size_of::<Self>() + ALLOCATION_BYTES + self.lock().limits.heap_bytes()
+        let state = self.lock();
+        let pool = state.credits.as_ref().map_or(0, |_| size_of::<Pool>() + ALLOCATION_BYTES);
+        ARC_BYTES + size_of::<Self>() + ALLOCATION_BYTES + state.limits.heap_bytes() + pool
     }
 }
 
