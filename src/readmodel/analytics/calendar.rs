@@ -340,7 +340,7 @@ mod tests {
                 prop_assert_ne!(&shown(granularity, zone, pair[1]), &name);
                 prop_assert_ne!(&shown(granularity, zone, pair[0] - 1), &name);
             }
-            #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss)]
+            #[allow(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "any moment within will do")]
             for probe in probes {
                 let at = start + ((end - start - 1) as f64 * probe) as i64;
                 let n = borders.partition_point(|border| *border <= at);
