@@ -33,6 +33,8 @@ pub struct IdentityState {
     pub updated_at: Timestamp,
     /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
+    /// When its personal data was erased.
+    pub erased_at: Option<Timestamp>,
 }
 
 impl IdentityState {
@@ -55,6 +57,7 @@ impl IdentityState {
                     created_at: envelope.at,
                     updated_at: envelope.at,
                     deleted_at: None,
+                    erased_at: None,
                 })
             }
             Some(mut state) => {
@@ -83,6 +86,7 @@ impl IdentityState {
             }
             Event::IdentityCreditsChanged(data) => self.credits = Some(CreditsState::of(data, envelope.at)),
             Event::IdentityDeleted(_) => self.deleted_at = Some(envelope.at),
+            Event::IdentityErased(_) => self.erased_at = Some(envelope.at),
             _ => {}
         }
     }

@@ -134,6 +134,8 @@ pub struct KeyState {
     pub revoked: Option<Revocation>,
     /// When it was deleted.
     pub deleted_at: Option<Timestamp>,
+    /// When its personal data was erased.
+    pub erased_at: Option<Timestamp>,
 }
 
 impl KeyState {
@@ -267,6 +269,7 @@ impl KeyState {
             expiry_recorded: false,
             revoked: None,
             deleted_at: None,
+            erased_at: None,
         }
     }
 
@@ -339,6 +342,7 @@ impl KeyState {
                     Some(Revocation { at: envelope.at, reason: data.reason, comment: data.comment.clone() });
             }
             Event::KeyDeleted(_) => self.deleted_at = Some(envelope.at),
+            Event::KeyErased(_) => self.erased_at = Some(envelope.at),
             // Named one by one, so that a new event cannot be forgotten here.
             Event::KeyIssued(_)
             | Event::OrganizationCreated(_)
@@ -359,8 +363,13 @@ impl KeyState {
             | Event::IdentityUpdated(_)
             | Event::IdentityCreditsChanged(_)
             | Event::IdentityDeleted(_)
+            | Event::IdentityErased(_)
             | Event::CommandRefused(_)
             | Event::AuditExported(_)
+            | Event::AuditRead(_)
+            | Event::LogKeyAdded(_)
+            | Event::LogKeyRetired(_)
+            | Event::HeadsCommitted(_)
             | Event::UsageRecorded(_)
             | Event::UsageGapDeclared(_)
             | Event::NodeStarted(_)

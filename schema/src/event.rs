@@ -4,8 +4,10 @@
 //! version: give the payload its new form here, add an upcaster in [`crate::codec`], and add a golden
 //! file. Fields are never added to an existing version, see the codec for why.
 
+mod audit;
 mod identity;
 mod key;
+mod log;
 mod node;
 mod organization;
 mod workspace;
@@ -14,14 +16,16 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
+pub use self::audit::{
+    AuditExported, AuditRead, CommandRefused, ErasureReason, ExportFormat, Exported, SubjectErased, TrailPart,
+};
 pub use self::identity::{CreditsChanged, IdentityCreated, IdentityDeleted, IdentityUpdated};
 pub use self::key::{
     KeyAddressFirstUsed, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported,
     KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeyUpdated, RevocationReason,
 };
-pub use self::node::{
-    AuditExported, CommandRefused, ExportFormat, Exported, NodeStarted, NodeStopped, PreviousStop, UsageMode,
-};
+pub use self::log::{HeadsCommitted, LogKeyAdded, LogKeyRetired};
+pub use self::node::{NodeStarted, NodeStopped, PreviousStop, UsageMode};
 pub use self::organization::{
     KeySelection, OrganizationBootstrapped, OrganizationCreated, OrganizationMoved, OrganizationPolicySet,
     OrganizationRenamed, RevocationFinished, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated,
@@ -141,6 +145,8 @@ vocabulary! {
     KeyRevoked(KeyRevoked) = "key.revoked" v 1;
     /// It is gone from lists.
     KeyDeleted(KeyDeleted) = "key.deleted" v 1;
+    /// Its personal data cannot be read any more.
+    KeyErased(SubjectErased) = "key.erased" v 1;
     /// An identity exists.
     IdentityCreated(IdentityCreated) = "identity.created" v 1;
     /// Some of its fields changed.
@@ -149,10 +155,20 @@ vocabulary! {
     IdentityCreditsChanged(CreditsChanged) = "identity.credits_changed" v 1;
     /// It is gone.
     IdentityDeleted(IdentityDeleted) = "identity.deleted" v 1;
+    /// Its personal data cannot be read any more.
+    IdentityErased(SubjectErased) = "identity.erased" v 1;
     /// Somebody was told no.
     CommandRefused(CommandRefused) = "command.refused" v 1;
-    /// Figures or records of verifications were handed out.
+    /// Events, figures, records or a report were handed out.
     AuditExported(AuditExported) = "audit.exported" v 1;
+    /// Somebody looked at a trail.
+    AuditRead(AuditRead) = "audit.read" v 1;
+    /// The log has another signing key.
+    LogKeyAdded(LogKeyAdded) = "log.key_added" v 1;
+    /// One of the log's signing keys is out of use.
+    LogKeyRetired(LogKeyRetired) = "log.key_retired" v 1;
+    /// The ends of all streams were committed to.
+    HeadsCommitted(HeadsCommitted) = "log.heads_committed" v 1;
     /// Verifications were answered.
     UsageRecorded(UsageRecorded) = "usage.recorded" v 2;
     /// Verifications may be missing.

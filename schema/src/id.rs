@@ -169,6 +169,8 @@ ids! {
     RequestId "req";
     /// A node: one data directory's server.
     NodeId "node";
+    /// A log, told from all others.
+    LogId "log";
 }
 
 #[cfg(test)]

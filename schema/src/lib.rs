@@ -35,7 +35,7 @@ pub use environment::Environment;
 pub use event::Event;
 pub use grant::{Grant, GrantRole, GrantTarget};
 pub use hex32::Hex32;
-pub use id::{EventId, IdentityId, KeyId, NodeId, OrganizationId, RequestId, RoleId, WorkspaceId};
+pub use id::{EventId, IdentityId, KeyId, LogId, NodeId, OrganizationId, RequestId, RoleId, WorkspaceId};
 pub use metadata::Metadata;
 pub use personal::Personal;
 pub use policy::{Policy, Rate, RateLimit, Rule};

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::id::{IdentityId, KeyId, NodeId, OrganizationId, WorkspaceId};
+use crate::id::{IdentityId, KeyId, LogId, NodeId, OrganizationId, WorkspaceId};
 
 /// The events of one thing.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -24,6 +24,8 @@ pub enum Stream {
     Node(NodeId),
     /// Refused commands and reads of the trail of an organization.
     Audit(OrganizationId),
+    /// The log's own life: its signing keys, and commitments to the ends of all streams.
+    Log(LogId),
 }
 
 impl fmt::Display for Stream {
@@ -36,6 +38,7 @@ impl fmt::Display for Stream {
             Self::Usage(id) => write!(f, "usage-{id}"),
             Self::Node(id) => write!(f, "node-{id}"),
             Self::Audit(id) => write!(f, "audit-{id}"),
+            Self::Log(id) => write!(f, "log-{id}"),
         }
     }
 }
@@ -57,6 +60,7 @@ impl FromStr for Stream {
             "usage" => id.parse().ok().map(Self::Usage),
             "node" => id.parse().ok().map(Self::Node),
             "audit" => id.parse().ok().map(Self::Audit),
+            "log" => id.parse().ok().map(Self::Log),
             _ => None,
         }
         .ok_or(Error)

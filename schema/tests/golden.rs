@@ -14,13 +14,14 @@ use std::path::PathBuf;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::credits::Base;
 use keyledger_schema::event::{
-    AuditExported, CommandRefused, CreditsChanged, ExportFormat, Exported, Hex32, IdentityCreated,
-    IdentityDeleted, IdentityUpdated, KeyAddressFirstUsed, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired,
-    KeyIssued, KeyLeakReported, KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated,
-    KeySelection, KeyUpdated, NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated,
+    AuditExported, AuditRead, CommandRefused, CreditsChanged, ErasureReason, ExportFormat, Exported,
+    HeadsCommitted, Hex32, IdentityCreated, IdentityDeleted, IdentityUpdated, KeyAddressFirstUsed,
+    KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported, KeyRevoked,
+    KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeySelection, KeyUpdated, LogKeyAdded,
+    LogKeyRetired, NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated,
     OrganizationMoved, OrganizationPolicySet, OrganizationRenamed, PreviousStop, RevocationFinished,
-    RevocationReason, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated, UsageMode, WorkspaceCreated,
-    WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
+    RevocationReason, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated, SubjectErased, TrailPart,
+    UsageMode, WorkspaceCreated, WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
 };
 use keyledger_schema::usage::{UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
 use keyledger_schema::{
@@ -335,6 +336,43 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
                 }),
             )
         },
+        ("audit.read", 1) => Envelope {
+            stream: Stream::Audit(id("org", 'a')),
+            ..of_key(
+                12,
+                Event::AuditRead(AuditRead {
+                    what: TrailPart::Events,
+                    key: Some(id("key", 'a')),
+                    identity: Some(id("idn", 'a')),
+                    filter: Personal("types=key.revoked".into()),
+                    shown: Some(17),
+                }),
+            )
+        },
+        ("key.erased", 1) => of_key(13, Event::KeyErased(SubjectErased { reason: ErasureReason::Request })),
+        ("identity.erased", 1) => {
+            of_identity(4, Event::IdentityErased(SubjectErased { reason: ErasureReason::Retention }))
+        }
+        ("log.key_added", 1) => by_node(
+            Stream::Log(id("log", 'a')),
+            Event::LogKeyAdded(LogKeyAdded {
+                generation: 2,
+                origin: "keys.acme.example/log".into(),
+                verifier_key: "keys.acme.example/log+2d4c1f0a+AdU7q0u2w0l6n3b5r1Jt8c9pX4yZ6vE2kQmH7sGfLdOa"
+                    .into(),
+            }),
+        ),
+        ("log.key_retired", 1) => {
+            by_node(Stream::Log(id("log", 'a')), Event::LogKeyRetired(LogKeyRetired { generation: 1 }))
+        }
+        ("log.heads_committed", 1) => by_node(
+            Stream::Log(id("log", 'a')),
+            Event::HeadsCommitted(HeadsCommitted {
+                tree_size: 18_446_744_073_709_551_615,
+                streams: 4_711,
+                root: Hex32([0x3c; 32]),
+            }),
+        ),
         ("usage.recorded", 1) => Envelope {
             organization: Some(id("org", 'a')),
             ..by_node(usage, Event::UsageRecorded(recorded()))
@@ -561,6 +599,7 @@ fn every_optional_field_is_in_the_files() {
             }
             ("identity.created" | "identity.updated", 1) => &["name", "rate_limits", "metadata"],
             ("identity.deleted", 1) => &["comment"],
+            ("audit.read", 1) => &["key", "identity", "shown"],
             ("usage.recorded", 2) => {
                 &["resource", "tags", "first_ms", "cost", "spent", "refilled", "identity", "credits"]
             }

@@ -40,6 +40,7 @@ fn existing() -> IdentityState {
         created_at: at(0),
         updated_at: at(0),
         deleted_at: None,
+        erased_at: None,
     }
 }
 

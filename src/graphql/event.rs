@@ -70,7 +70,7 @@ impl Differences {
             Stream::Key(_) | Stream::Organization(_) | Stream::Workspace(_) | Stream::Identity(_) => {
                 Some((envelope.stream, envelope.revision))
             }
-            Stream::Usage(_) | Stream::Node(_) | Stream::Audit(_) => None,
+            Stream::Usage(_) | Stream::Node(_) | Stream::Audit(_) | Stream::Log(_) => None,
         });
         Arc::new(Self { wanted: wanted.collect(), found: OnceCell::new() })
     }

@@ -1,7 +1,7 @@
 //! How values stand in columns. Numbers given here are part of the layout, see [`super::schema`].
 
 use keyledger_schema::codec::Outcome;
-use keyledger_schema::{IdentityId, KeyId, NodeId, OrganizationId, Stream, WorkspaceId};
+use keyledger_schema::{IdentityId, KeyId, LogId, NodeId, OrganizationId, Stream, WorkspaceId};
 use rusqlite::types::{FromSqlError, Value};
 use uuid::Uuid;
 
@@ -26,6 +26,7 @@ pub(super) fn stream(stream: Stream) -> [u8; 17] {
         Stream::Node(id) => (4, id.uuid()),
         Stream::Audit(id) => (5, id.uuid()),
         Stream::Identity(id) => (6, id.uuid()),
+        Stream::Log(id) => (7, id.uuid()),
     };
     let mut bytes = [category; 17];
     bytes[1..].copy_from_slice(id.as_bytes());
@@ -45,6 +46,7 @@ pub(super) fn stream_of(bytes: [u8; 17]) -> Result<Stream, FromSqlError> {
         4 => Stream::Node(NodeId::from_uuid(id)),
         5 => Stream::Audit(OrganizationId::from_uuid(id)),
         6 => Stream::Identity(IdentityId::from_uuid(id)),
+        7 => Stream::Log(LogId::from_uuid(id)),
         other => return Err(FromSqlError::OutOfRange(other.into())),
     })
 }
@@ -79,6 +81,7 @@ mod tests {
             Stream::Node(NodeId::from_uuid(id)),
             Stream::Audit(OrganizationId::from_uuid(id)),
             Stream::Identity(IdentityId::from_uuid(id)),
+            Stream::Log(LogId::from_uuid(id)),
         ] {
             assert_eq!(stream_of(stream(expected)).unwrap(), expected);
         }

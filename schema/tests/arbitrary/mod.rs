@@ -9,18 +9,19 @@ use keyledger_schema::actor::ActorKind;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::credits::Base;
 use keyledger_schema::event::{
-    AuditExported, CommandRefused, CreditsChanged, Event, ExportFormat, Exported, Hex32, IdentityCreated,
-    IdentityDeleted, IdentityUpdated, KeyAddressFirstUsed, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired,
-    KeyIssued, KeyLeakReported, KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated,
-    KeySelection, KeyUpdated, NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated,
+    AuditExported, AuditRead, CommandRefused, CreditsChanged, ErasureReason, Event, ExportFormat, Exported,
+    HeadsCommitted, Hex32, IdentityCreated, IdentityDeleted, IdentityUpdated, KeyAddressFirstUsed,
+    KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported, KeyRevoked,
+    KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeySelection, KeyUpdated, LogKeyAdded,
+    LogKeyRetired, NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated,
     OrganizationMoved, OrganizationPolicySet, OrganizationRenamed, PreviousStop, RevocationFinished,
-    RevocationReason, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated, UsageMode, WorkspaceCreated,
-    WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
+    RevocationReason, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated, SubjectErased, TrailPart,
+    UsageMode, WorkspaceCreated, WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
 };
 use keyledger_schema::usage::{UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
 use keyledger_schema::{
     Action, Actor, ChainHash, Envelope, Environment, EventId, Grant, GrantRole, GrantTarget, IdentityId,
-    KeyId, Metadata, NodeId, OrganizationId, Personal, Policy, Rate, RateLimit, Refill, RequestId,
+    KeyId, LogId, Metadata, NodeId, OrganizationId, Personal, Policy, Rate, RateLimit, Refill, RequestId,
     RoleDefinition, RoleId, RoleScope, Rule, Scope, SecretHash, SecretRecord, SecretScheme, Source, Spent,
     Stream, Timestamp, VerificationCode, WorkspaceId,
 };
@@ -308,6 +309,38 @@ pub fn key_event() -> impl Strategy<Value = Event> {
         moment().prop_map(|expired_at| Event::KeyExpired(KeyExpired { expired_at })),
         (reason, comment()).prop_map(|(reason, comment)| Event::KeyRevoked(KeyRevoked { reason, comment })),
         comment().prop_map(|comment| Event::KeyDeleted(KeyDeleted { comment })),
+        erased().prop_map(Event::KeyErased),
+    ]
+}
+
+fn erased() -> impl Strategy<Value = SubjectErased> {
+    prop::sample::select(vec![ErasureReason::Request, ErasureReason::Retention, ErasureReason::Other])
+        .prop_map(|reason| SubjectErased { reason })
+}
+
+/// What happens to a log, and to its trail.
+fn log_event() -> impl Strategy<Value = Event> {
+    let part = prop::sample::select(vec![
+        TrailPart::Events,
+        TrailPart::Verifications,
+        TrailPart::KeyAsOf,
+        TrailPart::Consequences,
+        TrailPart::Feed,
+        TrailPart::Report,
+    ]);
+    prop_oneof![
+        (part, of(key_id()), of(identity_id()), personal(), of(any::<u64>())).prop_map(
+            |(what, key, identity, filter, shown)| {
+                Event::AuditRead(AuditRead { what, key, identity, filter, shown })
+            }
+        ),
+        (any::<u32>(), text(), text()).prop_map(|(generation, origin, verifier_key)| {
+            Event::LogKeyAdded(LogKeyAdded { generation, origin, verifier_key })
+        }),
+        any::<u32>().prop_map(|generation| Event::LogKeyRetired(LogKeyRetired { generation })),
+        (any::<u64>(), any::<u64>(), hex32()).prop_map(|(tree_size, streams, root)| {
+            Event::HeadsCommitted(HeadsCommitted { tree_size, streams, root })
+        }),
     ]
 }
 
@@ -346,6 +379,7 @@ pub fn identity_event() -> impl Strategy<Value = Event> {
         }),
         credits_changed().prop_map(Event::IdentityCreditsChanged),
         comment().prop_map(|comment| Event::IdentityDeleted(IdentityDeleted { comment })),
+        erased().prop_map(Event::IdentityErased),
     ]
 }
 
@@ -398,8 +432,25 @@ pub fn usage() -> impl Strategy<Value = UsageRecorded> {
 /// Any event at all.
 pub fn event() -> impl Strategy<Value = Event> {
     let mode = prop::sample::select(vec![UsageMode::Strict, UsageMode::Relaxed]);
-    let exported = prop::sample::select(vec![Exported::Usage, Exported::Verifications]);
-    let format = prop::sample::select(vec![ExportFormat::Csv, ExportFormat::Jsonl, ExportFormat::Parquet]);
+    let exported = prop::sample::select(vec![
+        Exported::Usage,
+        Exported::Verifications,
+        Exported::Events,
+        Exported::Bundle,
+        Exported::KeyActivity,
+        Exported::AccessReview,
+        Exported::PolicyViolations,
+    ]);
+    let format = prop::sample::select(vec![
+        ExportFormat::Csv,
+        ExportFormat::Jsonl,
+        ExportFormat::Parquet,
+        ExportFormat::Ocsf,
+        ExportFormat::Cef,
+        ExportFormat::Cloudevents,
+        ExportFormat::Tar,
+        ExportFormat::Html,
+    ]);
     let stop = prop::sample::select(vec![PreviousStop::None, PreviousStop::Clean, PreviousStop::Unclean]);
     prop_oneof![
         1 => (text(), text(), of(organization_id())).prop_map(|(name, slug, parent)| {
@@ -413,6 +464,7 @@ pub fn event() -> impl Strategy<Value = Event> {
         2 => identity_event(),
         3 => issued().prop_map(Event::KeyIssued),
         6 => key_event(),
+        2 => log_event(),
         1 => (text(), comment(), of(key_id()), text()).prop_map(|(command, target, key, code)| {
             Event::CommandRefused(CommandRefused { command, target, key, code })
         }),
@@ -438,6 +490,7 @@ pub fn stream() -> impl Strategy<Value = Stream> {
         node_id().prop_map(Stream::Usage),
         node_id().prop_map(Stream::Node),
         organization_id().prop_map(Stream::Audit),
+        any::<u128>().prop_map(|bits| Stream::Log(LogId::from_uuid(Uuid::from_u128(bits)))),
     ]
 }
 

@@ -36,6 +36,7 @@ fn identity(rules: &[RateLimit], credits: Option<CreditsState>) -> Identity {
         created_at: moment(START),
         updated_at: moment(START),
         deleted_at: None,
+        erased_at: None,
     };
     identity.change(&state, rules.into());
     identity
