@@ -10,6 +10,7 @@ mod aggregate;
 pub mod analytics;
 pub mod compliance;
 pub mod credits;
+pub mod erasure;
 pub mod exports;
 pub mod founding;
 pub mod holders;
