@@ -448,7 +448,7 @@ impl ReadModel {
 
     /// Whether copies of erased personal data are still being removed.
     pub async fn is_erasing(&self) -> Result<bool, QueryError> {
-        self.quick.read(move |connection| usage::erasure::is_pending(connection)).await
+        self.quick.read(usage::erasure::is_pending).await
     }
 
     /// A page of an organization's identities.

@@ -339,9 +339,10 @@ impl<'a> Folder<'a> {
                     return Ok(worked);
                 }
                 let watch = Stopwatch::start();
-                let mut connection = self.shared.writer();
-                let done = erasure.go_on(&mut connection, &self.reading, self.limits.transaction);
-                drop(connection);
+                let done = {
+                    let mut connection = self.shared.writer();
+                    erasure.go_on(&mut connection, &self.reading, self.limits.transaction)
+                };
                 worked += watch.elapsed();
                 if done.map_err(|failure| feed::reason(&failure))? {
                     break;
