@@ -23,10 +23,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // What the edges stand on.
     ("config", &["secret"]),
     ("readmodel", &["edge", "store"]),
+    ("sequencer", &["audit", "edge", "store"]),
     ("verify", &["caller", "decisions", "edge", "error", "secret", "store", "stream_head"]),
     (
         "service",
         &[
+            "audit",
             "caller",
             "decisions",
             "edge",
@@ -34,6 +36,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "export",
             "readmodel",
             "secret",
+            "sequencer",
             "store",
             "stream_head",
             "tenants",
@@ -50,6 +53,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "error",
             "readmodel",
             "secret",
+            "sequencer",
             "service",
             "simulation",
             "store",
@@ -57,11 +61,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "verify",
         ],
     ),
-    ("http", &["caller", "edge", "error", "export", "graphql", "service", "verify"]),
+    ("http", &["audit", "caller", "edge", "error", "export", "graphql", "service", "verify"]),
     ("main", &["app", "cli", "config", "edge"]),
     (
         "app",
         &[
+            "audit",
             "caller",
             "cli",
             "config",
@@ -73,6 +78,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "http",
             "readmodel",
             "secret",
+            "sequencer",
             "service",
             "simulation",
             "store",
@@ -84,7 +90,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// Libraries that belong to some modules only.
 const LIBRARIES: &[(&str, &[&str])] = &[
-    ("rusqlite", &["store", "readmodel"]),
+    ("rusqlite", &["store", "readmodel", "sequencer"]),
     ("actix_web", &["http", "app"]),
     ("async_graphql", &["graphql", "http"]),
     ("ureq", &["cli"]),
@@ -92,7 +98,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("parquet", &["export"]),
     ("getrandom", &["edge"]),
-    ("tokio", &["app", "graphql", "readmodel", "service", "simulation", "store", "verify"]),
+    ("tokio", &["app", "graphql", "readmodel", "sequencer", "service", "simulation", "store", "verify"]),
 ];
 
 /// Words that read a clock or ask for randomness, which `edge.rs` alone may.
