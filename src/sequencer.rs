@@ -23,7 +23,7 @@ mod last;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -76,6 +76,9 @@ pub enum OpenError {
         /// What it says.
         source: rusqlite::Error,
     },
+    /// The thread died; its panic message stands on stderr.
+    #[error("the tree's thread ended while it was opened")]
+    Thread,
 }
 
 /// Why there is no answer.
@@ -198,15 +201,25 @@ impl TreeLog {
             stop: watch::Sender::new(false),
         });
         let path = shared.file();
-        let engine = |source| OpenError::Engine { path: path.clone(), source };
-        let opened = follow::open(&shared)?;
-        let readers = (0..READERS).map(|_| file::reading(&path)).collect::<rusqlite::Result<Vec<_>>>();
-        let readers = readers.map_err(engine)?;
+        let (answer, opened) = mpsc::sync_channel(1);
         let follower = Arc::clone(&shared);
-        let thread = std::thread::Builder::new()
-            .name("tree".into())
-            .spawn(move || follow::run(&follower, opened))
-            .map_err(|source| OpenError::File { path: path.clone(), source })?;
+        // On its own thread, since whoever opens may be within a runtime.
+        let open_and_follow = move || match follow::open(&follower) {
+            Ok(writer) => {
+                if answer.send(Ok(())).is_ok() {
+                    follow::run(&follower, writer);
+                }
+            }
+            Err(error) => drop(answer.send(Err(error))),
+        };
+        let thread = std::thread::Builder::new().name("tree".into()).spawn(open_and_follow);
+        let thread = thread.map_err(|source| OpenError::File { path: path.clone(), source })?;
+        opened.recv().map_err(|_| OpenError::Thread)??;
+        let readers = (0..READERS).map(|_| file::reading(&path)).collect::<rusqlite::Result<Vec<_>>>();
+        let readers = readers.map_err(|source| {
+            shared.stop.send_replace(true);
+            OpenError::Engine { path, source }
+        })?;
         Ok(Arc::new(Self {
             shared,
             readers: Arc::new(Mutex::new(readers)),

@@ -272,7 +272,7 @@ fn a_damaged_tree_is_made_anew() {
             let signed = tree.current().await.unwrap();
             assert_eq!(signed, expected, "{sql}");
             let theirs = theirs(&*store).await;
-            for index in 0..1_001 {
+            for index in (0..1_001).step_by(25) {
                 tree.inclusion(theirs.get(index).unwrap(), index as u64, 1_001).await.unwrap();
             }
         });
