@@ -18,6 +18,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("stream_head", &["store"]),
     ("tenants", &[]),
     // Pure.
+    ("audit", &[]),
     ("decisions", &["error"]),
     // What the edges stand on.
     ("config", &["secret"]),

@@ -1,0 +1,3 @@
+//! What lets an outsider check the log.
+
+pub mod heads;
