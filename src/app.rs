@@ -18,7 +18,7 @@ use crate::edge::Edge;
 use crate::error;
 use crate::graphql::Api;
 use crate::http::{self, Kind, State};
-use crate::service::Service;
+use crate::service::{Service, completeness};
 use crate::store::sqlite::OpenError;
 
 pub use crate::service::founding::Founded;
@@ -139,6 +139,9 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
         Some(node.service.found(DEFAULT_ORGANIZATION.into()).await?)
     };
     let verifier = Arc::new(node.verifier(config.usage).await?);
+    node.service
+        .start_committing(completeness::EVERY)
+        .map_err(system("cannot start the thread that commits the ends of streams"))?;
     let (store, read_model) = (Arc::clone(node.service.store()), Arc::clone(node.service.read_model()));
     let state = Data::new(State {
         verifier,
@@ -194,6 +197,7 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
     };
     let served = http::server::run(listeners, &state, stop).await;
     timer.abort();
+    node.service.stop_committing();
     served.map_err(system("the server ended"))?;
     node.service.node_stopped().await?;
     tracing::info!("stopped");

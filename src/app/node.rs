@@ -144,6 +144,7 @@ impl Node {
 
     /// Stops the threads that follow the log.
     pub(super) fn close(self) {
+        self.service.stop_committing();
         self.service.read_model().close();
     }
 }
