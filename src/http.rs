@@ -11,6 +11,7 @@ pub mod address;
 mod authorize;
 mod batch;
 mod body;
+mod completeness;
 mod credentials;
 mod exports;
 mod fields;
@@ -98,6 +99,13 @@ pub fn configure_exports(config: &mut ServiceConfig, service: &Data<Service>) {
     config
         .service(resource("/v1/exports/usage").route(web::get().to(exports::usage)))
         .service(resource("/v1/exports/verifications").route(web::get().to(exports::verifications)));
+}
+
+/// The routes of a management listener that prove something.
+pub fn configure_proofs(config: &mut ServiceConfig, service: &Data<Service>) {
+    config.app_data(Data::clone(service));
+    let resource = |path| web::resource(path).default_service(web::to(problem::only_get));
+    config.service(resource("/v1/audit/completeness").route(web::get().to(completeness::completeness)));
 }
 
 /// Runs a command on its own, so that a client who hangs up cuts nothing off in the middle: what has begun is

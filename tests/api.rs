@@ -20,6 +20,8 @@ mod bad_input;
 mod batch;
 #[path = "api/bulk.rs"]
 mod bulk;
+#[path = "api/completeness.rs"]
+mod completeness;
 #[path = "api/concurrency.rs"]
 mod concurrency;
 #[path = "api/credits.rs"]

@@ -46,6 +46,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "graphql",
         &[
+            "audit",
             "caller",
             "decisions",
             "error",
@@ -58,11 +59,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "verify",
         ],
     ),
-    ("http", &["caller", "edge", "error", "export", "graphql", "service", "verify"]),
+    ("http", &["audit", "caller", "edge", "error", "export", "graphql", "service", "verify"]),
     ("main", &["app", "cli", "config", "edge"]),
     (
         "app",
         &[
+            "audit",
             "caller",
             "cli",
             "config",

@@ -8,6 +8,7 @@ use keyledger_schema::{EventId, IdentityId, KeyId, NodeId, OrganizationId, RoleI
 
 use super::QUERY_COST;
 use super::answer::{has_code, page_failed, parties, query_failed, recorded};
+use super::completeness::{self, CompletenessProof};
 use super::connection::{
     self, EventConnection, IdentityConnection, KeyConnection, OrganizationConnection, Slice,
     VerificationConnection, WorkspaceConnection,
@@ -556,6 +557,22 @@ impl Query {
     ) -> async_graphql::Result<EventConnection> {
         let slice = Slice { first, after, last, before };
         recorded(context, None, events(context, filter.unwrap_or_default(), direction, slice)).await
+    }
+
+    /// Where a stream ended, proved under a commitment that is in the log: whoever holds its events up to that one
+    /// holds all of them. Commits the ends of all streams first. For those who may read that trail.
+    #[graphql(complexity = "QUERY_COST + completeness::COST + child_complexity")]
+    async fn completeness_proof(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The stream's name, as events show it.")] stream: Option<String>,
+        #[graphql(desc = "Or the key whose stream is meant.")] key_id: Option<ID>,
+    ) -> async_graphql::Result<CompletenessProof> {
+        let run = async {
+            let named = completeness::stream(stream.as_deref(), key_id.as_ref())?;
+            completeness::proved(context, named, key_id.is_some()).await
+        };
+        recorded(context, key_id.as_deref().map(String::as_str), run).await
     }
 
     /// How often keys were verified: totals, series and groups. For those who may read keys; by address for those
