@@ -159,6 +159,7 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
         http::configure_holders(routes, &service);
         http::configure_exports(routes, &service);
         http::configure_proofs(routes, &service);
+        http::configure_reports(routes, &service);
     })
     .map_err(system(format!("cannot listen on {}; choose another address with --listen", config.listen)))?;
     let url = greeting::url(main.addresses.first().copied().unwrap_or(config.listen));

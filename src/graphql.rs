@@ -19,6 +19,7 @@ mod mutation;
 mod node;
 mod policy;
 mod query;
+mod report;
 mod role;
 mod scalar;
 mod simulation;

@@ -20,6 +20,7 @@ mod health;
 mod holder;
 mod identify;
 mod problem;
+mod reports;
 pub mod server;
 mod verify;
 
@@ -99,6 +100,16 @@ pub fn configure_exports(config: &mut ServiceConfig, service: &Data<Service>) {
     config
         .service(resource("/v1/exports/usage").route(web::get().to(exports::usage)))
         .service(resource("/v1/exports/verifications").route(web::get().to(exports::verifications)));
+}
+
+/// The routes of a management listener that hand out reports.
+pub fn configure_reports(config: &mut ServiceConfig, service: &Data<Service>) {
+    config.app_data(Data::clone(service));
+    let resource = |path| web::resource(path).default_service(web::to(problem::only_get));
+    config
+        .service(resource("/v1/reports/key-activity").route(web::get().to(reports::key_activity)))
+        .service(resource("/v1/reports/access-review").route(web::get().to(reports::access_review)))
+        .service(resource("/v1/reports/policy-violations").route(web::get().to(reports::policy_violations)));
 }
 
 /// The routes of a management listener that prove something.

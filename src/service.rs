@@ -21,6 +21,7 @@ pub mod node;
 pub mod organizations;
 mod places;
 mod refusals;
+pub mod reports;
 pub mod revocations;
 mod timer;
 mod workspaces;
