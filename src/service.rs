@@ -44,6 +44,7 @@ use crate::readmodel::ReadModel;
 use crate::secret::{Idempotency, MasterKey, SecretHasher};
 use crate::store::{EventStore, Position};
 use crate::tenants::Tenants;
+use crate::vault::Vault;
 
 pub use aggregate::Seen;
 pub use credits::Balances;
@@ -63,6 +64,7 @@ pub struct Service {
     key_of: KeyOf,
     balances: Arc<dyn Balances>,
     edge: Edge,
+    vault: Arc<Vault>,
     master: MasterKey,
     hasher: SecretHasher,
     idempotency: Idempotency,
@@ -131,6 +133,7 @@ impl Service {
         key_of: KeyOf,
         balances: Arc<dyn Balances>,
         edge: Edge,
+        vault: Arc<Vault>,
         master: MasterKey,
         node: NodeId,
     ) -> Self {
@@ -142,6 +145,7 @@ impl Service {
             key_of,
             balances,
             edge,
+            vault,
             master,
             hasher,
             idempotency,
@@ -161,6 +165,11 @@ impl Service {
     /// The log.
     pub fn store(&self) -> &Arc<dyn EventStore> {
         &self.store
+    }
+
+    /// The data keys that personal data is read with.
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.vault
     }
 
     /// What queries read.
