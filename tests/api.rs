@@ -54,6 +54,8 @@ mod policy;
 mod quota;
 #[path = "api/rate_limits.rs"]
 mod rate_limits;
+#[path = "api/reports.rs"]
+mod reports;
 #[path = "api/roles.rs"]
 mod roles;
 #[path = "api/secrets.rs"]

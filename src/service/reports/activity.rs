@@ -345,7 +345,7 @@ impl Service {
                 from = event.revision.checked_sub(1);
                 match &*event.event_type {
                     "key.leak_reported" => {
-                        let envelope = self.opened(&event.bytes)?;
+                        let envelope = self.open(&event)?;
                         let id = Some(envelope.id);
                         found = Some(Followed { cause: Cause::LeakReport, at: envelope.at, event: id });
                     }
@@ -364,14 +364,6 @@ impl Service {
             tracing::error!(%stream, revision, "an event is in the read model and not in the log");
             Error::internal()
         })?;
-        self.opened(&event.bytes)
-    }
-
-    #[allow(clippy::unused_self, reason = "whoever opens an event asks the service")]
-    fn opened(&self, bytes: &[u8]) -> Result<Envelope> {
-        Envelope::open(bytes).map_err(|error| {
-            tracing::error!(%error, "an event cannot be read");
-            Error::internal()
-        })
+        self.open(event)
     }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{Ledger, Position, Recorded};
 use crate::audit::heads::{Head, Map, Proof};
+use crate::test_keys::Keys;
 
 /// A log of two streams.
 #[derive(Default)]
@@ -43,7 +44,7 @@ impl Log {
             revision,
             id,
             event_type: event_type.into(),
-            bytes: envelope.seal().unwrap().into(),
+            bytes: envelope.seal(&Keys::default()).unwrap().bytes.into(),
         });
     }
 
