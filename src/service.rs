@@ -11,6 +11,7 @@ pub mod analytics;
 pub mod completeness;
 pub mod compliance;
 pub mod credits;
+pub mod erasure;
 pub mod exports;
 pub mod founding;
 pub mod holders;

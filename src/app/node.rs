@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, PoolId, Tally, WorkspaceState};
 use keyledger_schema::event::UsageMode;
-use keyledger_schema::{NodeId, Sealer, Timestamp};
+use keyledger_schema::{NodeId, Sealer, Subject, Timestamp};
 
 use super::{Error, identity, progress, system};
 use crate::config::Config;
@@ -27,6 +27,18 @@ use crate::verify::recorder::{GiveBack, Recorder};
 struct Memory {
     directory: Arc<Directory>,
     tenants: Arc<Tenants>,
+    vault: Arc<Vault>,
+}
+
+impl Memory {
+    /// Deletes the data key of somebody whose personal data was erased, if it is there still.
+    fn forget(&self, subject: Subject) {
+        if !self.vault.is_erased(subject)
+            && let Err(error) = self.vault.erase(subject)
+        {
+            tracing::error!(%error, %subject, "the data key of an erased subject cannot be deleted");
+        }
+    }
 }
 
 /// Credits as whoever spends them knows them.
@@ -46,6 +58,9 @@ impl Observer for Memory {
     fn key(&self, before: Option<&KeyState>, after: &KeyState) {
         self.directory.apply(before, after);
         self.tenants.key_changed(before, after);
+        if after.erased_at.is_some() {
+            self.forget(Subject::Key(after.id));
+        }
     }
 
     fn organization(&self, state: &OrganizationState) {
@@ -60,6 +75,9 @@ impl Observer for Memory {
 
     fn identity(&self, _: Option<&IdentityState>, after: &IdentityState) {
         self.directory.identity_changed(after);
+        if after.erased_at.is_some() {
+            self.forget(Subject::Identity(after.id));
+        }
     }
 
     fn spent(&self, pool: PoolId, tally: &Tally) {
@@ -97,7 +115,7 @@ impl Node {
         let options = Options { progress: Some(progress::of_check()), ..Options::default() };
         let store: Arc<dyn EventStore> = Arc::new(SqliteStore::open_in(data_dir, options)?);
         let id = identity::node_id(&config.data_dir, &edge)?;
-        let memory = Memory { directory: Arc::default(), tenants: Arc::default() };
+        let memory = Memory { directory: Arc::default(), tenants: Arc::default(), vault: Arc::clone(&vault) };
         let (directory, tenants) = (Arc::clone(&memory.directory), Arc::clone(&memory.tenants));
         let balances: Arc<dyn Balances> = Arc::new(Spender(Arc::clone(&directory)));
         let days = u64::from(config.verification_log_days);
