@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("stream_head", &["store"]),
     ("tenants", &[]),
     // Pure.
+    ("audit", &[]),
     ("decisions", &["error"]),
     // What the edges stand on.
     ("config", &["secret"]),
@@ -50,6 +51,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "graphql",
         &[
+            "audit",
             "caller",
             "decisions",
             "error",
