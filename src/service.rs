@@ -19,9 +19,11 @@ pub mod keys;
 pub mod node;
 pub mod organizations;
 mod places;
+pub mod reads;
 mod refusals;
 pub mod revocations;
 mod timer;
+pub mod told;
 mod workspaces;
 mod writer;
 
@@ -66,6 +68,7 @@ pub struct Service {
     idempotency: Idempotency,
     node: NodeId,
     refusals: refusals::Heads,
+    reads: reads::Lately,
     queues: keys::Queues,
     places: places::Queues,
     running: revocations::Running,
@@ -144,6 +147,7 @@ impl Service {
             idempotency,
             node,
             refusals: refusals::Heads::default(),
+            reads: reads::Lately::default(),
             queues: keys::Queues::default(),
             places: places::Queues::default(),
             running: revocations::Running::default(),

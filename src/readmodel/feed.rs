@@ -17,7 +17,7 @@ use tokio::time::Sleep;
 
 use super::projector::{self, Failure, Projector};
 use super::{
-    Catalog, Observer, OpenError, Progress, Settings, Shared, fact, files, load, replay, schema, usage,
+    Catalog, Observer, OpenError, Progress, Settings, Shared, fact, files, following, load, replay, schema, usage,
 };
 use crate::edge::Stopwatch;
 use crate::store::{Delivery, EventStore, Filter, Recorded};
@@ -99,6 +99,7 @@ pub(super) fn open(
         writer: Mutex::new(open.connection),
         usage_seen: watch::Sender::new(projector.standing.usage_events),
         standing: watch::Sender::new(projector.standing.clone()),
+        newest: following::Newest::default(),
         usage: watch::Sender::new(open.usage),
         stop: watch::Sender::new(false),
     };
@@ -214,8 +215,10 @@ impl Waiting {
 fn apply(shared: &Shared, projector: &mut Projector, events: &[Recorded]) -> Result<(), Failure> {
     let (facts, unreadable) = fact::read_until_unreadable(events);
     if !facts.is_empty() {
+        let first = projector.standing.entries;
         let news = projector.apply(&mut shared.writer(), &facts)?;
         projector::tell(&shared.catalog, &*shared.observer, &news);
+        shared.newest.note(first, &facts);
         shared.standing.send_modify(|standing| {
             let stopped = standing.stopped.take();
             standing.clone_from(&projector.standing);
