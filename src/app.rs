@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::decisions::limits;
 use crate::edge::Edge;
 use crate::error;
+use crate::feed::Feeds;
 use crate::graphql::Api;
 use crate::http::{self, Kind, State};
 use crate::service::Service;
@@ -149,12 +150,15 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
             log.into_iter().chain(tables).collect()
         }),
     });
-    let api = Data::new(Api::new(Arc::clone(&node.service), Arc::clone(&state.verifier)));
+    let feeds = Feeds::new(Arc::clone(&node.service), Arc::clone(&state.verifier));
+    let api = Api::new(Arc::clone(&node.service), Arc::clone(&state.verifier), feeds.clone());
+    let (api, followed) = (Data::new(api), Data::new(feeds.clone()));
     let service = Data::from(Arc::clone(&node.service));
     let main = http::server::bind(Kind::Management, config.listen, &state, move |routes| {
         http::graphql::configure(routes, &api);
         http::configure_holders(routes, &service);
         http::configure_exports(routes, &service);
+        http::configure_feeds(routes, &followed);
     })
     .map_err(system(format!("cannot listen on {}; choose another address with --listen", config.listen)))?;
     let url = greeting::url(main.addresses.first().copied().unwrap_or(config.listen));
@@ -191,6 +195,7 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping: requests that have begun are answered first");
+        feeds.stop();
     };
     let served = http::server::run(listeners, &state, stop).await;
     timer.abort();

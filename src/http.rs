@@ -12,6 +12,7 @@ mod authorize;
 mod batch;
 mod body;
 mod credentials;
+mod events;
 mod exports;
 mod fields;
 pub mod graphql;
@@ -20,6 +21,8 @@ mod holder;
 mod identify;
 mod problem;
 pub mod server;
+mod socket;
+mod sse;
 mod verify;
 
 use std::sync::Arc;
@@ -31,6 +34,7 @@ pub use self::batch::MAX_REQUESTS;
 pub use self::body::MAX_BODY_BYTES;
 pub use self::problem::status;
 use crate::error::Error;
+use crate::feed::Feeds;
 use crate::service::Service;
 use crate::verify::Verifier;
 
@@ -98,6 +102,13 @@ pub fn configure_exports(config: &mut ServiceConfig, service: &Data<Service>) {
     config
         .service(resource("/v1/exports/usage").route(web::get().to(exports::usage)))
         .service(resource("/v1/exports/verifications").route(web::get().to(exports::verifications)));
+}
+
+/// The routes of a management listener that wait for events.
+pub fn configure_feeds(config: &mut ServiceConfig, feeds: &Data<Feeds>) {
+    config.app_data(Data::clone(feeds));
+    let resource = web::resource("/v1/events").default_service(web::to(problem::only_get));
+    config.service(resource.route(web::get().to(events::poll)));
 }
 
 /// Runs a command on its own, so that a client who hangs up cuts nothing off in the middle: what has begun is

@@ -8,6 +8,7 @@ pub mod decisions;
 pub mod edge;
 pub mod error;
 pub mod export;
+pub mod feed;
 pub mod graphql;
 pub mod http;
 pub mod readmodel;

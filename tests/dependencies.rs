@@ -38,6 +38,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "tenants",
         ],
     ),
+    ("feed", &["caller", "edge", "error", "readmodel", "service", "verify"]),
+    ("asof", &["caller", "error", "service", "tenants", "verify"]),
     ("simulation", &["caller", "decisions", "error", "readmodel", "service", "verify"]),
     // The edges.
     ("cli", &["config", "edge", "error", "secret"]),
@@ -47,6 +49,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "caller",
             "decisions",
             "error",
+            "feed",
+            "asof",
             "readmodel",
             "secret",
             "service",
@@ -56,7 +60,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "verify",
         ],
     ),
-    ("http", &["caller", "edge", "error", "export", "graphql", "service", "verify"]),
+    ("http", &["caller", "edge", "error", "export", "feed", "graphql", "service", "verify"]),
     ("main", &["app", "cli", "config", "edge"]),
     (
         "app",
@@ -68,6 +72,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "edge",
             "error",
             "export",
+            "feed",
+            "asof",
             "graphql",
             "http",
             "readmodel",
@@ -91,7 +97,8 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("parquet", &["export"]),
     ("getrandom", &["edge"]),
-    ("tokio", &["app", "graphql", "readmodel", "service", "simulation", "store", "verify"]),
+    ("actix_ws", &["http"]),
+    ("tokio", &["app", "feed", "graphql", "http", "readmodel", "service", "simulation", "store", "verify"]),
 ];
 
 /// Words that read a clock or ask for randomness, which `edge.rs` alone may.

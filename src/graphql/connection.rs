@@ -150,6 +150,13 @@ macro_rules! connections {
     )+};
 }
 
+impl EventEdge {
+    /// An event outside of a list.
+    pub(super) fn new(cursor: String, node: EventNode) -> Self {
+        Self { cursor, node }
+    }
+}
+
 connections! {
     /// A list of keys.
     KeyConnection KeyEdge KeyNode total_count;

@@ -11,7 +11,7 @@ use super::input::{self, EventFilter, KeyFilter, KeyOrder};
 use super::policy::{RateLimitInput, RateLimitNode, rate_limits};
 use super::scalar::{DateTime, OrderDirection};
 use super::tenant::OrganizationNode;
-use super::{QUERY_COST, query};
+use super::{QUERY_COST, query, trail};
 use crate::decisions::identity::{NewIdentity, Update};
 use crate::decisions::limits;
 use crate::error::{Error, Result};
@@ -127,7 +127,7 @@ impl IdentityNode {
     ) -> async_graphql::Result<EventConnection> {
         let id = self.0.id.to_string();
         let slice = Slice { first, after, last, before };
-        let run = query::identity_trail(context, &self.0, filter.unwrap_or_default(), direction, slice);
+        let run = trail::identity_trail(context, &self.0, filter.unwrap_or_default(), direction, slice);
         recorded(context, Some(&id), run).await
     }
 }

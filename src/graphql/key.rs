@@ -22,7 +22,7 @@ use super::scalar::{
 use super::tenant::{GrantNode, OrganizationNode, WorkspaceNode};
 use super::usage::{self, Frame, UsageNode};
 use super::verification::{self, VerificationFilter};
-use super::{QUERY_COST, query};
+use super::{QUERY_COST, trail};
 use crate::readmodel::KeyRow;
 use crate::service::analytics;
 
@@ -470,7 +470,7 @@ impl KeyNode {
     ) -> async_graphql::Result<EventConnection> {
         let id = self.state.id.to_string();
         let slice = Slice { first, after, last, before };
-        let run = query::trail(context, &self.state, filter.unwrap_or_default(), direction, slice);
+        let run = trail::trail(context, &self.state, filter.unwrap_or_default(), direction, slice);
         recorded(context, Some(&id), run).await
     }
 }

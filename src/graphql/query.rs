@@ -1,10 +1,9 @@
 //! Queries.
 
 use async_graphql::{Context, ID, Object};
-use keyledger_projections::key::KeyState;
-use keyledger_projections::{IdentityState, KeyStatus};
+use keyledger_projections::KeyStatus;
 use keyledger_schema::grant::{Place, Right};
-use keyledger_schema::{EventId, IdentityId, KeyId, NodeId, OrganizationId, RoleId, WorkspaceId};
+use keyledger_schema::{IdentityId, KeyId, OrganizationId, RoleId, WorkspaceId};
 
 use super::QUERY_COST;
 use super::answer::{has_code, page_failed, parties, query_failed, recorded};
@@ -21,16 +20,16 @@ use super::role::RoleNode;
 use super::scalar::{DateTime, Granularity, KeyOrderField, OrderDirection, UsageDimension};
 use super::simulation::{self, SimulatedChange, Simulation};
 use super::tenant::{OrganizationNode, Viewer, WorkspaceNode};
+use super::trail::{event, events};
 use super::usage::{self, Frame, UsageFilter, UsageNode};
 use super::verification::{self, VerificationFilter};
 use crate::caller::Caller;
 use crate::decisions::limits;
 use crate::error::{Code, Error, Result};
-use crate::readmodel::{EntryQuery, IdentityQuery, Item, KeyQuery, KeySort, Page, Sequence};
+use crate::readmodel::{IdentityQuery, Item, KeyQuery, KeySort, Sequence};
 use crate::secret::WellFormed;
 use crate::service::Service;
 use crate::service::analytics::Selection;
-use crate::service::identities;
 use crate::service::keys::place_of;
 
 /// The service and the caller, with errors of the domain.
@@ -72,20 +71,6 @@ fn organization(context: &Context<'_>, id: Option<OrganizationId>) -> Result<Org
     let (service, caller) = asked(context)?;
     let id = service.organization_in_sight(caller, id, "id")?;
     service.tenants().tenant(id).map(OrganizationNode).ok_or_else(|| Error::not_found("id", "organization"))
-}
-
-pub(super) async fn event(context: &Context<'_>, text: &str) -> Result<EventNode> {
-    let (service, caller) = asked(context)?;
-    let id: EventId = input::id("id", text)?;
-    let entry = service.read_model().entry(id).await.map_err(|error| query_failed(&error))?;
-    let seen = entry.filter(|entry| {
-        entry.organization.is_some_and(|organization| {
-            service.may(caller, Right::ReadTrail, Place { organization, workspace: entry.workspace })
-        })
-    });
-    let entry = seen.ok_or_else(|| Error::not_found("id", "event"))?;
-    let mut events = EventNode::of_entries(service, &[&entry]).await?;
-    events.pop().ok_or_else(Error::internal)
 }
 
 /// The organizations that the caller may see: its own and those below it, in the order of their creation.
@@ -257,127 +242,14 @@ fn shown_of_secret(text: String) -> String {
 }
 
 /// An organization that the caller may know of; its own when none is named.
-fn organization_id(context: &Context<'_>, id: Option<&ID>, field: &'static str) -> Result<OrganizationId> {
+pub(super) fn organization_id(
+    context: &Context<'_>,
+    id: Option<&ID>,
+    field: &'static str,
+) -> Result<OrganizationId> {
     let (service, caller) = asked(context)?;
     let id = id.map(|id| input::id(field, id)).transpose()?;
     service.organization_in_sight(caller, id, field)
-}
-
-async fn events_of(
-    context: &Context<'_>,
-    organization: OrganizationId,
-    sight: Option<Vec<WorkspaceId>>,
-    (key, identity): (Option<KeyId>, Option<IdentityId>),
-    filter: EventFilter,
-    direction: OrderDirection,
-    slice: Slice,
-) -> Result<EventConnection> {
-    let (service, _) = asked(context)?;
-    let types = filter.types.unwrap_or_default();
-    limits::at_most("filter.types", "types", types.len(), keyledger_schema::Event::TYPES.len())?;
-    if let Some(unknown) =
-        types.iter().find(|name| !keyledger_schema::Event::TYPES.iter().any(|(known, _)| known == name))
-    {
-        let known: Vec<&str> = keyledger_schema::Event::TYPES.iter().map(|(name, _)| *name).collect();
-        let unknown: String = unknown.chars().take(64).collect();
-        let message = format!("there is no event type {unknown:?}; the types are {}", known.join(", "));
-        return Err(Error::invalid("filter.types", message));
-    }
-    let query = EntryQuery {
-        organization,
-        workspaces: sight,
-        key,
-        identity,
-        types,
-        actor: filter.actor_id.as_ref().map(|id| actor(id)).transpose()?,
-        from: filter.from.map(|at| at.0),
-        to: filter.to.map(|at| at.0),
-        sequence: match direction {
-            OrderDirection::Asc => Sequence::Ascending,
-            OrderDirection::Desc => Sequence::Descending,
-        },
-        window: slice.window()?,
-        count: context.look_ahead().field("totalCount").exists(),
-    };
-    let backward = query.window.is_backward();
-    let page = service.read_model().entries(query).await.map_err(|error| page_failed(&error, backward))?;
-    let entries: Vec<_> = page.items.iter().map(|item| &item.node).collect();
-    let events = EventNode::of_entries(service, &entries).await?;
-    let items = page.items.iter().map(|item| item.cursor.clone()).zip(events);
-    let page = Page {
-        start_cursor: page.start_cursor,
-        end_cursor: page.end_cursor,
-        items: items.map(|(cursor, node)| Item { cursor, node }).collect(),
-        has_next: page.has_next,
-        has_previous: page.has_previous,
-        total: page.total,
-    };
-    Ok(EventConnection::new(page, |node| node))
-}
-
-/// The bits of the id of a key or a node.
-fn actor(text: &str) -> Result<uuid::Uuid> {
-    match text.parse::<NodeId>() {
-        Ok(node) => Ok(node.uuid()),
-        Err(_) => input::id("filter.actorId", text).map(KeyId::uuid),
-    }
-}
-
-/// The trail of one key.
-pub(super) async fn trail(
-    context: &Context<'_>,
-    state: &KeyState,
-    filter: EventFilter,
-    direction: OrderDirection,
-    slice: Slice,
-) -> Result<EventConnection> {
-    let (service, caller) = asked(context)?;
-    service.require(caller, Right::ReadTrail, place_of(state))?;
-    if filter.key_id.as_ref().is_some_and(|id| id.as_str() != state.id.to_string()) {
-        return Err(Error::invalid("filter.keyId", "this is the trail of another key; leave keyId out"));
-    }
-    // Refusals stand in the organization's stream; who may read this key's trail may read those too.
-    if filter.identity_id.is_some() {
-        return Err(Error::invalid("filter.identityId", "this is the trail of a key; leave identityId out"));
-    }
-    events_of(context, state.organization, None, (Some(state.id), None), filter, direction, slice).await
-}
-
-/// The trail of one identity.
-pub(super) async fn identity_trail(
-    context: &Context<'_>,
-    state: &IdentityState,
-    filter: EventFilter,
-    direction: OrderDirection,
-    slice: Slice,
-) -> Result<EventConnection> {
-    let (service, caller) = asked(context)?;
-    service.require(caller, Right::ReadTrail, identities::place_of(state))?;
-    if filter.key_id.is_some() {
-        return Err(Error::invalid("filter.keyId", "this is the trail of an identity; leave keyId out"));
-    }
-    if filter.identity_id.as_ref().is_some_and(|id| id.as_str() != state.id.to_string()) {
-        let message = "this is the trail of another identity; leave identityId out";
-        return Err(Error::invalid("filter.identityId", message));
-    }
-    events_of(context, state.organization, None, (None, Some(state.id)), filter, direction, slice).await
-}
-
-async fn events(
-    context: &Context<'_>,
-    filter: EventFilter,
-    direction: OrderDirection,
-    slice: Slice,
-) -> Result<EventConnection> {
-    let (service, caller) = asked(context)?;
-    let organization = organization_id(context, filter.organization_id.as_ref(), "filter.organizationId")?;
-    let sight = service.sight(caller, Right::ReadTrail, organization)?;
-    let key = filter.key_id.as_ref().map(|id| input::id::<KeyId>("filter.keyId", id)).transpose()?;
-    let identity = filter.identity_id.as_ref().map(|id| input::id("filter.identityId", id)).transpose()?;
-    if key.is_some() && identity.is_some() {
-        return Err(Error::invalid("filter.identityId", "name a key or an identity, not both"));
-    }
-    events_of(context, organization, sight, (key, identity), filter, direction, slice).await
 }
 
 async fn node(context: &Context<'_>, id: &str) -> Result<Node> {

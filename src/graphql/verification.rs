@@ -10,6 +10,7 @@ use super::input::id;
 use super::key::KeyNode;
 use super::query::{self, asked};
 use super::scalar::{Action, DateTime, Environment, Long, OrderDirection, VerificationCode};
+use super::trail;
 use super::usage::{address, outcomes};
 use crate::error::{Code, Error, Result};
 use crate::service::analytics::{self, Selection, Sequence, Spelling, Verification, VerificationsAsked};
@@ -111,7 +112,7 @@ impl VerificationNode {
     /// The event that it stands in; null for those who may read a part of the organization's trail only.
     #[graphql(complexity = "1 + child_complexity")]
     async fn event(&self, context: &Context<'_>) -> async_graphql::Result<Option<EventNode>> {
-        match query::event(context, &self.0.event.to_string()).await {
+        match trail::event(context, &self.0.event.to_string()).await {
             Ok(event) => Ok(Some(event)),
             Err(error) if error.code == Code::NotFound => Ok(None),
             Err(error) => Err(refusal(&error)),

@@ -17,7 +17,8 @@ use tokio::time::Sleep;
 
 use super::projector::{self, Failure, Projector};
 use super::{
-    Catalog, Observer, OpenError, Progress, Settings, Shared, fact, files, following, load, replay, schema, usage,
+    Catalog, Observer, OpenError, Progress, Settings, Shared, fact, files, following, load, replay, schema,
+    usage,
 };
 use crate::edge::Stopwatch;
 use crate::store::{Delivery, EventStore, Filter, Recorded};

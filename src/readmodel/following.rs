@@ -102,8 +102,7 @@ impl ReadModel {
         }
         let to = end.min(from.0.saturating_add(STRETCH));
         let max = max.min(page::MAX_PAGE);
-        let found =
-            self.lists.read(move |connection| stretch(connection, &query, from.0, to, max)).await?;
+        let found = self.lists.read(move |connection| stretch(connection, &query, from.0, to, max)).await?;
         let mark = if found.len() == max { found.last().map_or(Mark(to), Mark::after) } else { Mark(to) };
         Ok(Followed { entries: found, mark, at_end: mark.0 >= end })
     }

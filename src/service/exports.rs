@@ -14,11 +14,11 @@ use keyledger_schema::grant::Place;
 use keyledger_schema::{KeyId, OrganizationId, Personal, Timestamp};
 
 use super::Service;
-use super::told::Told;
 use super::analytics::{
     self, Counts, DIMENSIONS, Dimension, DimensionValue, GRANULARITIES, Incomplete, MAX_GROUPS, Selection,
     Sequence, Spelling, UsageAnswer, UsageAsked, UsageQuery, Verification, VerificationsAsked, Window,
 };
+use super::told::Told;
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::export::{Cell, Column, Format, Kind, Row};

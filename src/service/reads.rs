@@ -11,7 +11,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keyledger_schema::codec::Outcome;
@@ -23,6 +23,8 @@ use super::Service;
 use super::told::Told;
 use crate::caller::Caller;
 use crate::error::{Code, Error, Result};
+use crate::readmodel::{Entry, Mark};
+use crate::store::Direction;
 
 /// The same look within this time is recorded once.
 pub const MERGED: Duration = Duration::from_mins(1);
@@ -52,6 +54,8 @@ pub struct Look {
     pub shown: Option<u64>,
     /// Whether nothing is shown but what recorded this key's own looks.
     pub nothing_new: bool,
+    /// Of a feed: all that comes from here on is looked at.
+    pub from: Mark,
 }
 
 impl Look {
@@ -66,6 +70,7 @@ impl Look {
             page: Told::default(),
             shown: None,
             nothing_new: false,
+            from: Mark::START,
         }
     }
 }
@@ -87,6 +92,7 @@ struct Same {
 struct Taken {
     recorded: Timestamp,
     last: Timestamp,
+    from: Mark,
 }
 
 impl Taken {
@@ -106,13 +112,13 @@ pub(super) struct Lately(Mutex<HashMap<Same, Taken>>);
 
 impl Lately {
     /// Whether the same look is recorded already; if so, it is taken again.
-    fn again(&self, same: &Same, now: Timestamp) -> bool {
+    fn again(&self, same: &Same, from: Mark, now: Timestamp) -> bool {
         let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = looks.get_mut(same).filter(|taken| taken.holds(same.what, now));
+        let taken = looks.get_mut(same).filter(|taken| taken.holds(same.what, now) && taken.from <= from);
         taken.map(|taken| taken.last = taken.last.max(now)).is_some()
     }
 
-    fn remember(&self, looks_taken: impl IntoIterator<Item = Same>, now: Timestamp) {
+    fn remember(&self, looks_taken: impl IntoIterator<Item = Same>, from: Mark, now: Timestamp) {
         let mut looks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         for same in looks_taken {
             if looks.len() >= REMEMBERED && !looks.contains_key(&same) {
@@ -121,15 +127,26 @@ impl Lately {
                     return;
                 }
             }
-            looks.insert(same, Taken { recorded: now, last: now });
+            looks.insert(same, Taken { recorded: now, last: now, from });
         }
     }
 }
 
 impl Service {
+    /// The stored bytes of an event.
+    pub async fn recorded_event(&self, entry: &Entry) -> Result<Arc<[u8]>> {
+        let stream = entry.stream.to_string();
+        let found = self.store.read_stream(&stream, Some(entry.revision), Direction::Forward, 1).await;
+        let found = found.map_err(|error| super::writer::read_failed(&error))?;
+        found.into_iter().next().map(|event| event.bytes).ok_or_else(|| {
+            tracing::error!(position = %entry.position, "an event is in the read model and not in the log");
+            Error::internal()
+        })
+    }
+
     /// Writes down that somebody looks at a trail, before they see it.
     pub async fn looked(&self, caller: &Caller, look: Look) -> Result<()> {
-        let Look { what, place, key, identity, filter, page, shown, nothing_new } = look;
+        let Look { what, place, key, identity, filter, page, shown, nothing_new, from } = look;
         let context = self.context(caller);
         let any_page = Same {
             by: caller.key,
@@ -144,8 +161,10 @@ impl Service {
         let parts = [any_page.filter.as_str(), page.as_str()];
         let whole = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("&");
         let this_page = Same { filter: whole.clone(), ..any_page.clone() };
-        if self.reads.again(&this_page, context.at)
-            || nothing_new && self.reads.again(&any_page, context.at)
+        // What a feed shows from one place on is part of what it shows from an earlier one on.
+        let any = nothing_new || what == TrailPart::Feed;
+        if self.reads.again(&this_page, from, context.at)
+            || any && self.reads.again(&any_page, from, context.at)
         {
             return Ok(());
         }
@@ -158,7 +177,7 @@ impl Service {
             ),
             _ => error,
         })?;
-        self.reads.remember([this_page, any_page], context.at);
+        self.reads.remember([this_page, any_page], from, context.at);
         Ok(())
     }
 }
@@ -188,35 +207,36 @@ mod tests {
     fn the_same_look_is_told_once_a_minute() {
         let lately = Lately::default();
         let look = same(TrailPart::Events, 1);
-        assert!(!lately.again(&look, at(0)));
-        lately.remember([look.clone()], at(0));
-        assert!(lately.again(&look, at(59)));
-        assert!(!lately.again(&look, at(60)));
-        assert!(!lately.again(&same(TrailPart::Events, 2), at(1)));
-        assert!(!lately.again(&same(TrailPart::Verifications, 1), at(1)));
+        assert!(!lately.again(&look, Mark::START, at(0)));
+        lately.remember([look.clone()], Mark::START, at(0));
+        assert!(lately.again(&look, Mark::START, at(59)));
+        assert!(!lately.again(&look, Mark::START, at(60)));
+        assert!(!lately.again(&same(TrailPart::Events, 2), Mark::START, at(1)));
+        assert!(!lately.again(&same(TrailPart::Verifications, 1), Mark::START, at(1)));
     }
 
     #[test]
     fn a_feed_is_one_look_while_it_is_polled_and_told_again_each_hour() {
         let lately = Lately::default();
         let look = same(TrailPart::Feed, 1);
-        lately.remember([look.clone()], at(0));
-        let told = (1..).map(|n| n * 299).find(|&seconds| !lately.again(&look, at(seconds))).unwrap();
+        lately.remember([look.clone()], Mark::START, at(0));
+        let told =
+            (1..100).map(|n| n * 299).find(|&seconds| !lately.again(&look, Mark::START, at(seconds))).unwrap();
         assert!((3_600..3_900).contains(&told), "{told}");
-        lately.remember([look.clone()], at(10_000));
-        assert!(!lately.again(&look, at(10_300)));
+        lately.remember([look.clone()], Mark::START, at(10_000));
+        assert!(!lately.again(&look, Mark::START, at(10_300)));
     }
 
     #[test]
     fn memory_is_bounded_and_what_is_old_makes_place() {
         let lately = Lately::default();
         let many = |from: u128| (0..REMEMBERED as u128).map(move |n| same(TrailPart::Events, from + n));
-        lately.remember(many(0), at(0));
+        lately.remember(many(0), Mark::START, at(0));
         let late = same(TrailPart::Events, u128::MAX);
-        lately.remember([late.clone()], at(1));
-        assert!(!lately.again(&late, at(1)), "there was no place left");
-        lately.remember([late.clone()], at(61));
-        assert!(lately.again(&late, at(61)));
+        lately.remember([late.clone()], Mark::START, at(1));
+        assert!(!lately.again(&late, Mark::START, at(1)), "there was no place left");
+        lately.remember([late.clone()], Mark::START, at(61));
+        assert!(lately.again(&late, Mark::START, at(61)));
         assert_eq!(lately.0.lock().unwrap().len(), 1);
     }
 }
