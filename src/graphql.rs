@@ -8,6 +8,7 @@
 
 mod answer;
 mod connection;
+mod consequence;
 mod credits;
 mod document;
 mod event;

@@ -1,6 +1,7 @@
 //! Keyledger: API keys that live in an event log.
 
 pub mod app;
+pub mod asof;
 pub mod caller;
 pub mod cli;
 pub mod config;

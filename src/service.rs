@@ -12,6 +12,7 @@ pub mod compliance;
 pub mod credits;
 pub mod exports;
 pub mod founding;
+mod history;
 pub mod holders;
 pub mod identities;
 pub mod import;

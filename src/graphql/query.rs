@@ -8,9 +8,10 @@ use keyledger_schema::{IdentityId, KeyId, OrganizationId, RoleId, WorkspaceId};
 use super::QUERY_COST;
 use super::answer::{has_code, page_failed, parties, query_failed, recorded};
 use super::connection::{
-    self, EventConnection, IdentityConnection, KeyConnection, OrganizationConnection, Slice,
-    VerificationConnection, WorkspaceConnection,
+    self, ConsequenceConnection, EventConnection, IdentityConnection, KeyConnection, OrganizationConnection,
+    Slice, VerificationConnection, WorkspaceConnection,
 };
+use super::consequence::consequences;
 use super::event::EventNode;
 use super::identity::IdentityNode;
 use super::input::{self, EventFilter, KeyFilter, KeyOrder};
@@ -23,6 +24,7 @@ use super::tenant::{OrganizationNode, Viewer, WorkspaceNode};
 use super::trail::{event, events};
 use super::usage::{self, Frame, UsageFilter, UsageNode};
 use super::verification::{self, VerificationFilter};
+use crate::asof;
 use crate::caller::Caller;
 use crate::decisions::limits;
 use crate::error::{Code, Error, Result};
@@ -111,7 +113,7 @@ async fn identity_of(context: &Context<'_>, id: IdentityId, field: &'static str)
     let state = service.read_model().identity(id).await.map_err(|error| query_failed(&error))?;
     state
         .filter(|state| service.sight(caller, Right::ReadKeys, state.organization).is_ok())
-        .map(IdentityNode)
+        .map(IdentityNode::now)
         .ok_or_else(|| Error::not_found(field, "identity"))
 }
 
@@ -156,7 +158,7 @@ async fn identities(
     };
     let backward = query.window.is_backward();
     let page = service.read_model().identities(query).await.map_err(|error| page_failed(&error, backward))?;
-    Ok(IdentityConnection::new(page, IdentityNode))
+    Ok(IdentityConnection::new(page, IdentityNode::now))
 }
 
 /// The workspaces of an organization that the caller may see, in the order of their creation.
@@ -349,10 +351,24 @@ impl Query {
         recorded(context, organization_id.as_deref().map(String::as_str), run).await
     }
 
-    /// A key.
-    #[graphql(complexity = "QUERY_COST + child_complexity")]
-    async fn key(&self, context: &Context<'_>, id: ID) -> async_graphql::Result<KeyNode> {
-        recorded(context, Some(&id), key(context, &id)).await
+    /// A key; as it was at a moment that has passed, for those who may read trails. Null when it did not exist yet.
+    #[graphql(complexity = "if as_of.is_some() { 10 } else { 1 } * QUERY_COST + child_complexity")]
+    async fn key(
+        &self,
+        context: &Context<'_>,
+        id: ID,
+        #[graphql(
+            desc = "With all that it depended on then, such as its roles and its organization's policy."
+        )]
+        as_of: Option<DateTime>,
+    ) -> async_graphql::Result<Option<KeyNode>> {
+        let run = async {
+            let Some(moment) = as_of else { return key(context, &id).await.map(Some) };
+            let (service, caller) = asked(context)?;
+            let then = asof::key(service, caller, input::id("id", &id)?, moment.0).await?;
+            Ok(then.map(KeyNode::of_then))
+        };
+        recorded(context, Some(&id), run).await
     }
 
     /// The keys that the caller may see: active ones, newest first, unless asked otherwise.
@@ -428,6 +444,29 @@ impl Query {
     ) -> async_graphql::Result<EventConnection> {
         let slice = Slice { first, after, last, before };
         recorded(context, None, events(context, filter.unwrap_or_default(), direction, slice)).await
+    }
+
+    /// All that a key did and that came of it, or that came of one event, oldest first: what the key itself did, what the
+    /// keys did that it issued, directly or through others, and what an event of one of them led to. Only
+    /// what the caller may see.
+    #[graphql(complexity = "10 * QUERY_COST + connection::cost(first, last, child_complexity)")]
+    #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
+    async fn consequences(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Of this key. Name this or eventId.")] actor_id: Option<ID>,
+        #[graphql(desc = "Of this event; of the key that it issued, too, if it issued one.")]
+        event_id: Option<ID>,
+        #[graphql(default = 16, desc = "Over how many generations keys are followed: 0 to 16.")] depth: i32,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<ConsequenceConnection> {
+        let slice = Slice { first, after, last, before };
+        let run = consequences(context, actor_id.as_ref(), event_id.as_ref(), depth, slice);
+        let target = actor_id.as_deref().or(event_id.as_deref());
+        recorded(context, target.map(String::as_str), run).await
     }
 
     /// How often keys were verified: totals, series and groups. For those who may read keys; by address for those

@@ -73,12 +73,12 @@ impl Subscription {
             desc = "Only what comes after the event with this cursor. Go on after the last one that you have seen."
         )]
         after: Option<String>,
-        #[graphql(default, desc = "From the first event on.")] from_start: bool,
+        #[graphql(desc = "From the first event on.")] from_start: Option<bool>,
     ) -> async_graphql::Result<impl Stream<Item = async_graphql::Result<EventEdge>> + use<>> {
         let (_, caller) = asked(context).map_err(|error| refusal(&error))?;
         let feeds = context.data::<Feeds>().map_err(|_| refusal(&Error::internal()))?;
         let run = async {
-            let from = match (after, from_start) {
+            let from = match (after, from_start.unwrap_or_default()) {
                 (None, false) => From::Now,
                 (None, true) => From::Start,
                 (Some(after), false) => From::After(after),

@@ -1,7 +1,7 @@
 //! The verification log.
 
 use async_graphql::{Context, ID, InputObject, Object};
-use keyledger_schema::OrganizationId;
+use keyledger_schema::{OrganizationId, Timestamp};
 
 use super::answer::refusal;
 use super::connection::{Slice, VerificationConnection};
@@ -45,6 +45,15 @@ pub(crate) struct VerificationFilter {
 }
 
 impl VerificationFilter {
+    /// Only those up to a moment, if there is one.
+    pub(super) fn until(mut self, moment: Option<Timestamp>) -> Self {
+        if let Some(moment) = moment {
+            let end = moment.plus(std::time::Duration::from_micros(1));
+            self.to = Some(DateTime(self.to.map_or(end, |to| to.0.min(end))));
+        }
+        self
+    }
+
     /// Within the log of one key.
     pub(super) fn of_key(mut self, key: &str) -> Result<Self> {
         if self.key_id.as_ref().is_some_and(|named| named.as_str() != key) {

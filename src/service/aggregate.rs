@@ -235,7 +235,7 @@ impl Service {
     }
 }
 
-fn open(event: &crate::store::Recorded) -> Result<Envelope> {
+pub(super) fn open(event: &crate::store::Recorded) -> Result<Envelope> {
     Envelope::open(&event.bytes).map_err(|error| {
         tracing::error!(%error, position = %event.position, "an event cannot be read");
         Error::internal()

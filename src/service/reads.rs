@@ -220,8 +220,10 @@ mod tests {
         let lately = Lately::default();
         let look = same(TrailPart::Feed, 1);
         lately.remember([look.clone()], Mark::START, at(0));
-        let told =
-            (1..100).map(|n| n * 299).find(|&seconds| !lately.again(&look, Mark::START, at(seconds))).unwrap();
+        let told = (1..100)
+            .map(|n| n * 299)
+            .find(|&seconds| !lately.again(&look, Mark::START, at(seconds)))
+            .unwrap();
         assert!((3_600..3_900).contains(&told), "{told}");
         lately.remember([look.clone()], Mark::START, at(10_000));
         assert!(!lately.again(&look, Mark::START, at(10_300)));
