@@ -13,6 +13,7 @@ mod batch;
 mod body;
 mod completeness;
 mod credentials;
+mod events;
 mod exports;
 mod fields;
 pub mod graphql;
@@ -23,6 +24,8 @@ mod log;
 mod problem;
 mod reports;
 pub mod server;
+mod socket;
+mod sse;
 mod verify;
 
 use std::sync::Arc;
@@ -34,6 +37,7 @@ pub use self::batch::MAX_REQUESTS;
 pub use self::body::MAX_BODY_BYTES;
 pub use self::problem::status;
 use crate::error::Error;
+use crate::feed::Feeds;
 use crate::service::Service;
 use crate::verify::Verifier;
 
@@ -142,6 +146,13 @@ pub fn configure_proofs(config: &mut ServiceConfig, service: &Data<Service>) {
     config.app_data(Data::clone(service));
     let resource = |path| web::resource(path).default_service(web::to(problem::only_get));
     config.service(resource("/v1/audit/completeness").route(web::get().to(completeness::completeness)));
+}
+
+/// The routes of a management listener that wait for events.
+pub fn configure_feeds(config: &mut ServiceConfig, feeds: &Data<Feeds>) {
+    config.app_data(Data::clone(feeds));
+    let resource = web::resource("/v1/events").default_service(web::to(problem::only_get));
+    config.service(resource.route(web::get().to(events::poll)));
 }
 
 /// Runs a command on its own, so that a client who hangs up cuts nothing off in the middle: what has begun is

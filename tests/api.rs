@@ -30,6 +30,8 @@ mod credits;
 mod disposable;
 #[path = "api/erasure.rs"]
 mod erasure;
+#[path = "api/feed.rs"]
+mod feed;
 #[path = "api/founding.rs"]
 mod founding;
 #[path = "api/idempotency.rs"]
