@@ -9,10 +9,15 @@
 //! (a note, a proof, a path, a bundle) it takes from a stranger: everything is parsed strictly, has a limit, and has
 //! one spelling.
 
+pub mod bundle;
 pub mod checkpoint;
+pub mod event;
+pub mod heads;
 pub mod note;
 pub mod proof;
 mod text;
+pub mod streams;
 pub mod tile;
 pub mod tlog_proof;
 pub mod tree;
+pub mod verdict;

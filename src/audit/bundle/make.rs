@@ -1,0 +1,224 @@
+//! Writes a bundle, piece by piece into memory, from which somebody takes what is ready.
+
+use std::collections::BTreeMap;
+
+use keyledger_projections::KeyState;
+use keyledger_schema::event::Event;
+use keyledger_schema::{ChainHash, KeyId, Stream};
+use sha2::{Digest, Sha256};
+
+use super::super::event::{Opener, Seen};
+use super::super::note::{self, Note};
+use super::super::tile::{FULL, Kind, Tile, write_bundle, write_hashes};
+use super::super::tree::Hash;
+use super::super::verdict::Fault;
+use super::description::{Description, Scope};
+use super::view::{self, Trail};
+use super::{archive, manifest, readme};
+
+/// How large a part of the trail or of the keys becomes, about.
+const PART: usize = 256 * 1024;
+
+/// An entry of the log.
+#[derive(Clone, Debug)]
+pub struct Entry<B> {
+    /// Its log index.
+    pub index: u64,
+    /// Its exact bytes.
+    pub bytes: B,
+}
+
+/// Why a bundle cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum MakerError {
+    /// An entry cannot be read.
+    #[error("entry {index} cannot be read: {what}")]
+    Unreadable {
+        /// Its log index.
+        index: u64,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// What was given does not belong together: a fault of whoever makes the bundle.
+    #[error("{0}")]
+    Unfit(String),
+    /// The manifest cannot be signed.
+    #[error(transparent)]
+    Sign(#[from] note::Error),
+}
+
+impl From<Fault> for MakerError {
+    fn from(fault: Fault) -> Self {
+        Self::Unfit(fault.what)
+    }
+}
+
+/// Writes a bundle. What is given comes in the order of the files: tiles of level 0 by index, each followed by its
+/// entries; tiles of the levels above; keys by id.
+pub struct Maker {
+    description: Description,
+    opener: Box<dyn Opener>,
+    out: Vec<u8>,
+    manifest: String,
+    files: u64,
+    trail: Trail,
+    /// Keys that were issued in here, and their last revision.
+    issued: BTreeMap<KeyId, u64>,
+    keys: Vec<u8>,
+    parts_of_keys: u32,
+}
+
+impl Maker {
+    /// Begins a bundle with the signed checkpoint of its tree, an earlier one that the tree goes on from, and the
+    /// log's verifier keys by their generations.
+    pub fn new(
+        description: Description,
+        checkpoint: &str,
+        previous: Option<&str>,
+        keys: &BTreeMap<u32, String>,
+        opener: Box<dyn Opener>,
+    ) -> Result<Self, MakerError> {
+        let trail = Trail::new().map_err(|failed| MakerError::Unfit(failed.to_string()))?;
+        let mut maker = Self {
+            description,
+            opener,
+            out: Vec::new(),
+            manifest: String::new(),
+            files: 0,
+            trail,
+            issued: BTreeMap::new(),
+            keys: Vec::new(),
+            parts_of_keys: 0,
+        };
+        maker.file("README.txt", readme::text(&maker.description).as_bytes());
+        maker.file("bundle.json", &maker.description.write());
+        maker.file("checkpoint", checkpoint.as_bytes());
+        if let Some(previous) = previous {
+            maker.file("previous-checkpoint", previous.as_bytes());
+        }
+        for (generation, key) in keys {
+            maker.file(&format!("keys/{generation}"), format!("{key}\n").as_bytes());
+        }
+        Ok(maker)
+    }
+
+    fn file(&mut self, name: &str, contents: &[u8]) {
+        manifest::line(&mut self.manifest, &Sha256::digest(contents).into(), name);
+        archive::write(name, contents, &mut self.out);
+        self.files += 1;
+    }
+
+    /// A tile of hashes.
+    pub fn tile(&mut self, tile: Tile, hashes: &[Hash]) {
+        if !matches!(tile.kind, Kind::Hashes(0)) {
+            self.end_of_trail();
+        }
+        self.file(&tile.to_string(), &write_hashes(hashes));
+    }
+
+    /// Those entries of a tile of level 0 that are in scope; all of them where that is the whole log.
+    pub fn entries<B: AsRef<[u8]>>(&mut self, tile: Tile, entries: &[Entry<B>]) -> Result<(), MakerError> {
+        let tile = Tile { kind: Kind::Entries, ..tile };
+        if self.description.scope == Scope::Log {
+            let bytes: Vec<&[u8]> = entries.iter().map(|entry| entry.bytes.as_ref()).collect();
+            let bundle = write_bundle(&bytes).map_err(|error| MakerError::Unfit(error.to_string()))?;
+            self.file(&tile.to_string(), &bundle);
+        } else if !entries.is_empty() {
+            let mut contents = Vec::new();
+            for Entry { index, bytes } in entries {
+                let bytes = bytes.as_ref();
+                let length = u16::try_from(bytes.len());
+                let length = length.map_err(|_| MakerError::Unfit(format!("entry {index} is too long")))?;
+                contents.extend_from_slice(&index.to_be_bytes());
+                contents.extend_from_slice(&length.to_be_bytes());
+                contents.extend_from_slice(bytes);
+            }
+            self.file(&name_of_entries(tile), &contents);
+        }
+        for Entry { index, bytes } in entries {
+            self.show(*index, bytes.as_ref())?;
+        }
+        if self.trail.waiting() >= PART {
+            self.end_of_trail();
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, index: u64, bytes: &[u8]) -> Result<(), MakerError> {
+        let event = Seen::read(bytes, &*self.opener);
+        let event = event.map_err(|what| MakerError::Unreadable { index, what })?;
+        if !self.description.holds(index, &event) {
+            return Err(MakerError::Unfit(format!("entry {index} does not belong into the bundle")));
+        }
+        self.trail
+            .add(index, &event, ChainHash::of(bytes))
+            .map_err(|failed| MakerError::Unfit(failed.to_string()))?;
+        let Stream::Key(key) = event.stream else { return Ok(()) };
+        match (self.issued.get_mut(&key), event.whole.map(|whole| whole.event)) {
+            (Some(revision), _) => *revision = event.revision,
+            (None, Some(Event::KeyIssued(_))) => {
+                self.issued.insert(key, event.revision);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn end_of_trail(&mut self) {
+        if self.trail.waiting() > 0 {
+            let name = format!("views/trail-{:06}.csv", self.trail.next_part());
+            let part = self.trail.take();
+            self.file(&name, &part);
+        }
+    }
+
+    /// The keys to be shown, each with the revision up to which, in the order in which to show them.
+    pub fn keys_to_show(&mut self) -> BTreeMap<KeyId, u64> {
+        std::mem::take(&mut self.issued)
+    }
+
+    /// The next of these keys as its events made it.
+    pub fn key(&mut self, state: &KeyState) {
+        self.end_of_trail();
+        self.keys.extend(view::key(state));
+        if self.keys.len() >= PART {
+            self.end_of_keys();
+        }
+    }
+
+    fn end_of_keys(&mut self) {
+        if !self.keys.is_empty() {
+            self.parts_of_keys += 1;
+            let part = std::mem::take(&mut self.keys);
+            self.file(&format!("views/keys-{:06}.jsonl", self.parts_of_keys), &part);
+        }
+    }
+
+    /// Ends the bundle with the signed manifest.
+    pub fn finish(&mut self, sign: impl FnOnce(&str) -> Result<Note, note::Error>) -> Result<(), MakerError> {
+        self.end_of_trail();
+        self.end_of_keys();
+        let list = std::mem::take(&mut self.manifest);
+        let text = manifest::text(&self.description.origin, self.files, &Sha256::digest(&list).into());
+        let note = sign(&text)?.to_string();
+        archive::write(manifest::LIST, list.as_bytes(), &mut self.out);
+        archive::write(manifest::NOTE, note.as_bytes(), &mut self.out);
+        archive::end(&mut self.out);
+        Ok(())
+    }
+
+    /// Bytes of the archive that are ready.
+    pub fn take(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.out)
+    }
+
+    /// How many these are.
+    pub const fn ready(&self) -> usize {
+        self.out.len()
+    }
+}
+
+/// The file of those entries of a tile that are in scope. How wide the tile is does not matter.
+pub(super) fn name_of_entries(tile: Tile) -> String {
+    format!("entries/{}", Tile { width: FULL, ..tile }.place())
+}
