@@ -13,6 +13,7 @@
 //! | `views/trail-<n>.csv` | the entries before it, for people |
 //! | `tile/<L>/<N>` | hashes that lead from there to the root |
 //! | `views/keys-<n>.jsonl` | each key as its events made it |
+//! | `heads/<n>.jsonl` | proofs of where each stream ended: [`heads`](super::heads) |
 //! | `MANIFEST` | SHA-256 of each file before it, as `sha256sum -c` reads it |
 //! | `MANIFEST.note` | the hash of the manifest, signed (C2SP signed-note) |
 //!

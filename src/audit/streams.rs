@@ -6,6 +6,7 @@ use std::collections::hash_map::Entry;
 use keyledger_schema::{ChainHash, Stream};
 
 use super::event::Seen;
+use super::heads::Head;
 use super::verdict::{Check, Fault};
 
 /// Where a stream ends.
@@ -17,6 +18,8 @@ pub struct End {
     pub revision: u64,
     /// The hash of that event.
     pub hash: ChainHash,
+    /// Where it ended when the ends of all streams were committed to, if it was there.
+    pub committed: Option<Head>,
 }
 
 /// How much of a stream is there to be seen.
@@ -38,9 +41,16 @@ pub struct Streams {
     /// Each id, folded to 64 bits: 62 of them are random (RFC 9562 §5.7).
     ids: Vec<u64>,
     links: u64,
+    /// The ends of all streams were committed to when the log had so many entries.
+    committed_at: u64,
 }
 
 impl Streams {
+    /// Follows streams whose ends were committed to when the log had so many entries; 0 if they were not.
+    pub fn new(committed_at: u64) -> Self {
+        Self { committed_at, ..Self::default() }
+    }
+
     /// The next event in log order, with the hash of its bytes.
     pub fn follow(&mut self, index: u64, event: &Seen, hash: ChainHash, sight: Sight) -> Result<(), Fault> {
         let (stream, revision) = (event.stream, event.revision);
@@ -52,12 +62,13 @@ impl Streams {
         if event.prev.is_none() != (revision == 0) {
             return wrong("an event names the one before it unless it is the first".into());
         }
+        let committed = (index < self.committed_at).then_some(Head { revision, hash });
         match self.ends.entry(stream) {
             Entry::Vacant(vacant) => {
                 if sight == Sight::Whole && revision != 0 {
                     return wrong("the stream does not begin with revision 0".into());
                 }
-                vacant.insert(End { first: revision, revision, hash });
+                vacant.insert(End { first: revision, revision, hash, committed });
             }
             Entry::Occupied(mut occupied) => {
                 let end = occupied.get_mut();
@@ -72,6 +83,7 @@ impl Streams {
                     self.links += 1;
                 }
                 (end.revision, end.hash) = (revision, hash);
+                end.committed = committed.or(end.committed);
             }
         }
         Ok(())

@@ -53,20 +53,20 @@ impl Scope {
 
     /// Whether all events of a stream belong here, if one of them does.
     pub const fn is_whole(&self, stream: &Stream) -> bool {
-        match (self, stream) {
+        matches!(
+            (self, stream),
             (Self::Log, _)
-            | (Self::Key { .. }, Stream::Key(_))
-            | (Self::Workspace { .. }, Stream::Key(_) | Stream::Workspace(_))
-            | (
-                Self::Organization { .. },
-                Stream::Key(_)
-                | Stream::Workspace(_)
-                | Stream::Identity(_)
-                | Stream::Organization(_)
-                | Stream::Audit(_),
-            ) => true,
-            _ => false,
-        }
+                | (Self::Key { .. }, Stream::Key(_))
+                | (Self::Workspace { .. }, Stream::Key(_) | Stream::Workspace(_))
+                | (
+                    Self::Organization { .. },
+                    Stream::Key(_)
+                        | Stream::Workspace(_)
+                        | Stream::Identity(_)
+                        | Stream::Organization(_)
+                        | Stream::Audit(_),
+                )
+        )
     }
 }
 
@@ -88,6 +88,10 @@ pub struct Description {
     pub first_index: u64,
     /// Those before this one.
     pub end_index: u64,
+    /// The ends of all streams were committed to when the log had so many entries, and streams in here are complete
+    /// up to there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heads_size: Option<u64>,
     /// The moment that the first index was looked up for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Timestamp>,
@@ -113,6 +117,9 @@ impl Description {
         }
         if read.first_index > read.end_index || read.end_index > read.tree_size {
             return Err("its entries do not lie within the tree".into());
+        }
+        if read.heads_size.is_some_and(|size| size > read.end_index) {
+            return Err("streams cannot be complete beyond the end of its entries".into());
         }
         Ok(read)
     }

@@ -7,13 +7,14 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 use keyledger_projections::KeyState;
-use keyledger_schema::event::Event;
+use keyledger_schema::event::{Event, HeadsCommitted};
 use keyledger_schema::{ChainHash, KeyId, Stream};
 
 use super::super::checkpoint::Checkpoint;
 use super::super::event::{Opener, Seen};
+use super::super::heads::{Head, Map};
 use super::super::note::{Note, VerifierKey};
-use super::super::streams::Streams;
+use super::super::streams::{Sight, Streams};
 use super::super::tile::{self, FULL, Kind, Tile, parse_hashes};
 use super::super::tree::{Hash, leaf_hash};
 use super::super::verdict::{Check, Fault, Report};
@@ -21,7 +22,7 @@ use super::archive::{MAX_FILE, Reader, Stopped};
 use super::description::{Description, Scope};
 use super::hashes::Forest;
 use super::make::name_of_entries;
-use super::view::{self, Trail};
+use super::view::{self, ProvedHead, Trail};
 use super::{MAX_SMALL, manifest};
 
 /// Entries with their log indexes, as they stand in a file of a bundle that is not of the whole log.
@@ -49,6 +50,7 @@ enum Place {
     /// Level, index, and whether the entries were there.
     Tile(u8, u64, bool),
     Views,
+    Heads,
     Manifest,
     Note,
 }
@@ -88,6 +90,13 @@ pub struct Examiner<'a> {
     shown: u64,
     parts_of_keys: u32,
     log_keys: LogKeys,
+    /// The last commitment to the ends of all streams, and the one that the bundle goes by.
+    last_commitment: Option<HeadsCommitted>,
+    commitment: Option<HeadsCommitted>,
+    /// Ends that are still to be proved.
+    heads: Option<BTreeMap<String, Head>>,
+    proved_heads: u64,
+    parts_of_heads: u32,
 }
 
 fn fault(check: Check, what: impl Into<String>) -> Fault {
@@ -118,6 +127,11 @@ impl<'a> Examiner<'a> {
             shown: 0,
             parts_of_keys: 0,
             log_keys: LogKeys::default(),
+            last_commitment: None,
+            commitment: None,
+            heads: None,
+            proved_heads: 0,
+            parts_of_heads: 0,
         })
     }
 
@@ -226,6 +240,14 @@ impl<'a> Examiner<'a> {
             }
             (self.place, self.parts_of_keys) = (Place::Views, part);
             self.keys(name, contents)
+        } else if let Some(part) = number("heads/", ".jsonl") {
+            self.end_of_entries()?;
+            let behind = matches!(self.place, Place::Tile(..) | Place::Views | Place::Heads);
+            if part != self.parts_of_heads + 1 || !behind {
+                return Err(misplaced(name));
+            }
+            (self.place, self.parts_of_heads) = (Place::Heads, part);
+            self.prove_heads(name, contents)
         } else if name.starts_with("entries/") {
             self.scoped(name, contents)
         } else {
@@ -264,6 +286,7 @@ impl<'a> Examiner<'a> {
             }
         }
         let forest = Forest::new(checkpoint.size, earlier.map(|earlier| earlier.size).collect());
+        self.streams = Streams::new(description.heads_size.unwrap_or(0));
         self.inside = Some(Inside { description, checkpoint, note, previous, forest });
         Ok(())
     }
@@ -351,6 +374,13 @@ impl<'a> Examiner<'a> {
                 self.log_keys.added.insert(data.generation, key);
             }
             (Stream::Log(_), Event::LogKeyRetired(data)) => self.log_keys.retired.push(data.generation),
+            (Stream::Log(_), Event::HeadsCommitted(data)) => {
+                let wanted = self.inside.as_ref().and_then(|inside| inside.description.heads_size);
+                if wanted == Some(data.tree_size) && data.tree_size <= index {
+                    self.commitment = Some(data.clone());
+                }
+                self.last_commitment = Some(data.clone());
+            }
             (Stream::Key(key), _) => {
                 let unfit = |what: String| fault(Check::View, format!("entry {index}: {what}"));
                 let before = match self.states.get(&key) {
@@ -389,6 +419,95 @@ impl<'a> Examiner<'a> {
             let state: KeyState = postcard::from_bytes(&bytes).map_err(|_| other())?;
             rest = rest.strip_prefix(&view::key(&state)[..]).ok_or_else(other)?;
             self.shown += 1;
+        }
+        Ok(())
+    }
+
+    /// Of the streams that are in here whole or from some event on, where they ended at the commitment.
+    fn heads_to_prove(&self) -> BTreeMap<String, Head> {
+        let Some(inside) = &self.inside else { return BTreeMap::new() };
+        let whole = |stream: &Stream| inside.description.sight(stream) != Sight::Some;
+        let ends = self.streams.ends().iter().filter(|(stream, _)| whole(stream));
+        ends.filter_map(|(stream, end)| Some((stream.to_string(), end.committed?))).collect()
+    }
+
+    fn committed_root(&self) -> Result<Hash, Fault> {
+        let missing = || {
+            fault(
+                Check::Completeness,
+                "no entry commits to the ends of the streams at the size in bundle.json",
+            )
+        };
+        self.commitment.as_ref().map(|commitment| commitment.root.0).ok_or_else(missing)
+    }
+
+    /// Lines about the next streams, by their names.
+    fn prove_heads(&mut self, name: &str, contents: &[u8]) -> Result<(), Fault> {
+        let wrong = |what: String| fault(Check::Completeness, format!("{name}: {what}"));
+        let root = self.committed_root()?;
+        let mut heads = match self.heads.take() {
+            Some(heads) => heads,
+            None => self.heads_to_prove(),
+        };
+        let text = std::str::from_utf8(contents).ok().and_then(|text| text.strip_suffix('\n'));
+        for line in text.ok_or_else(|| wrong("it is not lines of text".into()))?.split('\n') {
+            let proved: ProvedHead = serde_json::from_str(line).map_err(|error| wrong(error.to_string()))?;
+            let (stream, head) =
+                heads.pop_first().ok_or_else(|| wrong("it tells of a stream that is not in here".into()))?;
+            if proved.stream != stream {
+                return Err(wrong(format!("{stream} is the next stream, not {}", proved.stream)));
+            }
+            let held = proved.proof.verify(&root, &stream, &head);
+            held.map_err(|error| {
+                let Head { revision, .. } = head;
+                wrong(format!(
+                    "{stream} did not end with revision {revision} when its end was committed to: {error}"
+                ))
+            })?;
+            self.proved_heads += 1;
+        }
+        self.heads = Some(heads);
+        Ok(())
+    }
+
+    /// Streams end where they were committed to.
+    fn complete(&mut self) -> Result<(), Fault> {
+        let Some(inside) = &self.inside else { return Ok(()) };
+        let whole_log = inside.description.scope == Scope::Log;
+        let last = self.last_commitment.as_ref().map(|commitment| commitment.tree_size);
+        if whole_log && last != inside.description.heads_size {
+            return Err(fault(
+                Check::Completeness,
+                "bundle.json does not name the last commitment of the log",
+            ));
+        }
+        let Some(size) = inside.description.heads_size else {
+            self.report.leaves_open(
+                "That no event follows the last one of each stream: no end was committed to yet.",
+            );
+            return Ok(());
+        };
+        let root = self.committed_root()?;
+        let to_prove = self.heads.take().unwrap_or_else(|| self.heads_to_prove());
+        if whole_log {
+            let mut map = Map::default();
+            to_prove.iter().for_each(|(stream, head)| map.set(stream, head));
+            if map.root() != root {
+                return Err(fault(Check::Completeness, "the streams do not end where the log committed to"));
+            }
+            self.proved_heads = to_prove.len() as u64;
+        } else if let Some((stream, _)) = to_prove.first_key_value() {
+            return Err(fault(
+                Check::Completeness,
+                format!("no proof under heads/ tells where {stream} ends"),
+            ));
+        }
+        let what = format!("streams had no further event when the log had {size} entries");
+        self.report.proves(Check::Completeness, self.proved_heads, what);
+        if size < inside.checkpoint.size {
+            self.report.leaves_open(format!(
+                "That streams have no further event from log index {size} on: their ends were not committed to again."
+            ));
         }
         Ok(())
     }
@@ -439,6 +558,7 @@ impl<'a> Examiner<'a> {
         let streams = self.streams.ends().len();
         let what = format!("links between events in {streams} streams; no revision missing, no id twice");
         self.report.proves(Check::Chain, self.streams.links(), what);
+        self.complete()?;
         self.report.proves(Check::View, self.trail.rows(), "rows of the trail say what the entries say");
         self.report.proves(Check::View, self.shown, "keys are as their events made them");
         self.report.proves(Check::Event, entries, "entries are events that belong here");
@@ -500,7 +620,6 @@ impl<'a> Examiner<'a> {
         );
         if scope != Scope::Log {
             report.leaves_open("That there is no further stream: this bundle is not of the whole log.");
-            report.leaves_open("That no event follows the last one of each stream that is in here.");
         }
         if partial {
             report.leaves_open("What happened before and after the period, in the streams that are in here.");

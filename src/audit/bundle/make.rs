@@ -1,6 +1,6 @@
 //! Writes a bundle, piece by piece into memory, from which somebody takes what is ready.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use keyledger_projections::KeyState;
 use keyledger_schema::event::Event;
@@ -8,7 +8,9 @@ use keyledger_schema::{ChainHash, KeyId, Stream};
 use sha2::{Digest, Sha256};
 
 use super::super::event::{Opener, Seen};
+use super::super::heads::Inclusion;
 use super::super::note::{self, Note};
+use super::super::streams::Sight;
 use super::super::tile::{FULL, Kind, Tile, write_bundle, write_hashes};
 use super::super::tree::Hash;
 use super::super::verdict::Fault;
@@ -66,6 +68,10 @@ pub struct Maker {
     issued: BTreeMap<KeyId, u64>,
     keys: Vec<u8>,
     parts_of_keys: u32,
+    /// Streams whose ends have to be proved.
+    streams: BTreeSet<String>,
+    heads: Vec<u8>,
+    parts_of_heads: u32,
 }
 
 impl Maker {
@@ -89,6 +95,9 @@ impl Maker {
             issued: BTreeMap::new(),
             keys: Vec::new(),
             parts_of_keys: 0,
+            streams: BTreeSet::new(),
+            heads: Vec::new(),
+            parts_of_heads: 0,
         };
         maker.file("README.txt", readme::text(&maker.description).as_bytes());
         maker.file("bundle.json", &maker.description.write());
@@ -153,6 +162,11 @@ impl Maker {
         self.trail
             .add(index, &event, ChainHash::of(bytes))
             .map_err(|failed| MakerError::Unfit(failed.to_string()))?;
+        let committed = self.description.heads_size.is_some_and(|size| index < size);
+        let some = self.description.sight(&event.stream) == Sight::Some;
+        if committed && !some && self.description.scope != Scope::Log {
+            self.streams.insert(event.stream.to_string());
+        }
         let Stream::Key(key) = event.stream else { return Ok(()) };
         match (self.issued.get_mut(&key), event.whole.map(|whole| whole.event)) {
             (Some(revision), _) => *revision = event.revision,
@@ -194,10 +208,36 @@ impl Maker {
         }
     }
 
+    /// The streams whose committed ends have to be proved, in the order in which to do so. In a bundle of the whole
+    /// log none have to, since it has all streams.
+    pub fn heads_to_prove(&mut self) -> BTreeSet<String> {
+        std::mem::take(&mut self.streams)
+    }
+
+    /// The proof of where the next of these streams ends.
+    pub fn head(&mut self, stream: &str, proof: &Inclusion) -> Result<(), MakerError> {
+        self.end_of_trail();
+        self.end_of_keys();
+        self.heads.extend(view::head(stream, proof).map_err(|error| MakerError::Unfit(error.to_string()))?);
+        if self.heads.len() >= PART {
+            self.end_of_heads();
+        }
+        Ok(())
+    }
+
+    fn end_of_heads(&mut self) {
+        if !self.heads.is_empty() {
+            self.parts_of_heads += 1;
+            let part = std::mem::take(&mut self.heads);
+            self.file(&format!("heads/{:06}.jsonl", self.parts_of_heads), &part);
+        }
+    }
+
     /// Ends the bundle with the signed manifest.
     pub fn finish(&mut self, sign: impl FnOnce(&str) -> Result<Note, note::Error>) -> Result<(), MakerError> {
         self.end_of_trail();
         self.end_of_keys();
+        self.end_of_heads();
         let list = std::mem::take(&mut self.manifest);
         let text = manifest::text(&self.description.origin, self.files, &Sha256::digest(&list).into());
         let note = sign(&text)?.to_string();

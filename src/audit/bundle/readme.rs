@@ -57,6 +57,8 @@ tile/LEVEL/N         hashes of the tree (c2sp.org/tlog-tiles): those that lead f
 views/trail-N.csv    the entries as a table, in parts: `cat views/trail-*.csv`.
                      Entries that tell of verifications have no row
 views/keys-N.jsonl   each key whose first event is in here, as its events made it
+heads/N.jsonl        where each stream ended when the log committed to the ends of all
+                     streams (event log.heads_committed), proved
 MANIFEST             SHA-256 of every file above, in the order of the archive
 MANIFEST.note        SHA-256 of MANIFEST, signed by the log (c2sp.org/signed-note)
 

@@ -5,11 +5,13 @@
 
 use keyledger_projections::{KeyState, changes};
 use keyledger_schema::{ChainHash, Envelope};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::export::{Cell, Column, Encoder, Failed, Format, Kind};
 
 use super::super::event::Seen;
+use super::super::heads::Inclusion;
 
 /// The columns of the trail.
 const COLUMNS: [Column; 20] = [
@@ -136,4 +138,21 @@ pub(super) fn key(state: &KeyState) -> Vec<u8> {
     let mut line = Value::Object(fields).to_string().into_bytes();
     line.push(b'\n');
     line
+}
+
+/// Where a stream ends, proved.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ProvedHead {
+    /// Its name.
+    pub(super) stream: String,
+    /// That its last event stands in the committed map.
+    pub(super) proof: Inclusion,
+}
+
+/// A proof of where a stream ends, as a line of JSON.
+pub(super) fn head(stream: &str, proof: &Inclusion) -> serde_json::Result<Vec<u8>> {
+    let mut line = serde_json::to_vec(&ProvedHead { stream: stream.to_owned(), proof: proof.clone() })?;
+    line.push(b'\n');
+    Ok(line)
 }
