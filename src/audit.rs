@@ -11,6 +11,7 @@
 
 pub mod bundle;
 pub mod checkpoint;
+pub mod earlier;
 pub mod event;
 pub mod heads;
 pub mod note;

@@ -38,8 +38,48 @@ pub use self::examine::{Examiner, scoped_entries};
 pub use self::hashes::needed;
 pub use self::make::{Entry, Maker, MakerError};
 
+use std::io::{self, Read};
+
+use self::archive::Stopped;
+use self::manifest::Trust;
+use super::earlier::Earlier;
+use super::event::Opener;
+use super::note::VerifierKey;
+use super::verdict::Report;
+
+/// Checks a bundle, which is read twice at the same time: once for the archive and its signatures, once for what is
+/// in it. `progress` is told how many bytes of the second one were read. Fails only where the bundle cannot be read.
+pub fn verify<R: Read + Send>(
+    archive: R,
+    contents: R,
+    trusted: &[VerifierKey],
+    since: Option<&Earlier>,
+    opener: &dyn Opener,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<Report> {
+    let (whole, inside) = std::thread::scope(|scope| {
+        let whole = scope.spawn(move || manifest::check(archive, Trust(trusted), &mut |_| {}));
+        let inside = match Examiner::new(opener, since, trusted) {
+            Ok(examiner) => examiner.examine(contents, progress),
+            Err(fault) => Err(fault.into()),
+        };
+        (whole.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), inside)
+    });
+    let mut report = Report::default();
+    for part in [whole, inside] {
+        match part {
+            Ok(part) => report.merge(part),
+            Err(Stopped::Fault(fault)) => report.merge(Report { faults: vec![fault], ..Report::default() }),
+            Err(Stopped::Io(error)) => return Err(error),
+        }
+    }
+    Ok(report)
+}
+
 /// The largest checkpoint, verifier key or description that is read.
 const MAX_SMALL: u64 = 64 * 1024;
 
+#[cfg(test)]
+mod fixture;
 #[cfg(test)]
 mod tests;

@@ -129,6 +129,8 @@ impl Report {
         self.faults.extend(other.faults);
         self.proved.sort_by_key(|finding| finding.check);
         self.faults.sort_by_key(|fault| fault.check);
+        // Both readers of an archive stumble over the same byte.
+        self.faults.dedup();
     }
 
     /// The first thing that does not hold.

@@ -11,6 +11,7 @@ use keyledger_schema::event::{Event, HeadsCommitted};
 use keyledger_schema::{ChainHash, KeyId, Stream};
 
 use super::super::checkpoint::Checkpoint;
+use super::super::earlier::Earlier;
 use super::super::event::{Opener, Seen};
 use super::super::heads::{Head, Map};
 use super::super::note::{Note, VerifierKey};
@@ -68,14 +69,15 @@ struct Inside {
     description: Description,
     checkpoint: Checkpoint,
     note: Note,
-    previous: Option<Checkpoint>,
+    previous: Option<Earlier>,
     forest: Forest,
 }
 
 /// Checks the files of a bundle.
 pub struct Examiner<'a> {
     opener: &'a dyn Opener,
-    since: Option<&'a Checkpoint>,
+    since: Option<&'a Earlier>,
+    trusted: &'a [VerifierKey],
     report: Report,
     place: Place,
     description: Option<Description>,
@@ -108,12 +110,17 @@ fn misplaced(name: &str) -> Fault {
 }
 
 impl<'a> Examiner<'a> {
-    /// With what opens events, and an earlier checkpoint that the tree has to go on from.
-    pub fn new(opener: &'a dyn Opener, since: Option<&'a Checkpoint>) -> Result<Self, Fault> {
+    /// With what opens events, an earlier checkpoint that the tree has to go on from, and keys that are trusted.
+    pub fn new(
+        opener: &'a dyn Opener,
+        since: Option<&'a Earlier>,
+        trusted: &'a [VerifierKey],
+    ) -> Result<Self, Fault> {
         let trail = Trail::new().map_err(|failed| fault(Check::View, failed.to_string()))?;
         Ok(Self {
             opener,
             since,
+            trusted,
             report: Report::default(),
             place: Place::Start,
             description: None,
@@ -194,10 +201,8 @@ impl<'a> Examiner<'a> {
             }
             "previous-checkpoint" if small => {
                 self.advance(name, Place::Previous)?;
-                let wrong = |what: String| fault(Check::Consistency, format!("{name}: {what}"));
-                let note = Note::parse(contents).map_err(|error| wrong(error.to_string()))?;
-                let read = Checkpoint::parse(note.text()).map_err(|error| wrong(error.to_string()))?;
-                self.begin(Some(read))
+                let read = Earlier::read(contents);
+                self.begin(Some(read.map_err(|what| fault(Check::Consistency, format!("{name}: {what}")))?))
             }
             manifest::LIST => {
                 self.end_of_entries()?;
@@ -260,7 +265,7 @@ impl<'a> Examiner<'a> {
     }
 
     /// Once it is known of which tree it is.
-    fn begin(&mut self, previous: Option<Checkpoint>) -> Result<(), Fault> {
+    fn begin(&mut self, previous: Option<Earlier>) -> Result<(), Fault> {
         let missing = || fault(Check::Archive, "bundle.json or the checkpoint is missing");
         let description = self.description.clone().ok_or_else(missing)?;
         let (note, checkpoint) = self.checkpoint.clone().ok_or_else(missing)?;
@@ -271,21 +276,10 @@ impl<'a> Examiner<'a> {
         if description.scope == Scope::Log && (description.first_index, description.end_index) != whole {
             return Err(fault(Check::Archive, "bundle.json: a bundle of the whole log has all entries"));
         }
-        let earlier = [previous.as_ref(), self.since].into_iter().flatten();
-        for earlier in earlier.clone() {
-            if earlier.origin != checkpoint.origin {
-                return Err(fault(Check::Consistency, "the earlier checkpoint is of another log"));
-            }
-            if earlier.size > checkpoint.size {
-                let what = format!(
-                    "the earlier checkpoint is of {} entries and this one of {}: the log became smaller, or the \
-                     bundle is older than the checkpoint",
-                    earlier.size, checkpoint.size
-                );
-                return Err(fault(Check::Consistency, what));
-            }
-        }
-        let forest = Forest::new(checkpoint.size, earlier.map(|earlier| earlier.size).collect());
+        let earlier = || [previous.as_ref(), self.since].into_iter().flatten();
+        earlier().try_for_each(|earlier| earlier.precedes(&checkpoint))?;
+        let sizes = earlier().map(|earlier| earlier.checkpoint().size).collect();
+        let forest = Forest::new(checkpoint.size, sizes);
         self.streams = Streams::new(description.heads_size.unwrap_or(0));
         self.inside = Some(Inside { description, checkpoint, note, previous, forest });
         Ok(())
@@ -531,28 +525,19 @@ impl<'a> Examiner<'a> {
                 inside.forest.tiles()
             ),
         );
+        let keys: Vec<VerifierKey> = self.log_keys.files.values().chain(self.trusted).cloned().collect();
         for earlier in [inside.previous.as_ref(), self.since].into_iter().flatten() {
-            match inside.forest.root(earlier.size) {
-                Some(root) if root == earlier.root => {}
-                Some(_) => {
-                    let what = format!(
-                        "the first {} entries are not those of the earlier checkpoint: the log was rewritten, or \
-                         forked",
-                        earlier.size
-                    );
-                    return Err(fault(Check::Consistency, what));
-                }
-                None => {
-                    let what = format!(
-                        "the bundle has not the tiles that show what the tree of {} entries was; ask for one that is \
-                         made since that checkpoint",
-                        earlier.size
-                    );
-                    return Err(fault(Check::Consistency, what));
-                }
-            }
+            let size = earlier.checkpoint().size;
+            let root = inside.forest.root(size).ok_or_else(|| {
+                let what = format!(
+                    "the bundle has not the tiles that show what the tree of {size} entries was; ask for one that is \
+                     made since that checkpoint"
+                );
+                fault(Check::Consistency, what)
+            })?;
+            earlier.agrees(&keys, &root)?;
             let what = "entries that were there at the earlier checkpoint, and are as they were";
-            self.report.proves(Check::Consistency, earlier.size, what);
+            self.report.proves(Check::Consistency, size, what);
         }
         self.streams.each_id_once()?;
         let streams = self.streams.ends().len();
