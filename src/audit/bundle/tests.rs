@@ -315,7 +315,7 @@ fn each_part_that_lies_is_told_by_its_check() {
     let missing = |name: &str| found(&insider(KEY(), |all| drop(all.remove(name))));
     assert_eq!(missing("README.txt"), None, "nothing depends on it, and it is not in the manifest");
     assert_eq!(missing("bundle.json"), Some(Check::Archive));
-    assert_eq!(missing("checkpoint"), Some(Check::Signature));
+    assert_eq!(missing("checkpoint"), Some(Check::Archive));
     assert_eq!(missing("keys/1"), Some(Check::Signature));
     assert_eq!(missing("tile/0/000.p/13"), Some(Check::Archive));
     assert_eq!(missing("entries/000"), Some(Check::Archive));
