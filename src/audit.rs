@@ -14,6 +14,7 @@ pub mod checkpoint;
 pub mod earlier;
 pub mod event;
 pub mod heads;
+pub mod log;
 pub mod note;
 pub mod proof;
 pub mod streams;

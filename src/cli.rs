@@ -15,6 +15,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::config::{CommonFlags, ServerFlags};
 
 pub mod account;
+pub mod audit;
+pub mod audit_args;
+pub mod audit_bundle;
+pub mod audit_verify;
 pub mod client;
 pub mod confirm;
 pub mod credits;
@@ -63,6 +67,7 @@ Exit codes:
   4  the management key is missing, invalid or not allowed to do this
   5  there is no such thing here
   6  sent, but no answer came: the outcome is unknown
+  10 to 19  audit verify: what does not hold, see there
 
 Documentation: docs/command-line.md and docs/configuration.md";
 
@@ -99,6 +104,8 @@ pub enum Command {
     Credits(identity_args::CreditsArgs),
     /// Show and export how often keys were verified
     Usage(usage_args::UsageArgs),
+    /// Hand the trail to auditors, and check what was handed out
+    Audit(audit_args::AuditArgs),
     /// Ask whether a secret is valid, as a service would
     Verify(VerifyArgs),
     /// Show which key is in use and what it may do

@@ -50,11 +50,33 @@ fn run(command: &Command) -> Exit {
         Command::Usage(args) => cli::run(&args.connection, &mut out, |client, out| {
             cli::usage::run(&args.command, client, &Edge::default(), out)
         }),
+        Command::Audit(args) => audit(args, &mut out),
         Command::Verify(args) => {
             cli::run(&args.connection, &mut out, |client, out| cli::verify::run(args, client, out))
         }
         Command::Completions(args) => told(cli::completions(args.shell, &mut out), false),
         Command::Whoami(args) => cli::run(&args.connection, &mut out, cli::account::whoami),
+    }
+}
+
+fn audit(args: &cli::audit_args::AuditArgs, out: &mut io::Stdout) -> Exit {
+    use cli::audit_args::AuditCommand;
+    let json = args.connection.json;
+    match &args.command {
+        AuditCommand::Verify(verify) => told(
+            cli::audit_verify::Given::of(verify).and_then(|given| {
+                let out = &mut cli::Output::new(out, json);
+                match (&verify.bundle, &verify.data_dir) {
+                    (Some(bundle), _) => cli::audit_verify::run(bundle, &given, out),
+                    (None, Some(directory)) => app::audit::verify(directory, &given, out),
+                    (None, None) => Err(Failure::usage("name a bundle, or a data directory with --data-dir")),
+                }
+            }),
+            json,
+        ),
+        command => cli::run(&args.connection, out, |client, out| {
+            cli::audit::run(command, client, &Edge::default(), out)
+        }),
     }
 }
 

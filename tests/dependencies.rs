@@ -43,7 +43,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ),
     ("simulation", &["caller", "decisions", "error", "readmodel", "service", "verify"]),
     // The edges.
-    ("cli", &["config", "edge", "error", "secret"]),
+    ("cli", &["audit", "config", "edge", "error", "secret"]),
     (
         "graphql",
         &[
@@ -64,6 +64,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "app",
         &[
+            "audit",
             "caller",
             "cli",
             "config",

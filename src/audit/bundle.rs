@@ -8,6 +8,7 @@
 //! | `checkpoint` | size and root of the tree, signed (C2SP tlog-checkpoint) |
 //! | `previous-checkpoint` | an earlier one that the tree goes on from, if one was given |
 //! | `keys/<generation>` | each verifier key of the log (C2SP signed-note) |
+//! | `data-keys/<n>.jsonl` | what personal data in the entries behind it is sealed with, if it may be read |
 //! | `tile/0/<N>`, then `entries/<N>` | hashes of 256 entries, then those in scope: [`scoped_entries`] |
 //! | `tile/entries/<N>` | all of them instead, in a bundle of the whole log (C2SP tlog-tiles) |
 //! | `views/trail-<n>.csv` | the entries before it, for people |
@@ -26,6 +27,7 @@
 
 pub mod archive;
 mod description;
+mod disclosure;
 mod examine;
 mod hashes;
 mod make;
@@ -43,7 +45,6 @@ use std::io::{self, Read};
 use self::archive::Stopped;
 use self::manifest::Trust;
 use super::earlier::Earlier;
-use super::event::Opener;
 use super::note::VerifierKey;
 use super::verdict::Report;
 
@@ -54,12 +55,11 @@ pub fn verify<R: Read + Send>(
     contents: R,
     trusted: &[VerifierKey],
     since: Option<&Earlier>,
-    opener: &dyn Opener,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<Report> {
     let (whole, inside) = std::thread::scope(|scope| {
         let whole = scope.spawn(move || manifest::check(archive, Trust(trusted), &mut |_| {}));
-        let inside = match Examiner::new(opener, since, trusted) {
+        let inside = match Examiner::new(since, trusted) {
             Ok(examiner) => examiner.examine(contents, progress),
             Err(fault) => Err(fault.into()),
         };

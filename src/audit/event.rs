@@ -4,28 +4,12 @@
 //! only the envelope is read. Every other event is read whole.
 
 use keyledger_schema::event::Event;
-use keyledger_schema::{ChainHash, Envelope, EventId, KeyId, OrganizationId, Stream, WorkspaceId, codec};
+use keyledger_schema::{ChainHash, DataKeys, Envelope, EventId, KeyId, OrganizationId, Stream, WorkspaceId};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 /// The type of events of verifications, as it stands in their bytes.
 const USAGE: &str = "usage.recorded";
-
-/// Reads stored bytes as an event with its personal data as far as it can be read.
-pub trait Opener: Send + Sync {
-    /// The event.
-    fn open(&self, bytes: &[u8]) -> Result<Envelope, codec::Error>;
-}
-
-/// For events as they are stored.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AsStored;
-
-impl Opener for AsStored {
-    fn open(&self, bytes: &[u8]) -> Result<Envelope, codec::Error> {
-        Envelope::open(bytes)
-    }
-}
 
 /// The part of an envelope that says where an event stands and whose it is.
 #[derive(Deserialize)]
@@ -65,8 +49,8 @@ pub struct Seen {
 }
 
 impl Seen {
-    /// Reads stored bytes.
-    pub fn read(bytes: &[u8], opener: &dyn Opener) -> Result<Self, String> {
+    /// Reads stored bytes, with personal data as far as there are data keys.
+    pub fn read(bytes: &[u8], keys: &dyn DataKeys) -> Result<Self, String> {
         if let Ok(head) = serde_json::from_slice::<Head<'_>>(bytes)
             && head.event_type == USAGE
         {
@@ -80,7 +64,7 @@ impl Seen {
                 whole: None,
             });
         }
-        let whole = opener.open(bytes).map_err(|error| error.to_string())?;
+        let whole = Envelope::open_with(bytes, keys).map_err(|error| error.to_string())?;
         Ok(Self {
             id: whole.id,
             stream: whole.stream,

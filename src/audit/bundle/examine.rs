@@ -12,7 +12,7 @@ use keyledger_schema::{ChainHash, KeyId, Stream};
 
 use super::super::checkpoint::Checkpoint;
 use super::super::earlier::Earlier;
-use super::super::event::{Opener, Seen};
+use super::super::event::Seen;
 use super::super::heads::{Head, Map};
 use super::super::note::{Note, VerifierKey};
 use super::super::streams::{Sight, Streams};
@@ -21,6 +21,7 @@ use super::super::tree::{Hash, leaf_hash};
 use super::super::verdict::{Check, Fault, Report};
 use super::archive::{MAX_FILE, Reader, Stopped};
 use super::description::{Description, Scope};
+use super::disclosure::Disclosed;
 use super::hashes::Forest;
 use super::make::name_of_entries;
 use super::view::{self, ProvedHead, Trail};
@@ -75,7 +76,7 @@ struct Inside {
 
 /// Checks the files of a bundle.
 pub struct Examiner<'a> {
-    opener: &'a dyn Opener,
+    disclosed: Disclosed,
     since: Option<&'a Earlier>,
     trusted: &'a [VerifierKey],
     report: Report,
@@ -110,15 +111,11 @@ fn misplaced(name: &str) -> Fault {
 }
 
 impl<'a> Examiner<'a> {
-    /// With what opens events, an earlier checkpoint that the tree has to go on from, and keys that are trusted.
-    pub fn new(
-        opener: &'a dyn Opener,
-        since: Option<&'a Earlier>,
-        trusted: &'a [VerifierKey],
-    ) -> Result<Self, Fault> {
+    /// With an earlier checkpoint that the tree has to go on from, and keys that are trusted.
+    pub fn new(since: Option<&'a Earlier>, trusted: &'a [VerifierKey]) -> Result<Self, Fault> {
         let trail = Trail::new().map_err(|failed| fault(Check::View, failed.to_string()))?;
         Ok(Self {
-            opener,
+            disclosed: Disclosed::default(),
             since,
             trusted,
             report: Report::default(),
@@ -245,6 +242,13 @@ impl<'a> Examiner<'a> {
             }
             (self.place, self.parts_of_keys) = (Place::Views, part);
             self.keys(name, contents)
+        } else if let Some(part) = number("data-keys/", ".jsonl") {
+            // Right before the entries that need them.
+            if self.tile.is_none() || part != self.disclosed.next_part() {
+                return Err(misplaced(name));
+            }
+            let read = self.disclosed.read(contents);
+            read.ok_or_else(|| fault(Check::Archive, format!("{name} is not lines of data keys")))
         } else if let Some(part) = number("heads/", ".jsonl") {
             self.end_of_entries()?;
             let behind = matches!(self.place, Place::Tile(..) | Place::Views | Place::Heads);
@@ -346,7 +350,7 @@ impl<'a> Examiner<'a> {
         if leaf_hash(bytes) != *hash {
             return Err(fault(Check::Tree, format!("entry {index} is not the one that the log has there")));
         }
-        let event = Seen::read(bytes, self.opener);
+        let event = Seen::read(bytes, &self.disclosed);
         let event =
             event.map_err(|what| fault(Check::Event, format!("entry {index} cannot be read: {what}")))?;
         if !inside.description.holds(index, &event) {
@@ -592,6 +596,7 @@ impl<'a> Examiner<'a> {
     fn limits(&mut self) {
         let Some(inside) = &self.inside else { return };
         let (size, scope) = (inside.checkpoint.size, inside.description.scope);
+        let disclosed = self.disclosed.len();
         let partial = (inside.description.first_index, inside.description.end_index) != (0, size);
         let report = &mut self.report;
         report.leaves_open(format!("What happened after the {size} entries of the checkpoint."));
@@ -603,6 +608,10 @@ impl<'a> Examiner<'a> {
             "That what was recorded is true: that clocks were right, and that whoever held a secret was who it was \
              given to.",
         );
+        report.leaves_open(format!(
+            "What personal data says that cannot be read here: the bundle discloses the data keys of {disclosed} \
+             subjects; others were erased or left out, and read as [erased] or as nothing."
+        ));
         if scope != Scope::Log {
             report.leaves_open("That there is no further stream: this bundle is not of the whole log.");
         }

@@ -1,6 +1,7 @@
 //! A small log with two tenants, and bundles of it, for tests.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use ed25519_dalek::SigningKey;
 use keyledger_projections::KeyState;
@@ -11,14 +12,14 @@ use keyledger_schema::event::{
 };
 use keyledger_schema::usage::UsageRecorded;
 use keyledger_schema::{
-    Actor, ChainHash, Envelope, Environment, EventId, Hex32, KeyId, LogId, NodeId, OrganizationId, Personal,
-    SecretHash, SecretRecord, Source, Stream, Timestamp, WorkspaceId,
+    Actor, ChainHash, DataKey, DataKeys, Envelope, Environment, EventId, Hex32, KeyId, LogId, NoDataKeys,
+    NodeId, OrganizationId, Personal, Sealer, SecretHash, SecretRecord, Source, Stream, Subject, Timestamp,
+    WorkspaceId,
 };
 use uuid::Uuid;
 
 use super::super::checkpoint::Checkpoint;
 use super::super::earlier::Earlier;
-use super::super::event::AsStored;
 use super::super::heads::{Head, Map, Proof};
 use super::super::note::{Signer, VerifierKey};
 use super::super::tile::{Kind, Tile, combine};
@@ -50,6 +51,23 @@ pub(super) fn signer(seed: u8) -> Signer {
 
 fn comment() -> Option<Personal<Box<str>>> {
     Some(Personal("=cmd, \"quoted\"".into()))
+}
+
+/// Data keys that anybody can derive; those of one key were erased.
+struct Keys;
+
+impl DataKeys for Keys {
+    fn data_key(&self, subject: Subject) -> Option<DataKey> {
+        let bytes = subject.to_bytes();
+        (subject != Subject::Key(key(12)))
+            .then(|| DataKey::new(blake3::derive_key("data keys of a test", &bytes)))
+    }
+}
+
+impl Sealer for Keys {
+    fn nonce(&self) -> [u8; keyledger_schema::sealing::NONCE_BYTES] {
+        [5; 24]
+    }
 }
 
 /// A log in memory.
@@ -170,7 +188,7 @@ impl World {
 
     /// Adds an event whatever it says.
     pub(super) fn push(&mut self, envelope: &Envelope) {
-        let bytes = envelope.seal().unwrap();
+        let bytes = envelope.seal(&Keys).unwrap().bytes;
         let head = Head { revision: envelope.revision, hash: ChainHash::of(&bytes) };
         self.ends.insert(envelope.stream.to_string(), head);
         self.entries.push(bytes);
@@ -231,7 +249,7 @@ impl World {
     /// The bundle that an honest server makes, since an earlier checkpoint.
     pub(super) fn bundle_of(&self, description: Description, since: Option<u64>) -> Vec<u8> {
         let opened: Vec<Envelope> = self.entries.iter().map(|entry| Envelope::open(entry).unwrap()).collect();
-        let seen = |bytes: &[u8]| super::super::event::Seen::read(bytes, &AsStored).unwrap();
+        let seen = |bytes: &[u8]| super::super::event::Seen::read(bytes, &NoDataKeys).unwrap();
         let commitment = description.heads_size;
         let wanted = |index: usize| {
             let other = match &opened[index].event {
@@ -251,7 +269,7 @@ impl World {
         let previous = since.map(|since| self.signed(since));
         let signed = self.signed(self.size());
         let mut maker =
-            Maker::new(description.clone(), &signed, previous.as_deref(), &keys, Box::new(AsStored)).unwrap();
+            Maker::new(description.clone(), &signed, previous.as_deref(), &keys, Arc::new(Keys)).unwrap();
         let tiles = self.tiles();
         for tile in needed(self.size(), since, rows.keys().copied()) {
             let Tile { kind: Kind::Hashes(level), index, .. } = tile else { unreachable!() };
@@ -263,7 +281,11 @@ impl World {
         for (id, revision) in maker.keys_to_show() {
             let events =
                 opened.iter().filter(|event| event.stream == Stream::Key(id) && event.revision <= revision);
-            maker.key(&events.fold(None, KeyState::fold).unwrap());
+            let revisions = events.map(|event| (event.stream, event.revision)).collect::<Vec<_>>();
+            let state = self.entries.iter().map(|bytes| maker.open(bytes).unwrap());
+            let state = state.filter(|event| revisions.contains(&(event.stream, event.revision)));
+            let state = state.fold(None, |state, event| KeyState::fold(state, &event));
+            maker.key(&state.unwrap());
         }
         let mut map = Map::default();
         if let Some((_, ends)) = self.commitments.iter().find(|(size, _)| Some(*size) == commitment) {
@@ -281,5 +303,5 @@ impl World {
 /// What a verification comes to.
 pub(super) fn verified(bundle: &[u8], trusted: &[VerifierKey], since: Option<&str>) -> Report {
     let since = since.map(|since| Earlier::read(since.as_bytes()).unwrap());
-    verify(bundle, bundle, trusted, since.as_ref(), &AsStored, &mut |_| {}).unwrap()
+    verify(bundle, bundle, trusted, since.as_ref(), &mut |_| {}).unwrap()
 }

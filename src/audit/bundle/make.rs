@@ -1,13 +1,14 @@
 //! Writes a bundle, piece by piece into memory, from which somebody takes what is ready.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use keyledger_projections::KeyState;
 use keyledger_schema::event::Event;
-use keyledger_schema::{ChainHash, KeyId, Stream};
+use keyledger_schema::{ChainHash, DataKeys, Envelope, KeyId, Stream, codec};
 use sha2::{Digest, Sha256};
 
-use super::super::event::{Opener, Seen};
+use super::super::event::Seen;
 use super::super::heads::Inclusion;
 use super::super::note::{self, Note};
 use super::super::streams::Sight;
@@ -15,6 +16,7 @@ use super::super::tile::{FULL, Kind, Tile, write_bundle, write_hashes};
 use super::super::tree::Hash;
 use super::super::verdict::Fault;
 use super::description::{Description, Scope};
+use super::disclosure::Disclosed;
 use super::view::{self, Trail};
 use super::{archive, manifest, readme};
 
@@ -59,7 +61,8 @@ impl From<Fault> for MakerError {
 /// entries; tiles of the levels above; keys by id.
 pub struct Maker {
     description: Description,
-    opener: Box<dyn Opener>,
+    data_keys: Arc<dyn DataKeys>,
+    disclosed: Disclosed,
     out: Vec<u8>,
     manifest: String,
     files: u64,
@@ -75,19 +78,20 @@ pub struct Maker {
 }
 
 impl Maker {
-    /// Begins a bundle with the signed checkpoint of its tree, an earlier one that the tree goes on from, and the
-    /// log's verifier keys by their generations.
+    /// Begins a bundle with the signed checkpoint of its tree, an earlier one that the tree goes on from, the log's
+    /// verifier keys by their generations, and the data keys that may be disclosed.
     pub fn new(
         description: Description,
         checkpoint: &str,
         previous: Option<&str>,
         keys: &BTreeMap<u32, String>,
-        opener: Box<dyn Opener>,
+        data_keys: Arc<dyn DataKeys>,
     ) -> Result<Self, MakerError> {
         let trail = Trail::new().map_err(|failed| MakerError::Unfit(failed.to_string()))?;
         let mut maker = Self {
             description,
-            opener,
+            data_keys,
+            disclosed: Disclosed::default(),
             out: Vec::new(),
             manifest: String::new(),
             files: 0,
@@ -128,6 +132,11 @@ impl Maker {
     /// Those entries of a tile of level 0 that are in scope; all of them where that is the whole log.
     pub fn entries<B: AsRef<[u8]>>(&mut self, tile: Tile, entries: &[Entry<B>]) -> Result<(), MakerError> {
         let tile = Tile { kind: Kind::Entries, ..tile };
+        let part = self.disclosed.next_part();
+        let lines = self.disclosed.add(entries.iter().map(|entry| entry.bytes.as_ref()), &*self.data_keys);
+        if !lines.is_empty() {
+            self.file(&format!("data-keys/{part:06}.jsonl"), &lines);
+        }
         if self.description.scope == Scope::Log {
             let bytes: Vec<&[u8]> = entries.iter().map(|entry| entry.bytes.as_ref()).collect();
             let bundle = write_bundle(&bytes).map_err(|error| MakerError::Unfit(error.to_string()))?;
@@ -154,7 +163,7 @@ impl Maker {
     }
 
     fn show(&mut self, index: u64, bytes: &[u8]) -> Result<(), MakerError> {
-        let event = Seen::read(bytes, &*self.opener);
+        let event = Seen::read(bytes, &self.disclosed);
         let event = event.map_err(|what| MakerError::Unreadable { index, what })?;
         if !self.description.holds(index, &event) {
             return Err(MakerError::Unfit(format!("entry {index} does not belong into the bundle")));
@@ -189,6 +198,11 @@ impl Maker {
     /// The keys to be shown, each with the revision up to which, in the order in which to show them.
     pub fn keys_to_show(&mut self) -> BTreeMap<KeyId, u64> {
         std::mem::take(&mut self.issued)
+    }
+
+    /// Reads an entry as those do who have the bundle only.
+    pub fn open(&self, bytes: &[u8]) -> Result<Envelope, codec::Error> {
+        Envelope::open_with(bytes, &self.disclosed)
     }
 
     /// The next of these keys as its events made it.

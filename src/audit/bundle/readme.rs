@@ -54,6 +54,9 @@ keys/GENERATION      the log's verifier keys (c2sp.org/signed-note); the events
 {entries}
 tile/LEVEL/N         hashes of the tree (c2sp.org/tlog-tiles): those that lead from
                      the entries to the root
+data-keys/N.jsonl    the keys that personal data in the entries behind them is sealed with
+                     (XChaCha20-Poly1305, one key for each person or thing). Treat them
+                     like the personal data itself. Whose data was erased has none
 views/trail-N.csv    the entries as a table, in parts: `cat views/trail-*.csv`.
                      Entries that tell of verifications have no row
 views/keys-N.jsonl   each key whose first event is in here, as its events made it
