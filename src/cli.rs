@@ -15,7 +15,6 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::config::{CommonFlags, ServerFlags};
 
 pub mod account;
-pub mod audit;
 pub mod audit_args;
 pub mod audit_bundle;
 pub mod audit_verify;
@@ -32,6 +31,8 @@ pub mod key_args;
 pub mod key_list;
 pub mod key_show;
 pub mod leak;
+pub mod log;
+pub mod log_args;
 pub mod organization;
 pub mod organization_args;
 pub mod output;
@@ -104,8 +105,8 @@ pub enum Command {
     Credits(identity_args::CreditsArgs),
     /// Show and export how often keys were verified
     Usage(usage_args::UsageArgs),
-    /// Hand the trail to auditors, and check what was handed out
-    Audit(audit_args::AuditArgs),
+    /// Show and prove what is in the log, keep its signing keys, hand it to auditors and check what was handed out
+    Audit(AuditArgs),
     /// Ask whether a secret is valid, as a service would
     Verify(VerifyArgs),
     /// Show which key is in use and what it may do
@@ -245,6 +246,25 @@ pub enum ActionArgument {
     Read,
     Write,
     Admin,
+}
+
+/// Arguments of `audit`.
+#[derive(Args, Debug)]
+pub struct AuditArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+/// What to do with the log.
+#[derive(Subcommand, Debug)]
+pub enum AuditCommand {
+    /// Checkpoints, proofs and keys.
+    #[command(flatten)]
+    Log(log_args::LogCommand),
+    /// What auditors are given.
+    #[command(flatten)]
+    Auditor(audit_args::AuditorCommand),
 }
 
 /// Arguments of `whoami`.

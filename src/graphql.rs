@@ -22,6 +22,7 @@ mod role;
 mod scalar;
 mod simulation;
 mod tenant;
+mod transparency;
 mod usage;
 mod verification;
 

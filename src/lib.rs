@@ -13,6 +13,7 @@ pub mod graphql;
 pub mod http;
 pub mod readmodel;
 pub mod secret;
+pub mod sequencer;
 pub mod service;
 pub mod simulation;
 pub mod store;

@@ -42,6 +42,8 @@ mod isolation;
 mod keys;
 #[path = "api/leaks.rs"]
 mod leaks;
+#[path = "api/log.rs"]
+mod log;
 #[path = "api/organizations.rs"]
 mod organizations;
 #[path = "api/pages.rs"]

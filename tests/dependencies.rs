@@ -24,10 +24,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("config", &["secret"]),
     ("vault", &["edge", "secret"]),
     ("readmodel", &["edge", "store"]),
+    ("sequencer", &["audit", "edge", "store"]),
     ("verify", &["caller", "decisions", "edge", "error", "secret", "store", "stream_head"]),
     (
         "service",
         &[
+            "audit",
             "caller",
             "decisions",
             "edge",
@@ -35,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "export",
             "readmodel",
             "secret",
+            "sequencer",
             "store",
             "stream_head",
             "tenants",
@@ -52,6 +55,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "error",
             "readmodel",
             "secret",
+            "sequencer",
             "service",
             "simulation",
             "store",
@@ -59,7 +63,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "verify",
         ],
     ),
-    ("http", &["caller", "edge", "error", "export", "graphql", "service", "verify"]),
+    ("http", &["audit", "caller", "edge", "error", "export", "graphql", "service", "verify"]),
     ("main", &["app", "cli", "config", "edge"]),
     (
         "app",
@@ -76,6 +80,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "http",
             "readmodel",
             "secret",
+            "sequencer",
             "service",
             "simulation",
             "store",
@@ -88,7 +93,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// Libraries that belong to some modules only.
 const LIBRARIES: &[(&str, &[&str])] = &[
-    ("rusqlite", &["store", "readmodel", "vault"]),
+    ("rusqlite", &["store", "readmodel", "sequencer", "vault"]),
     ("actix_web", &["http", "app"]),
     ("async_graphql", &["graphql", "http"]),
     ("ureq", &["cli"]),
@@ -96,7 +101,10 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("parquet", &["export"]),
     ("getrandom", &["edge"]),
-    ("tokio", &["app", "graphql", "readmodel", "service", "simulation", "store", "vault", "verify"]),
+    (
+        "tokio",
+        &["app", "graphql", "readmodel", "sequencer", "service", "simulation", "store", "vault", "verify"],
+    ),
 ];
 
 /// Words that read a clock or ask for randomness, which `edge.rs` alone may.

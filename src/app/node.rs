@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, PoolId, Tally, WorkspaceState};
 use keyledger_schema::event::UsageMode;
-use keyledger_schema::{NodeId, Sealer, Timestamp};
+use keyledger_schema::{LogId, NodeId, Sealer, Timestamp};
 
 use super::{Error, identity, progress, system};
 use crate::config::Config;
@@ -13,6 +13,7 @@ use crate::decisions::credits::Balance;
 use crate::edge::Edge;
 use crate::readmodel::{Observer, Progress, ReadModel, Settings};
 use crate::secret::MasterKey;
+use crate::sequencer::TreeLog;
 use crate::service::node::Recording;
 use crate::service::{Balances, KeyOf, Service};
 use crate::store::EventStore;
@@ -122,7 +123,10 @@ impl Node {
         }
         let known = Arc::clone(&directory);
         let key_of: KeyOf = Arc::new(move |hash| known.find(hash).map(|entry| entry.key));
-        let service = Arc::new(Service::new(
+        let (log, private) = (LogId::from_uuid(store.log_id()), master.clone());
+        let private_keys = Arc::new(move |generation| private.log_key(log, generation));
+        let tree = TreeLog::open(&config.data_dir, Arc::clone(&store), private_keys)?;
+        let service = Service::new(
             store,
             read_model,
             tenants,
@@ -132,7 +136,8 @@ impl Node {
             vault,
             master.clone(),
             id,
-        ));
+        );
+        let service = Arc::new(service.with_tree(tree));
         Ok(Self { service, directory, master, edge, id })
     }
 
@@ -152,6 +157,9 @@ impl Node {
 
     /// Stops the threads that follow the log.
     pub(super) fn close(self) {
+        if let Ok(tree) = self.service.tree() {
+            tree.close();
+        }
         self.service.read_model().close();
     }
 }

@@ -230,6 +230,13 @@ pub trait Tiles {
     fn hashes(&self, level: u8, start: u64, end: u64) -> Result<Vec<Hash>, Self::Error>;
 }
 
+impl<T: Tiles + ?Sized> Tiles for &T {
+    type Error = T::Error;
+    fn hashes(&self, level: u8, start: u64, end: u64) -> Result<Vec<Hash>, T::Error> {
+        (**self).hashes(level, start, end)
+    }
+}
+
 /// The nodes of a tree that is kept in tiles: the levels between are hashed again.
 #[derive(Clone, Copy, Debug)]
 pub struct TileNodes<T>(pub T);

@@ -1,4 +1,4 @@
-//! Arguments of `keyledger audit`.
+//! Arguments of `keyledger audit bundle` and `verify`.
 
 use std::path::PathBuf;
 
@@ -8,20 +8,9 @@ use keyledger_schema::{KeyId, OrganizationId, WorkspaceId};
 use super::Connection;
 use super::value::Moment;
 
-/// Arguments of `audit`.
-#[derive(Args, Debug)]
-pub struct AuditArgs {
-    /// What to do.
-    #[command(subcommand)]
-    pub command: AuditCommand,
-    #[command(flatten)]
-    #[allow(missing_docs, reason = "clap would show it as help")]
-    pub connection: Connection,
-}
-
-/// What to do.
+/// What auditors are given, and what they do with it.
 #[derive(Subcommand, Debug)]
-pub enum AuditCommand {
+pub enum AuditorCommand {
     /// Write an archive with which somebody else can check the trail offline
     Bundle(BundleArgs),
     /// Check such an archive, or a data directory, without a server
@@ -71,6 +60,9 @@ pub struct BundleArgs {
     /// File to write to
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub connection: Connection,
 }
 
 const VERDICTS: &str = "\
@@ -110,4 +102,7 @@ pub struct VerifyBundleArgs {
     /// File with an earlier checkpoint that the log has to go on from
     #[arg(long, value_name = "CHECKPOINT_FILE")]
     pub since: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
 }

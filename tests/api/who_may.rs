@@ -40,6 +40,10 @@ const TABLE: &[(&str, &str)] = &[
     ("usage", "+++++F++++F+"),
     ("verifications", "++F+FF+++FF+"),
     ("simulate", "++F+FF+++FF+"),
+    ("checkpoint", "++F+FF+++FF+"),
+    ("logKeys", "++F+FF+++FF+"),
+    ("inclusionProof", "++N+NNNN+NNN"),
+    ("consistencyProof", "++F+FF+++FF+"),
     ("createKey", "+++FFNNNFFNN"),
     ("acknowledgeKeySecret", "+++FFNNNFFNN"),
     ("updateKey", "+++FFNNNFFNN"),
@@ -146,6 +150,10 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
             "",
         ),
         "verifications" => of("{ verifications { nodes { code } } }", ""),
+        "checkpoint" => of("{ checkpoint { size } }", ""),
+        "logKeys" => of("{ logKeys { generation } }", ""),
+        "inclusionProof" => of("query($id: ID!) { inclusionProof(eventId: $id) { logIndex } }", event),
+        "consistencyProof" => of("{ consistencyProof(from: 1) { hashes } }", ""),
         "node" => of("query($id: ID!) { node(id: $id) { id } }", key),
         "createKey" => {
             let input = json!({ "name": "a", "environment": "PRODUCTION", "workspaceId": world.workspace });
