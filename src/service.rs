@@ -10,6 +10,7 @@ mod aggregate;
 pub mod analytics;
 pub mod compliance;
 pub mod credits;
+pub mod erasure;
 pub mod exports;
 pub mod founding;
 pub mod holders;
@@ -138,9 +139,7 @@ impl Service {
         tenants: Arc<Tenants>,
         key_of: KeyOf,
         balances: Arc<dyn Balances>,
-        edge: Edge,
-        vault: Arc<Vault>,
-        master: MasterKey,
+        (edge, vault, master): (Edge, Arc<Vault>, MasterKey),
         node: NodeId,
     ) -> Self {
         let (hasher, idempotency) = (master.secret_hasher(), master.idempotency());

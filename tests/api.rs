@@ -26,6 +26,8 @@ mod concurrency;
 mod credits;
 #[path = "api/disposable.rs"]
 mod disposable;
+#[path = "api/erasure.rs"]
+mod erasure;
 #[path = "api/founding.rs"]
 mod founding;
 #[path = "api/idempotency.rs"]

@@ -70,6 +70,7 @@ const TABLE: &[(&str, &str)] = &[
     ("deleteIdentity", "+FFFFNFNFFNN"),
     ("setCredits", "+++FFNNNFFNN"),
     ("adjustCredits", "+++FFNNNFFNN"),
+    ("eraseSubject", "+FFFFNNNFFNN"),
     ("createOrganization", "+FFFFFF+FFF+"),
     ("bootstrapOrganization", "+NNNNNNNFFNN"),
     ("renameOrganization", "+FFFFFFNFFFN"),
@@ -103,6 +104,13 @@ fn unique() -> String {
 
 fn own(client: &Client) -> String {
     text(&data(client, "{ organization { id } }", &json!({}))["organization"]["id"])
+}
+
+/// A key of the workspace that is out of use.
+fn revoked(world: &World) -> String {
+    let key = world.root.create_key("a").with("workspaceId", world.workspace.as_str()).run().id();
+    world.root.revoke_key(&key, "UNUSED").unwrap();
+    key
 }
 
 /// A role of the organization that nobody holds.
@@ -180,6 +188,7 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
         "updateIdentity" => attempt(client, operation, &json!({ "id": identity(world), "name": "a" })),
         "deleteIdentity" => attempt(client, operation, &json!({ "id": identity(world) })),
         "setCredits" => attempt(client, operation, &json!({ "id": key, "remaining": 5, "reason": "a" })),
+        "eraseSubject" => attempt(client, operation, &json!({ "id": revoked(world), "reason": "REQUEST" })),
         "adjustCredits" => {
             let id = with_credits(world);
             attempt(client, operation, &json!({ "id": id, "by": 5, "reason": "a" }))
