@@ -69,8 +69,8 @@ fn assert_refused(home: &Arc<Home>, arguments: &[&str], words: &[&str]) {
 /// stands in the write-ahead log to its place.
 fn used() -> Arc<Home> {
     let server = Server::fresh();
-    for name in ["marked key", "another key"] {
-        server.root().create_key(name).run();
+    for name in ["a key", "another key"] {
+        server.root().create_key(name).scope("read:marked-place/**").run();
     }
     let mut home = server.stop();
     for _ in 0..20 {
@@ -142,7 +142,7 @@ fn a_log_of_a_newer_version_is_refused() {
 
 #[test]
 fn a_log_with_a_changed_byte_is_refused() {
-    for word in ["marked key", "key.issued", "organization.bootstrapped"] {
+    for word in ["marked-place", "key.issued", "organization.bootstrapped"] {
         let home = used();
         let log = home.data_dir().join("events.db");
         change(&log, |bytes| {
