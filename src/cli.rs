@@ -17,6 +17,7 @@ use crate::config::{CommonFlags, ServerFlags};
 pub mod account;
 pub mod client;
 pub mod confirm;
+pub mod consequences;
 pub mod credits;
 pub mod export;
 pub mod failure;

@@ -30,6 +30,8 @@ mod disposable;
 mod feed;
 #[path = "api/founding.rs"]
 mod founding;
+#[path = "api/history.rs"]
+mod history;
 #[path = "api/idempotency.rs"]
 mod idempotency;
 #[path = "api/identities.rs"]
@@ -54,6 +56,8 @@ mod policy;
 mod quota;
 #[path = "api/rate_limits.rs"]
 mod rate_limits;
+#[path = "api/reads.rs"]
+mod reads;
 #[path = "api/roles.rs"]
 mod roles;
 #[path = "api/secrets.rs"]

@@ -51,7 +51,7 @@ impl Service {
             let events = self.store.read_stream(&stream, Some(from), Direction::Forward, PAGE).await;
             let events = events.map_err(|error| read_failed(&error))?;
             for event in &events {
-                let envelope = super::aggregate::open(event)?;
+                let envelope = self.open(event)?;
                 if envelope.at > at {
                     return Ok(state);
                 }

@@ -36,6 +36,7 @@ const TABLE: &[(&str, &str)] = &[
     ("keys", "+++++F++++F+"),
     ("event", "++N+NNNN+NNN"),
     ("events", "++F+FF+++FF+"),
+    ("consequences", "++F+FNNN+FNN"),
     ("node", "+++++000++00"),
     ("usage", "+++++F++++F+"),
     ("verifications", "++F+FF+++FF+"),
@@ -137,6 +138,7 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
         "keys" => of("{ keys { nodes { id } } }", ""),
         "event" => of("query($id: ID!) { event(id: $id) { id } }", event),
         "events" => of("{ events { nodes { id } } }", ""),
+        "consequences" => of("query($id: ID!) { consequences(actorId: $id) { nodes { via } } }", key),
         "usage" => of(
             "{ usage(from: \"2026-01-01T00:00:00Z\", to: \"2026-02-01T00:00:00Z\") { totals { valid } } }",
             "",
