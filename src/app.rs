@@ -1,5 +1,6 @@
 //! The application: opens what is in a data directory, ties the parts together, serves, stops.
 
+pub mod audit;
 mod greeting;
 mod identity;
 mod node;
@@ -10,6 +11,7 @@ use std::time::Duration;
 
 use actix_web::rt::System;
 use actix_web::web::Data;
+use keyledger_projections::LogState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
@@ -19,7 +21,7 @@ use crate::error;
 use crate::feed::Feeds;
 use crate::graphql::Api;
 use crate::http::{self, Kind, State};
-use crate::service::Service;
+use crate::service::{Service, completeness};
 use crate::store::sqlite::OpenError;
 
 pub use crate::service::founding::Founded;
@@ -52,6 +54,9 @@ pub enum Error {
         /// The data directory.
         directory: String,
     },
+    /// The tree over the log.
+    #[error("the tree over the log cannot be opened: {0}")]
+    Tree(#[from] crate::sequencer::OpenError),
     /// The settings or the master key's file.
     #[error(transparent)]
     Config(#[from] crate::config::Error),
@@ -138,6 +143,29 @@ pub fn recover(
     result
 }
 
+/// Gives the log another signing key, or takes one out of use, in a data directory that no server uses. Answers with
+/// the log's keys after that.
+pub fn change_log_keys(config: &Config, change: LogKeyChange) -> Result<LogState, Error> {
+    let node = Node::open(config, Edge::default())?;
+    let result = System::new().block_on(async {
+        match change {
+            LogKeyChange::Rotate => node.service.rotate_log_key().await,
+            LogKeyChange::Retire(generation) => node.service.retire_log_key(generation).await,
+        }
+    });
+    node.close();
+    Ok(result?)
+}
+
+/// What is done to the keys of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogKeyChange {
+    /// Another one.
+    Rotate,
+    /// One less, by its generation.
+    Retire(u32),
+}
+
 /// Serves until it is told to stop by SIGTERM or SIGINT.
 pub fn serve(config: &Config) -> Result<(), Error> {
     let node = Node::open(config, Edge::default())?;
@@ -147,30 +175,40 @@ pub fn serve(config: &Config) -> Result<(), Error> {
 }
 
 async fn run(config: &Config, node: &Node) -> Result<(), Error> {
+    node.service.first_log_key(config.log_origin.as_deref()).await?;
     let founded = if node.service.is_founded().await? {
         None
     } else {
         Some(node.service.found(DEFAULT_ORGANIZATION.into()).await?)
     };
     let verifier = Arc::new(node.verifier(config.usage).await?);
+    node.service
+        .start_committing(completeness::EVERY)
+        .map_err(system("cannot start the thread that commits the ends of streams"))?;
     let (store, read_model) = (Arc::clone(node.service.store()), Arc::clone(node.service.read_model()));
+    let tree = Arc::clone(node.service.tree()?);
     let state = Data::new(State {
         verifier,
         trusted_proxies: config.trusted_proxies.clone(),
         not_ready: Arc::new(move || {
             let log = store.stopped().map(|_| "log");
             let tables = read_model.stopped().map(|_| "read model");
-            log.into_iter().chain(tables).collect()
+            let tree = tree.stopped().map(|_| "tree");
+            log.into_iter().chain(tables).chain(tree).collect()
         }),
     });
     let feeds = Feeds::new(Arc::clone(&node.service), Arc::clone(&state.verifier));
     let api = Api::new(Arc::clone(&node.service), Arc::clone(&state.verifier), feeds.clone());
     let (api, followed) = (Data::new(api), Data::new(feeds.clone()));
     let service = Data::from(Arc::clone(&node.service));
+    let public_log = config.public_log;
     let main = http::server::bind(Kind::Management, config.listen, &state, move |routes| {
         http::graphql::configure(routes, &api);
         http::configure_holders(routes, &service);
         http::configure_exports(routes, &service);
+        http::configure_log(routes, &service, public_log);
+        http::configure_proofs(routes, &service);
+        http::configure_reports(routes, &service);
         http::configure_feeds(routes, &followed);
     })
     .map_err(system(format!("cannot listen on {}; choose another address with --listen", config.listen)))?;
@@ -212,6 +250,7 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
     };
     let served = http::server::run(listeners, &state, stop).await;
     timer.abort();
+    node.service.stop_committing();
     served.map_err(system("the server ended"))?;
     node.service.node_stopped().await?;
     tracing::info!("stopped");

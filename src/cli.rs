@@ -15,6 +15,9 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::config::{CommonFlags, ServerFlags};
 
 pub mod account;
+pub mod audit_args;
+pub mod audit_bundle;
+pub mod audit_verify;
 pub mod client;
 pub mod confirm;
 pub mod consequences;
@@ -29,6 +32,8 @@ pub mod key_args;
 pub mod key_list;
 pub mod key_show;
 pub mod leak;
+pub mod log;
+pub mod log_args;
 pub mod organization;
 pub mod organization_args;
 pub mod output;
@@ -64,6 +69,7 @@ Exit codes:
   4  the management key is missing, invalid or not allowed to do this
   5  there is no such thing here
   6  sent, but no answer came: the outcome is unknown
+  10 to 19  audit verify: what does not hold, see there
 
 Documentation: docs/command-line.md and docs/configuration.md";
 
@@ -100,6 +106,8 @@ pub enum Command {
     Credits(identity_args::CreditsArgs),
     /// Show and export how often keys were verified
     Usage(usage_args::UsageArgs),
+    /// Show and prove what is in the log, keep its signing keys, hand it to auditors and check what was handed out
+    Audit(AuditArgs),
     /// Ask whether a secret is valid, as a service would
     Verify(VerifyArgs),
     /// Show which key is in use and what it may do
@@ -239,6 +247,25 @@ pub enum ActionArgument {
     Read,
     Write,
     Admin,
+}
+
+/// Arguments of `audit`.
+#[derive(Args, Debug)]
+pub struct AuditArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+/// What to do with the log.
+#[derive(Subcommand, Debug)]
+pub enum AuditCommand {
+    /// Checkpoints, proofs and keys.
+    #[command(flatten)]
+    Log(log_args::LogCommand),
+    /// What auditors are given.
+    #[command(flatten)]
+    Auditor(audit_args::AuditorCommand),
 }
 
 /// Arguments of `whoami`.

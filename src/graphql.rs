@@ -7,6 +7,7 @@
 #![allow(clippy::unused_async, reason = "the library calls every resolver as a future")]
 
 mod answer;
+mod completeness;
 mod connection;
 mod consequence;
 mod credits;
@@ -19,12 +20,14 @@ mod mutation;
 mod node;
 mod policy;
 mod query;
+mod report;
 mod role;
 mod scalar;
 mod simulation;
 mod subscription;
 mod tenant;
 mod trail;
+mod transparency;
 mod usage;
 mod verification;
 

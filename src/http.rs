@@ -11,6 +11,7 @@ pub mod address;
 mod authorize;
 mod batch;
 mod body;
+mod completeness;
 mod credentials;
 mod events;
 mod exports;
@@ -19,7 +20,9 @@ pub mod graphql;
 mod health;
 mod holder;
 mod identify;
+mod log;
 mod problem;
+mod reports;
 pub mod server;
 mod socket;
 mod sse;
@@ -102,6 +105,47 @@ pub fn configure_exports(config: &mut ServiceConfig, service: &Data<Service>) {
     config
         .service(resource("/v1/exports/usage").route(web::get().to(exports::usage)))
         .service(resource("/v1/exports/verifications").route(web::get().to(exports::verifications)));
+}
+
+/// The routes of a management listener that show the log to outsiders. `public` opens checkpoints and tiles of
+/// hashes to everybody.
+pub fn configure_log(config: &mut ServiceConfig, service: &Data<Service>, public: bool) {
+    config.app_data(Data::clone(service)).app_data(Data::new(log::Public(public)));
+    let resource = |path| web::resource(path).default_service(web::to(problem::get_only));
+    config
+        .service(
+            resource("/log/checkpoint")
+                .route(web::get().to(log::checkpoint))
+                .route(web::head().to(log::checkpoint)),
+        )
+        .service(
+            resource("/log/tile/{tile:.*}").route(web::get().to(log::tile)).route(web::head().to(log::tile)),
+        )
+        .service(
+            resource("/log/entries/{tile:.*}")
+                .route(web::get().to(log::entries))
+                .route(web::head().to(log::entries)),
+        )
+        .service(
+            resource("/log/proof/{id}").route(web::get().to(log::proof)).route(web::head().to(log::proof)),
+        );
+}
+
+/// The routes of a management listener that hand out reports.
+pub fn configure_reports(config: &mut ServiceConfig, service: &Data<Service>) {
+    config.app_data(Data::clone(service));
+    let resource = |path| web::resource(path).default_service(web::to(problem::only_get));
+    config
+        .service(resource("/v1/reports/key-activity").route(web::get().to(reports::key_activity)))
+        .service(resource("/v1/reports/access-review").route(web::get().to(reports::access_review)))
+        .service(resource("/v1/reports/policy-violations").route(web::get().to(reports::policy_violations)));
+}
+
+/// The routes of a management listener that prove something.
+pub fn configure_proofs(config: &mut ServiceConfig, service: &Data<Service>) {
+    config.app_data(Data::clone(service));
+    let resource = |path| web::resource(path).default_service(web::to(problem::only_get));
+    config.service(resource("/v1/audit/completeness").route(web::get().to(completeness::completeness)));
 }
 
 /// The routes of a management listener that wait for events.

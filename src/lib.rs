@@ -2,6 +2,7 @@
 
 pub mod app;
 pub mod asof;
+pub mod audit;
 pub mod caller;
 pub mod cli;
 pub mod config;
@@ -14,6 +15,7 @@ pub mod graphql;
 pub mod http;
 pub mod readmodel;
 pub mod secret;
+pub mod sequencer;
 pub mod service;
 pub mod simulation;
 pub mod store;

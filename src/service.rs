@@ -8,8 +8,10 @@
 mod addresses;
 mod aggregate;
 pub mod analytics;
+pub mod completeness;
 pub mod compliance;
 pub mod credits;
+pub mod erasure;
 pub mod exports;
 pub mod founding;
 mod history;
@@ -17,14 +19,17 @@ pub mod holders;
 pub mod identities;
 pub mod import;
 pub mod keys;
+pub mod log_keys;
 pub mod node;
 pub mod organizations;
 mod places;
 pub mod reads;
 mod refusals;
+pub mod reports;
 pub mod revocations;
 mod timer;
 pub mod told;
+pub mod transparency;
 mod workspaces;
 mod writer;
 
@@ -35,7 +40,7 @@ use keyledger_schema::{
     Actor, Envelope, EventId, KeyId, NodeId, OrganizationId, RequestId, SecretHash, Source, Timestamp,
     WorkspaceId,
 };
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::{Mutex, RwLock, Semaphore};
 
 use crate::caller::Caller;
 use crate::decisions::Warning;
@@ -43,6 +48,7 @@ use crate::edge::Edge;
 use crate::error::{Code, Error, Result};
 use crate::readmodel::ReadModel;
 use crate::secret::{Idempotency, MasterKey, SecretHasher};
+use crate::sequencer::TreeLog;
 use crate::store::{EventStore, Position};
 use crate::tenants::Tenants;
 use crate::vault::Vault;
@@ -56,6 +62,9 @@ pub use revocations::Revocation;
 
 /// Tells which key has a secret with a hash, as far as this node applied the log.
 pub type KeyOf = Arc<dyn Fn(&SecretHash) -> Option<KeyId> + Send + Sync>;
+
+/// How many bundles of entries are read at once.
+const ENTRY_BUNDLES: usize = 4;
 
 /// Everything a command needs.
 pub struct Service {
@@ -76,12 +85,16 @@ pub struct Service {
     places: places::Queues,
     running: revocations::Running,
     exports: exports::Running,
+    committing: completeness::Running,
     /// Whoever takes away an administrator holds this until that is applied.
     administrators: Mutex<()>,
     /// Whoever gives a key a role or an identity holds this shared, and whoever deletes one alone.
     holding_gate: RwLock<()>,
     /// Whoever changes how organizations stand to each other holds this.
     organization_turn: Mutex<()>,
+    tree: Option<Arc<TreeLog>>,
+    /// Bundles of entries that are read at once, of up to 15 MiB each.
+    entry_bundles: Semaphore,
 }
 
 /// In whose name and in which request events are written.
@@ -133,9 +146,7 @@ impl Service {
         tenants: Arc<Tenants>,
         key_of: KeyOf,
         balances: Arc<dyn Balances>,
-        edge: Edge,
-        vault: Arc<Vault>,
-        master: MasterKey,
+        (edge, vault, master): (Edge, Arc<Vault>, MasterKey),
         node: NodeId,
     ) -> Self {
         let (hasher, idempotency) = (master.secret_hasher(), master.idempotency());
@@ -157,10 +168,19 @@ impl Service {
             places: places::Queues::default(),
             running: revocations::Running::default(),
             exports: exports::Running::default(),
+            committing: completeness::Running::default(),
             administrators: Mutex::default(),
             holding_gate: RwLock::default(),
             organization_turn: Mutex::default(),
+            tree: None,
+            entry_bundles: Semaphore::new(ENTRY_BUNDLES),
         }
+    }
+
+    /// The same with a tree over the log.
+    #[must_use]
+    pub fn with_tree(self, tree: Arc<TreeLog>) -> Self {
+        Self { tree: Some(tree), ..self }
     }
 
     /// The log.

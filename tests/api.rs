@@ -20,12 +20,16 @@ mod bad_input;
 mod batch;
 #[path = "api/bulk.rs"]
 mod bulk;
+#[path = "api/completeness.rs"]
+mod completeness;
 #[path = "api/concurrency.rs"]
 mod concurrency;
 #[path = "api/credits.rs"]
 mod credits;
 #[path = "api/disposable.rs"]
 mod disposable;
+#[path = "api/erasure.rs"]
+mod erasure;
 #[path = "api/feed.rs"]
 mod feed;
 #[path = "api/founding.rs"]
@@ -46,6 +50,8 @@ mod isolation;
 mod keys;
 #[path = "api/leaks.rs"]
 mod leaks;
+#[path = "api/log.rs"]
+mod log;
 #[path = "api/organizations.rs"]
 mod organizations;
 #[path = "api/pages.rs"]
@@ -58,6 +64,8 @@ mod quota;
 mod rate_limits;
 #[path = "api/reads.rs"]
 mod reads;
+#[path = "api/reports.rs"]
+mod reports;
 #[path = "api/roles.rs"]
 mod roles;
 #[path = "api/secrets.rs"]

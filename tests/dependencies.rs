@@ -18,15 +18,18 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("stream_head", &["store"]),
     ("tenants", &[]),
     // Pure.
+    ("audit", &["export"]),
     ("decisions", &["error"]),
     // What the edges stand on.
     ("config", &["secret"]),
     ("vault", &["edge", "secret"]),
     ("readmodel", &["edge", "store"]),
+    ("sequencer", &["audit", "edge", "store"]),
     ("verify", &["caller", "decisions", "edge", "error", "secret", "store", "stream_head"]),
     (
         "service",
         &[
+            "audit",
             "caller",
             "decisions",
             "edge",
@@ -34,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "export",
             "readmodel",
             "secret",
+            "sequencer",
             "store",
             "stream_head",
             "tenants",
@@ -44,10 +48,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("asof", &["caller", "error", "service", "tenants", "verify"]),
     ("simulation", &["caller", "decisions", "error", "readmodel", "service", "verify"]),
     // The edges.
-    ("cli", &["config", "edge", "error", "secret"]),
+    ("cli", &["audit", "config", "edge", "error", "secret"]),
     (
         "graphql",
         &[
+            "audit",
             "caller",
             "decisions",
             "error",
@@ -55,6 +60,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "asof",
             "readmodel",
             "secret",
+            "sequencer",
             "service",
             "simulation",
             "store",
@@ -62,11 +68,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "verify",
         ],
     ),
-    ("http", &["caller", "edge", "error", "export", "feed", "graphql", "service", "verify"]),
+    ("http", &["audit", "caller", "edge", "error", "export", "feed", "graphql", "service", "verify"]),
     ("main", &["app", "cli", "config", "edge"]),
     (
         "app",
         &[
+            "audit",
             "caller",
             "cli",
             "config",
@@ -80,6 +87,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "http",
             "readmodel",
             "secret",
+            "sequencer",
             "service",
             "simulation",
             "store",
@@ -92,7 +100,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// Libraries that belong to some modules only.
 const LIBRARIES: &[(&str, &[&str])] = &[
-    ("rusqlite", &["store", "readmodel", "vault"]),
+    ("rusqlite", &["store", "readmodel", "sequencer", "vault"]),
     ("actix_web", &["http", "app"]),
     ("async_graphql", &["graphql", "http"]),
     ("ureq", &["cli"]),
@@ -103,7 +111,19 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("actix_ws", &["http"]),
     (
         "tokio",
-        &["app", "feed", "graphql", "http", "readmodel", "service", "simulation", "store", "vault", "verify"],
+        &[
+            "app",
+            "feed",
+            "graphql",
+            "http",
+            "readmodel",
+            "sequencer",
+            "service",
+            "simulation",
+            "store",
+            "vault",
+            "verify",
+        ],
     ),
 ];
 

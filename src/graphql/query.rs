@@ -7,9 +7,11 @@ use keyledger_schema::{IdentityId, KeyId, OrganizationId, RoleId, WorkspaceId};
 
 use super::QUERY_COST;
 use super::answer::{has_code, page_failed, parties, query_failed, recorded};
+use super::completeness::{self, CompletenessProof};
 use super::connection::{
-    self, ConsequenceConnection, EventConnection, IdentityConnection, KeyConnection, OrganizationConnection,
-    Slice, VerificationConnection, WorkspaceConnection,
+    self, AccessReviewConnection, ConsequenceConnection, EventConnection, IdentityConnection,
+    KeyActivityConnection, KeyConnection, OrganizationConnection, PolicyViolationConnection, Slice,
+    VerificationConnection, WorkspaceConnection,
 };
 use super::consequence::consequences;
 use super::event::EventNode;
@@ -17,11 +19,13 @@ use super::identity::IdentityNode;
 use super::input::{self, EventFilter, KeyFilter, KeyOrder};
 use super::key::KeyNode;
 use super::node::Node;
+use super::report::{self, KeyAction, ReportFilter};
 use super::role::RoleNode;
-use super::scalar::{DateTime, Granularity, KeyOrderField, OrderDirection, UsageDimension};
+use super::scalar::{DateTime, Granularity, KeyOrderField, Long, OrderDirection, UsageDimension};
 use super::simulation::{self, SimulatedChange, Simulation};
 use super::tenant::{OrganizationNode, Viewer, WorkspaceNode};
 use super::trail::{event, events};
+use super::transparency::{self, CheckpointNode, ConsistencyProofNode, InclusionProofNode, LogKeyNode};
 use super::usage::{self, Frame, UsageFilter, UsageNode};
 use super::verification::{self, VerificationFilter};
 use crate::asof;
@@ -446,6 +450,22 @@ impl Query {
         recorded(context, None, events(context, filter.unwrap_or_default(), direction, slice)).await
     }
 
+    /// Where a stream ended, proved under a commitment that is in the log: whoever holds its events up to that one
+    /// holds all of them. Commits the ends of all streams first. For those who may read that trail.
+    #[graphql(complexity = "QUERY_COST + completeness::COST + child_complexity")]
+    async fn completeness_proof(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The stream's name, as events show it.")] stream: Option<String>,
+        #[graphql(desc = "Or the key whose stream is meant.")] key_id: Option<ID>,
+    ) -> async_graphql::Result<CompletenessProof> {
+        let run = async {
+            let named = completeness::stream(stream.as_deref(), key_id.as_ref())?;
+            completeness::proved(context, named, key_id.is_some()).await
+        };
+        recorded(context, key_id.as_deref().map(String::as_str), run).await
+    }
+
     /// All that a key did and that came of it, or that came of one event, oldest first: what the key itself did, what the
     /// keys did that it issued, directly or through others, and what an event of one of them led to. Only
     /// what the caller may see.
@@ -552,6 +572,100 @@ impl Query {
             verification::listed(context, organization, filter.unwrap_or_default(), direction, slice).await
         };
         recorded(context, organization_id.as_deref().map(String::as_str), run).await
+    }
+
+    /// The newest signed checkpoint of the log; one is made if the newest does not cover all that the log has. For
+    /// those who may read a trail.
+    #[graphql(complexity = "QUERY_COST + transparency::PROOF_COST + child_complexity")]
+    async fn checkpoint(&self, context: &Context<'_>) -> async_graphql::Result<CheckpointNode> {
+        recorded(context, None, transparency::checkpoint(context)).await
+    }
+
+    /// The keys that sign checkpoints, and those that did. For those who may read a trail.
+    #[graphql(complexity = "QUERY_COST + child_complexity")]
+    async fn log_keys(&self, context: &Context<'_>) -> async_graphql::Result<Vec<LogKeyNode>> {
+        recorded(context, None, async { transparency::log_keys(context) }).await
+    }
+
+    /// The proof that an event is in the log, for those who may see the event.
+    #[graphql(complexity = "QUERY_COST + transparency::PROOF_COST + child_complexity")]
+    async fn inclusion_proof(
+        &self,
+        context: &Context<'_>,
+        event_id: ID,
+        #[graphql(desc = "In the tree of so many events; in that of a checkpoint when left out.")]
+        tree_size: Option<Long>,
+    ) -> async_graphql::Result<InclusionProofNode> {
+        recorded(context, Some(&event_id), transparency::inclusion(context, &event_id, tree_size)).await
+    }
+
+    /// The proof that the log of one size is the start of that of another. For those who may read a trail.
+    #[graphql(complexity = "QUERY_COST + transparency::PROOF_COST + child_complexity")]
+    async fn consistency_proof(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The size of the earlier checkpoint.")] from: Long,
+        #[graphql(desc = "The size of the later one; of the newest when left out.")] to: Option<Long>,
+    ) -> async_graphql::Result<ConsistencyProofNode> {
+        recorded(context, None, transparency::consistency(context, from, to)).await
+    }
+
+    /// A report: every event of keys in a period, oldest first, with who, from where, why, and how fast. For those who
+    /// may read trails.
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, last, child_complexity)")]
+    #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
+    async fn key_activity(
+        &self,
+        context: &Context<'_>,
+        filter: Option<ReportFilter>,
+        #[graphql(desc = "Not before this moment.")] from: DateTime,
+        #[graphql(desc = "Before this moment; now when left out.")] to: Option<DateTime>,
+        #[graphql(default, desc = "Only these; all when left out.")] actions: Vec<KeyAction>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<KeyActivityConnection> {
+        let slice = Slice { first, after, last, before };
+        let filter = filter.unwrap_or_default();
+        recorded(context, None, report::key_activity(context, &filter, (from, to), actions, slice)).await
+    }
+
+    /// A report: every key that is active or could be switched on again, what it may do, and when it was last used, in
+    /// the order of their creation. For those who may read trails.
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, last, child_complexity)")]
+    #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
+    async fn access_review(
+        &self,
+        context: &Context<'_>,
+        filter: Option<ReportFilter>,
+        #[graphql(
+            desc = "Keys that were not used for so many days are unused: 1 to 3650, 90 when left out."
+        )]
+        unused_days: Option<u32>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<AccessReviewConnection> {
+        let slice = Slice { first, after, last, before };
+        let filter = filter.unwrap_or_default();
+        recorded(context, None, report::access_review(context, &filter, unused_days, slice)).await
+    }
+
+    /// A report: every key that is active or could be switched on again and breaks a rule of the policy that holds now,
+    /// in the order of their creation. For those who may read trails.
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, None, child_complexity)")]
+    async fn policy_violations(
+        &self,
+        context: &Context<'_>,
+        filter: Option<ReportFilter>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> async_graphql::Result<PolicyViolationConnection> {
+        let slice = Slice { first, after, ..Slice::default() };
+        let filter = filter.unwrap_or_default();
+        recorded(context, None, report::policy_violations(context, &filter, slice)).await
     }
 
     /// Whatever has this id; null when there is no such thing here, as Relay's specification has it.
