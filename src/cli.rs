@@ -20,6 +20,7 @@ pub mod audit_bundle;
 pub mod audit_verify;
 pub mod client;
 pub mod confirm;
+pub mod consequences;
 pub mod credits;
 pub mod erase;
 pub mod export;

@@ -34,7 +34,7 @@ mod verification;
 use std::sync::Arc;
 
 use async_graphql::parser::types::OperationType;
-use async_graphql::{Request, Response, Schema};
+use async_graphql::{Pos, Request, Response, Schema, ServerError};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
@@ -99,6 +99,11 @@ impl Api {
 fn in_our_words(mut response: Response) -> Response {
     response.errors = response.errors.into_iter().map(answer::in_our_words).collect();
     response
+}
+
+/// A refusal of ours as GraphQL shows it.
+pub fn refused(error: &crate::error::Error) -> ServerError {
+    answer::refusal(error).into_server_error(Pos::default())
 }
 
 /// Whether the operation that is meant is a subscription. A request that does not say which one is meant is the

@@ -34,6 +34,8 @@ mod erasure;
 mod feed;
 #[path = "api/founding.rs"]
 mod founding;
+#[path = "api/history.rs"]
+mod history;
 #[path = "api/idempotency.rs"]
 mod idempotency;
 #[path = "api/identities.rs"]
@@ -60,6 +62,8 @@ mod policy;
 mod quota;
 #[path = "api/rate_limits.rs"]
 mod rate_limits;
+#[path = "api/reads.rs"]
+mod reads;
 #[path = "api/reports.rs"]
 mod reports;
 #[path = "api/roles.rs"]

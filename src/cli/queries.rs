@@ -145,6 +145,22 @@ query($id: ID!, $first: Int, $after: String, $direction: OrderDirection) {
   }
 }";
 
+/// A page of what a key did and what came of it.
+pub const CONSEQUENCES: &str = "\
+query($id: ID!, $depth: Int!, $first: Int, $after: String) {
+  consequences(actorId: $id, depth: $depth, first: $first, after: $after) {
+    nodes {
+      via depth through
+      event {
+        id type version stream revision position logIndex at
+        actor { kind id email role } source { ip userAgent } request cause outcome
+        organizationId workspaceId keyId data rawBytes hash previousHash
+      }
+    }
+    pageInfo { hasNextPage endCursor }
+  }
+}";
+
 /// Totals, series and groups of verifications.
 pub const USAGE: &str = "\
 query(
@@ -225,6 +241,19 @@ mutation($input: ImportKeysInput!) {
 /// A key.
 pub fn key() -> String {
     format!("query($id: ID!) {{ key(id: $id) {{ ...KeyFields }} }}\n{KEY}")
+}
+
+/// The same as it was at a moment, without what is not known of one.
+pub fn key_as_of() -> String {
+    let known = KEY
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("credits "))
+        .map(|line| {
+            line.replace("firstUsedAt lastUsedAt lastUsedIp usage { valid refused lastCode } ", "asOf ")
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    format!("query($id: ID!, $asOf: DateTime!) {{ key(id: $id, asOf: $asOf) {{ ...KeyFields }} }}\n{known}")
 }
 
 /// A page of keys.
@@ -464,6 +493,7 @@ mod tests {
             CREDITS_OF_KEY,
             CREDITS_OF_IDENTITY,
             TRAIL,
+            CONSEQUENCES,
             CHECKPOINT,
             PROOF,
             LOG_KEYS,
@@ -476,6 +506,7 @@ mod tests {
         ];
         let made = [
             key(),
+            key_as_of(),
             keys(),
             verifications(),
             verifications_of_key(),

@@ -121,11 +121,12 @@ pub(super) async fn consequences(
     context: &Context<'_>,
     actor: Option<&ID>,
     event: Option<&ID>,
-    depth: i32,
+    depth: Option<i32>,
     slice: Slice,
 ) -> Result<ConsequenceConnection> {
     let (service, caller) = asked(context)?;
-    let depth = u32::try_from(depth).ok().filter(|depth| *depth <= MAX_DEPTH).ok_or_else(|| {
+    let depth = depth.map_or(Ok(MAX_DEPTH), u32::try_from).ok().filter(|depth| *depth <= MAX_DEPTH);
+    let depth = depth.ok_or_else(|| {
         Error::invalid("depth", format!("keys are followed over 0 to {MAX_DEPTH} generations"))
     })?;
     let (root, place, key) = root(service, caller, actor, event).await?;

@@ -477,7 +477,8 @@ impl Query {
         #[graphql(desc = "Of this key. Name this or eventId.")] actor_id: Option<ID>,
         #[graphql(desc = "Of this event; of the key that it issued, too, if it issued one.")]
         event_id: Option<ID>,
-        #[graphql(default = 16, desc = "Over how many generations keys are followed: 0 to 16.")] depth: i32,
+        #[graphql(desc = "Over how many generations keys are followed: 0 to 16, all 16 when left out.")]
+        depth: Option<i32>,
         first: Option<i32>,
         after: Option<String>,
         last: Option<i32>,

@@ -1,11 +1,11 @@
 //! `GET /v1/events`: events as they come, for whoever holds a management key that may read trails. The answer is there
 //! at once when there is something, and otherwise as soon as there is, or when the time is over.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::web::Data;
 use actix_web::{HttpRequest, HttpResponse};
+use keyledger_schema::codec;
 use keyledger_schema::{ChainHash, Event, IdentityId, KeyId, NodeId, OrganizationId};
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -145,7 +145,7 @@ pub(super) async fn poll(
             cursor: cursor_of(entry),
             log_index: entry.log_index,
             hash: ChainHash::of(&recorded).to_string(),
-            event: readable(&recorded)?,
+            event: readable(&service, &recorded)?,
         });
     }
     if events.len() == entries.len() {
@@ -156,8 +156,12 @@ pub(super) async fn poll(
     Ok(HttpResponse::Ok().insert_header(JSON).insert_header(NO_STORE).body(body))
 }
 
-/// An event as people may read it: the JSON object that is stored.
-fn readable(bytes: &Arc<[u8]>) -> Result<Box<RawValue>, Error> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Error::internal())?;
-    RawValue::from_string(text.to_owned()).map_err(|_| Error::internal())
+/// An event as people may read it: the JSON object that is stored, with personal data readable, and null where it was
+/// erased.
+fn readable(service: &Service, bytes: &[u8]) -> Result<Box<RawValue>, Error> {
+    let text = codec::opened(bytes, &**service.vault()).map_err(|error| {
+        tracing::error!(%error, "an event cannot be read");
+        Error::internal()
+    })?;
+    RawValue::from_string(text.into_owned()).map_err(|_| Error::internal())
 }

@@ -1,9 +1,11 @@
 //! `/graphql`: management, for callers who present a management key. `POST` is GraphQL over HTTP, and with
 //! `Accept: text/event-stream` GraphQL over SSE; `GET` opens a WebSocket.
 
+use actix_web::guard::{self, GuardContext};
 use actix_web::http::StatusCode;
+use actix_web::http::header::UPGRADE;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, ResponseError, guard};
+use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use async_graphql::{Response, ServerError};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -18,8 +20,14 @@ pub fn configure(config: &mut ServiceConfig, api: &Data<Api>) {
     config.app_data(Data::clone(api));
     let resource = web::resource("/graphql")
         .route(web::post().to(execute))
-        .route(web::get().guard(guard::Header("upgrade", "websocket")).to(socket::open));
+        .route(web::get().guard(guard::fn_guard(asks_for_websocket)).to(socket::open));
     config.service(resource.default_service(web::to(post_only)));
+}
+
+/// Whether a request asks for a WebSocket (RFC 6455 §4.2.1).
+fn asks_for_websocket(context: &GuardContext<'_>) -> bool {
+    let upgrade = context.head().headers().get(UPGRADE);
+    upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// The body of a request. Files, batches and persisted queries are not taken.

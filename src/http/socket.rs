@@ -18,10 +18,10 @@ use actix_web::rt::time::{sleep, timeout};
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use actix_ws::{AggregatedMessage, AggregatedMessageStream, CloseCode, CloseReason, Session};
-use async_graphql::Response;
+use async_graphql::{Response, ServerError};
 use futures_util::stream::{BoxStream, Stream};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{State, credentials, graphql};
 use crate::caller::Caller;
@@ -76,6 +76,17 @@ struct Operation {
     named: Option<String>,
     #[serde(default)]
     variables: Option<serde_json::Map<String, Value>>,
+}
+
+/// What is said to a client. Written as it is: an answer's fields stay in the order in which they were asked for.
+#[derive(Serialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Says<'a> {
+    ConnectionAck,
+    Pong,
+    Next { id: &'a str, payload: &'a Response },
+    Error { id: &'a str, payload: &'a [ServerError] },
+    Complete { id: &'a str },
 }
 
 /// Why a connection ends: a code of the protocol and a word on it.
@@ -180,9 +191,9 @@ impl Connection {
                     }
                 }
                 (id, result) = next_of(&mut self.running, &mut self.turn) => {
-                    let message = match result {
-                        Some(response) => json!({ "type": "next", "id": id, "payload": response }),
-                        None => json!({ "type": "complete", "id": id }),
+                    let message = match &result {
+                        Some(payload) => Says::Next { id: &id, payload },
+                        None => Says::Complete { id: &id },
                     };
                     self.say(&message).await?;
                 }
@@ -226,7 +237,7 @@ impl Connection {
         };
         match said {
             Said::ConnectionInit { payload } => self.begin(payload).await,
-            Said::Ping => self.say(&json!({ "type": "pong" })).await,
+            Said::Ping => self.say(&Says::Pong).await,
             Said::Pong => Ok(()),
             Said::Complete { id } => {
                 self.running.retain(|running| running.id != id);
@@ -247,7 +258,7 @@ impl Connection {
         };
         let caller = presented.ok_or(End(4403, "Forbidden"))?;
         self.caller = Some(caller);
-        self.say(&json!({ "type": "connection_ack" })).await
+        self.say(&Says::ConnectionAck).await
     }
 
     async fn subscribe(&mut self, id: String, operation: Operation) -> Result<(), End> {
@@ -262,8 +273,8 @@ impl Connection {
             let message = format!(
                 "a connection has at most {MAX_SUBSCRIPTIONS} subscriptions; complete one, or open another one"
             );
-            let error = json!({ "message": message, "extensions": { "code": "TOO_MANY_REQUESTS" } });
-            return self.say(&json!({ "type": "error", "id": id, "payload": [error] })).await;
+            let error = crate::graphql::refused(&Error::new(Code::TooManyRequests, message));
+            return self.say(&Says::Error { id: &id, payload: &[error] }).await;
         }
         let variables = Value::Object(operation.variables.unwrap_or_default());
         let mut request = async_graphql::Request::new(operation.query)
@@ -274,12 +285,13 @@ impl Connection {
                 self.running.push(Running { id, results });
                 Ok(())
             }
-            Err(refused) => self.say(&json!({ "type": "error", "id": id, "payload": refused.errors })).await,
+            Err(refused) => self.say(&Says::Error { id: &id, payload: &refused.errors }).await,
         }
     }
 
-    async fn say(&mut self, message: &Value) -> Result<(), End> {
-        let said = timeout(PATIENCE, self.session.text(message.to_string())).await;
+    async fn say(&mut self, message: &Says<'_>) -> Result<(), End> {
+        let text = serde_json::to_string(message).map_err(|_| End(4500, "Internal server error"))?;
+        let said = timeout(PATIENCE, self.session.text(text)).await;
         said.map_err(|_| End(1008, "you did not read on; go on after your last cursor"))?.map_err(|_| GONE)
     }
 }

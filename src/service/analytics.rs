@@ -239,11 +239,21 @@ impl Service {
         told.1.window(&asked.window);
         let query = self.verification_query(caller, asked, spelling).await?;
         let backward = query.window.is_backward();
-        let place = Place { organization: query.organization, workspace: query.filter.workspace };
         let key = match query.filter.keys[..] {
             [key] => Some(key),
             _ => None,
         };
+        // Those who may read the trail of one workspace see who reads it.
+        let sight = match query.filter.sight.as_deref() {
+            Some([workspace]) => Some(*workspace),
+            _ => None,
+        };
+        let home = match key {
+            Some(key) => self.read_model.key(key).await.map_err(|error| query_failed(&error, backward))?,
+            None => None,
+        };
+        let workspace = home.map(|row| row.state.workspace).or(query.filter.workspace).or(sight);
+        let place = Place { organization: query.organization, workspace };
         let page = self.read_model.verifications(query).await;
         let page = page.map_err(|error| query_failed(&error, backward))?;
         let look = Look {
