@@ -11,6 +11,7 @@ mod connection;
 mod credits;
 mod document;
 mod event;
+mod export;
 mod identity;
 mod input;
 mod key;

@@ -47,6 +47,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "caller",
             "decisions",
             "error",
+            "export",
             "readmodel",
             "secret",
             "service",

@@ -90,6 +90,16 @@ impl EntryQuery {
         }
     }
 
+    /// The index that leads to the entries, and what they have to fulfil.
+    pub(super) fn indexed_condition(&self) -> (&'static str, Condition) {
+        let index = match (self.key, self.identity) {
+            (_, Some(_)) => "entries_identity",
+            (Some(_), None) => "entries_key",
+            (None, None) => "entries_org",
+        };
+        (index, self.condition())
+    }
+
     fn condition(&self) -> Condition {
         let mut condition = Condition::default();
         let organization = condition.bind(rows::blob(self.organization.uuid()));
@@ -162,12 +172,7 @@ pub(super) fn page(connection: &Connection, query: &EntryQuery) -> Result<Page<E
     if query.workspaces.as_ref().is_some_and(Vec::is_empty) {
         return Ok(Page::empty(query.count));
     }
-    let index = match (query.key, query.identity) {
-        (_, Some(_)) => "entries_identity",
-        (Some(_), None) => "entries_key",
-        (None, None) => "entries_org",
-    };
-    let mut condition = query.condition();
+    let (index, mut condition) = query.indexed_condition();
     let total = if query.count {
         let sql = format!("SELECT count(*) FROM entries INDEXED BY {index} WHERE {}", condition.sql);
         let mut statement = connection.prepare_cached(&sql)?;

@@ -37,6 +37,7 @@ const TABLE: &[(&str, &str)] = &[
     ("event", "++N+NNNN+NNN"),
     ("events", "++F+FF+++FF+"),
     ("node", "+++++000++00"),
+    ("exportUrl", "++F+FF+++FF+"),
     ("usage", "+++++F++++F+"),
     ("verifications", "++F+FF+++FF+"),
     ("simulate", "++F+FF+++FF+"),
@@ -137,6 +138,7 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
         "keys" => of("{ keys { nodes { id } } }", ""),
         "event" => of("query($id: ID!) { event(id: $id) { id } }", event),
         "events" => of("{ events { nodes { id } } }", ""),
+        "exportUrl" => of("{ exportUrl(input: { format: JSONL }) { url } }", ""),
         "usage" => of(
             "{ usage(from: \"2026-01-01T00:00:00Z\", to: \"2026-02-01T00:00:00Z\") { totals { valid } } }",
             "",
