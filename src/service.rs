@@ -42,6 +42,7 @@ use crate::readmodel::ReadModel;
 use crate::secret::{Idempotency, MasterKey, SecretHasher};
 use crate::store::{EventStore, Position};
 use crate::tenants::Tenants;
+use crate::vault::Vault;
 
 pub use aggregate::Seen;
 pub use credits::Balances;
@@ -61,6 +62,7 @@ pub struct Service {
     key_of: KeyOf,
     balances: Arc<dyn Balances>,
     edge: Edge,
+    vault: Arc<Vault>,
     master: MasterKey,
     hasher: SecretHasher,
     idempotency: Idempotency,
@@ -128,6 +130,7 @@ impl Service {
         key_of: KeyOf,
         balances: Arc<dyn Balances>,
         edge: Edge,
+        vault: Arc<Vault>,
         master: MasterKey,
         node: NodeId,
     ) -> Self {
@@ -139,6 +142,7 @@ impl Service {
             key_of,
             balances,
             edge,
+            vault,
             master,
             hasher,
             idempotency,
@@ -157,6 +161,11 @@ impl Service {
     /// The log.
     pub fn store(&self) -> &Arc<dyn EventStore> {
         &self.store
+    }
+
+    /// The data keys that personal data is read with.
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.vault
     }
 
     /// What queries read.

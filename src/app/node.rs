@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, PoolId, Tally, WorkspaceState};
 use keyledger_schema::event::UsageMode;
-use keyledger_schema::{NodeId, Timestamp};
+use keyledger_schema::{NodeId, Sealer, Timestamp};
 
 use super::{Error, identity, progress, system};
 use crate::config::Config;
@@ -18,6 +18,7 @@ use crate::service::{Balances, KeyOf, Service};
 use crate::store::EventStore;
 use crate::store::sqlite::{DataDirectory, Options, SqliteStore};
 use crate::tenants::Tenants;
+use crate::vault::{self, Vault};
 use crate::verify::Verifier;
 use crate::verify::directory::Directory;
 use crate::verify::recorder::{GiveBack, Recorder};
@@ -89,6 +90,10 @@ impl Node {
             identity::refuse_leftovers(&config.data_dir)?;
         }
         let master = identity::master_key(config, log_exists, &edge)?;
+        if log_exists && !config.data_dir.join(vault::FILE_NAME).exists() {
+            return Err(Error::VaultMissing { directory: config.data_dir.display().to_string() });
+        }
+        let vault = Arc::new(Vault::open_in(&config.data_dir, &master, edge.clone())?);
         let options = Options { progress: Some(progress::of_check()), ..Options::default() };
         let store: Arc<dyn EventStore> = Arc::new(SqliteStore::open_in(data_dir, options)?);
         let id = identity::node_id(&config.data_dir, &edge)?;
@@ -104,6 +109,7 @@ impl Node {
             Settings {
                 verification_log: Duration::from_hours(24 * days),
                 clock: Some(edge.clone()),
+                data_keys: Arc::clone(&vault) as _,
                 ..Settings::default()
             },
         )?;
@@ -123,6 +129,7 @@ impl Node {
             key_of,
             balances,
             edge.clone(),
+            vault,
             master.clone(),
             id,
         ));
@@ -133,11 +140,12 @@ impl Node {
     pub(super) async fn verifier(&self, mode: UsageMode) -> Result<Verifier, Error> {
         let recording = self.service.node_started(mode).await?;
         let store = Arc::clone(self.service.store());
+        let vault = Arc::clone(self.service.vault()) as Arc<dyn Sealer>;
         let directory = Arc::clone(&self.directory);
         let spender = Arc::clone(&directory);
         let give_back: GiveBack = Arc::new(move |pool, credits| spender.give_back(pool, credits));
         let (edge, Recording { head, next_seq }) = (self.edge.clone(), recording);
-        let recorder = Recorder::start(store, edge, self.id, head, next_seq, mode, give_back)
+        let recorder = Recorder::start(store, edge, self.id, head, next_seq, mode, give_back, vault)
             .map_err(system("cannot start the recorder"))?;
         Ok(Verifier::new(self.master.secret_hasher(), directory, recorder, self.edge.clone()))
     }
