@@ -15,6 +15,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::config::{CommonFlags, ServerFlags};
 
 pub mod account;
+pub mod audit;
+pub mod audit_export;
 pub mod client;
 pub mod confirm;
 pub mod credits;
@@ -32,6 +34,7 @@ pub mod organization;
 pub mod organization_args;
 pub mod output;
 pub mod pages;
+pub mod part;
 pub mod policy;
 pub mod progress;
 pub mod queries;
@@ -99,6 +102,8 @@ pub enum Command {
     Credits(identity_args::CreditsArgs),
     /// Show and export how often keys were verified
     Usage(usage_args::UsageArgs),
+    /// Export the audit trail
+    Audit(audit::AuditArgs),
     /// Ask whether a secret is valid, as a service would
     Verify(VerifyArgs),
     /// Show which key is in use and what it may do

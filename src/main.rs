@@ -50,6 +50,9 @@ fn run(command: &Command) -> Exit {
         Command::Usage(args) => cli::run(&args.connection, &mut out, |client, out| {
             cli::usage::run(&args.command, client, &Edge::default(), out)
         }),
+        Command::Audit(args) => cli::run(&args.connection, &mut out, |client, out| {
+            cli::audit::run(&args.command, client, &Edge::default(), out)
+        }),
         Command::Verify(args) => {
             cli::run(&args.connection, &mut out, |client, out| cli::verify::run(args, client, out))
         }

@@ -10,6 +10,8 @@ mod addresses;
 mod administrators;
 #[path = "api/ask.rs"]
 mod ask;
+#[path = "api/audit_export_links.rs"]
+mod audit_export_links;
 #[path = "api/audit_exports.rs"]
 mod audit_exports;
 #[path = "api/bad_directories.rs"]

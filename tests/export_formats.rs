@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use keyledger::export::{Encoder, Format, Logged};
-use keyledger_schema::{ChainHash, Event};
+use keyledger::export::{Encoder, Failed, Format, Logged, Open};
+use keyledger_schema::codec;
+use keyledger_schema::{ChainHash, Event, NoDataKeys};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::record::Field;
 use proptest::prelude::*;
@@ -17,6 +18,8 @@ use sha2::{Digest, Sha256};
 
 #[path = "export_formats/cef.rs"]
 mod cef;
+#[path = "../schema/tests/keys/mod.rs"]
+mod keys;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
@@ -31,9 +34,18 @@ fn samples() -> Vec<(&'static str, Vec<u8>)> {
     Event::TYPES.iter().map(sample).collect()
 }
 
-#[allow(clippy::unnecessary_wraps, reason = "what opens events can fail")]
-fn open(bytes: &[u8]) -> Result<Cow<'_, str>, keyledger::export::Failed> {
-    Ok(std::str::from_utf8(bytes).unwrap().into())
+fn open(bytes: &[u8]) -> Result<Cow<'_, str>, Failed> {
+    codec::opened(bytes, &keys::Keys::default()).map_err(|error| Failed::new(error.to_string()))
+}
+
+/// As for somebody whose data keys were all erased.
+fn open_nothing(bytes: &[u8]) -> Result<Cow<'_, str>, Failed> {
+    codec::opened(bytes, &NoDataKeys).map_err(|error| Failed::new(error.to_string()))
+}
+
+/// An event as people may read it.
+fn shown(bytes: &[u8]) -> Value {
+    serde_json::from_str(&open(bytes).unwrap()).unwrap()
 }
 
 fn logged(all: &[Vec<u8>]) -> Vec<Logged> {
@@ -46,10 +58,14 @@ fn logged(all: &[Vec<u8>]) -> Vec<Logged> {
 }
 
 fn written(format: Format, raw: bool, all: &[Vec<u8>]) -> Vec<u8> {
+    written_with(format, raw, all, &open)
+}
+
+fn written_with(format: Format, raw: bool, all: &[Vec<u8>], open: &Open) -> Vec<u8> {
     let mut encoder = Encoder::of_events(format, true, raw).unwrap();
     let mut bytes = Vec::new();
     for events in logged(all).chunks(5) {
-        bytes.append(&mut encoder.events(events, &open).unwrap());
+        bytes.append(&mut encoder.events(events, open).unwrap());
     }
     bytes.append(&mut encoder.finish().unwrap());
     bytes
@@ -81,7 +97,7 @@ fn json_lines_hold_the_event_its_place_and_hashes_over_its_stored_bytes() {
         let lines = lines(&written(Format::Jsonl, raw, &all()));
         assert_eq!(lines.len(), Event::TYPES.len());
         for (at, ((_, bytes), line)) in samples().iter().zip(&lines).enumerate() {
-            let stored: Value = serde_json::from_slice(bytes).unwrap();
+            let stored: Value = shown(bytes);
             assert_eq!(line["event"], stored);
             assert_eq!(line["logIndex"], json!(7_000_000_000 + at));
             assert_eq!(line["position"], json!((u64::MAX - at as u64).to_string()));
@@ -129,7 +145,7 @@ fn ocsf_is_what_its_published_schema_asks_for() {
             assert_eq!(number("type_uid"), number("class_uid") * 100 + number("activity_id"), "{name}");
             assert_eq!(line["metadata"]["version"], "1.8.0");
             assert_eq!(line["metadata"]["sequence"], json!(7_000_000_000 + at));
-            let stored: Value = serde_json::from_slice(bytes).unwrap();
+            let stored: Value = shown(bytes);
             assert_eq!(line["metadata"]["uid"], stored["id"]);
             assert_eq!(line["metadata"]["original_time"], stored["at"]);
             assert_eq!(line["unmapped"]["data"], stored["data"], "{name}");
@@ -170,7 +186,7 @@ fn ocsf_tells_activities_as_security_tools_name_them() {
     }
     // Verifications count, and answers differ.
     let (_, bytes) = samples().into_iter().find(|(name, _)| *name == "usage.recorded").unwrap();
-    let mut event: Value = serde_json::from_slice(&bytes).unwrap();
+    let mut event: Value = shown(&bytes);
     event["data"]["groups"][0]["records"][0]["count"] = json!(4);
     let told = |event: &Value| {
         let line = self::lines(&written(Format::Ocsf, false, &[event.to_string().into_bytes()])).remove(0);
@@ -199,7 +215,7 @@ fn cloudevents_are_what_their_published_schema_asks_for() {
         for (at, ((name, bytes), line)) in samples().iter().zip(&lines).enumerate() {
             assert_valid(&validator, line, name);
             assert_eq!(line["type"], json!(format!("dev.keyledger.{name}")));
-            assert_eq!(line["data"], serde_json::from_slice::<Value>(bytes).unwrap());
+            assert_eq!(line["data"], shown(bytes));
             assert_eq!(line["id"], line["data"]["id"]);
             assert_eq!(line["logindex"], json!((7_000_000_000_u64 + at as u64).to_string()));
             assert_eq!(line.get("raw").map(base64).as_ref(), raw.then_some(bytes));
@@ -271,7 +287,7 @@ fn csv_and_parquet_hold_the_same_and_what_is_stored() {
         assert_eq!(rows.len(), Event::TYPES.len());
         assert_eq!(rows, parquet_rows(written(Format::Parquet, raw, &all())));
         for ((name, bytes), row) in samples().iter().zip(&rows) {
-            let stored: Value = serde_json::from_slice(bytes).unwrap();
+            let stored: Value = shown(bytes);
             let text = |value: &Value| match value {
                 Value::Null => None,
                 Value::String(text) => Some(text.clone()),
@@ -316,7 +332,7 @@ fn csv_and_parquet_hold_the_same_and_what_is_stored() {
 /// An event whose texts are the tester's choice.
 fn with_texts(email: &str, agent: &str, comment: &str) -> Vec<u8> {
     let (_, bytes) = samples().into_iter().find(|(name, _)| *name == "key.revoked").unwrap();
-    let mut event: Value = serde_json::from_slice(&bytes).unwrap();
+    let mut event: Value = shown(&bytes);
     event["actor"]["email"] = json!(email);
     event["source"] = json!({ "ip": "2001:db8::7", "user_agent": agent });
     event["data"]["comment"] = json!(comment);
@@ -346,13 +362,40 @@ fn a_row_group_is_bounded_by_its_bytes() {
 #[test]
 fn an_event_whose_text_has_line_ends_is_still_one_line() {
     let (_, bytes) = samples().swap_remove(0);
-    let event: Value = serde_json::from_slice(&bytes).unwrap();
+    let event: Value = shown(&bytes);
     let pretty = serde_json::to_string_pretty(&event).unwrap().into_bytes();
     for format in [Format::Jsonl, Format::Ocsf, Format::Cef, Format::CloudEvents] {
         let text = String::from_utf8(written(format, false, std::slice::from_ref(&pretty))).unwrap();
         assert_eq!(text.lines().count(), 1, "{text}");
     }
     assert_eq!(lines(&written(Format::Jsonl, false, std::slice::from_ref(&pretty)))[0]["event"], event);
+}
+
+#[test]
+fn what_was_erased_is_missing_and_everything_else_is_there() {
+    let of = |format| written_with(format, true, &all(), &open_nothing);
+    let schema = validator("ocsf-1.8.0.schema.json");
+    let rows = csv_rows(&of(Format::Csv));
+    assert_eq!(rows, parquet_rows(of(Format::Parquet)));
+    let (ocsf, jsonl) = (lines(&of(Format::Ocsf)), lines(&of(Format::Jsonl)));
+    for (((name, bytes), row), (ocsf, line)) in samples().iter().zip(&rows).zip(ocsf.iter().zip(&jsonl)) {
+        assert!(["actorEmail", "ip", "userAgent"].iter().all(|column| !row.contains_key(*column)), "{name}");
+        assert_eq!(row["leafHash"], leaf_hash(bytes));
+        assert_eq!(base64(&json!(row["raw"])), *bytes);
+        assert_valid(&schema, ocsf, name);
+        assert!(ocsf["src_endpoint"]["name"].is_string() && ocsf.get("http_request").is_none(), "{name}");
+        let event = shown(bytes);
+        assert_eq!(
+            (&line["event"]["id"], &line["event"]["actor"]["id"]),
+            (&event["id"], &event["actor"]["id"])
+        );
+        assert!(!line["event"].to_string().contains("sealed"), "{name}");
+    }
+    for format in [Format::Cef, Format::CloudEvents] {
+        let text = String::from_utf8(of(format)).unwrap();
+        assert_eq!(text.lines().count(), Event::TYPES.len());
+        assert!(!text.contains("suser=") && !text.contains("src="));
+    }
 }
 
 #[test]

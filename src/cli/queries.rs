@@ -133,6 +133,12 @@ query($id: ID!, $first: Int, $after: String, $direction: OrderDirection) {
   }
 }";
 
+/// How many events there are.
+pub const EVENTS_COUNT: &str = "\
+query($filter: EventFilter) {
+  events(filter: $filter, first: 1) { totalCount }
+}";
+
 /// Totals, series and groups of verifications.
 pub const USAGE: &str = "\
 query(
@@ -449,6 +455,7 @@ mod tests {
             CREDITS_OF_KEY,
             CREDITS_OF_IDENTITY,
             TRAIL,
+            EVENTS_COUNT,
             USAGE,
             SIMULATE,
             UNUSED,

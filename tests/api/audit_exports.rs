@@ -1,9 +1,9 @@
 //! Exports of events: what is handed out is what the trail shows to the same caller, in every format, over every way,
 //! gone on with wherever it was cut off; and only to those who may read it.
 
-use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::process::{Command, Output};
 use std::time::Duration;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -14,25 +14,25 @@ use crate::ask::{
 };
 use crate::support::{Client, Mutated, Server};
 
-struct Exported {
-    status: u16,
+pub struct Exported {
+    pub status: u16,
     headers: ureq::http::HeaderMap,
-    bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
 }
 
 impl Exported {
-    fn header(&self, name: &str) -> &str {
+    pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    fn refusal(&self) -> Answer {
+    pub fn refusal(&self) -> Answer {
         let body = serde_json::from_slice(&self.bytes).unwrap_or(Value::Null);
         let answer = Answer { status: self.status, body };
         assert_presentable(&answer);
         answer
     }
 
-    fn lines(&self) -> Vec<Value> {
+    pub fn lines(&self) -> Vec<Value> {
         assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.bytes));
         lines(&self.bytes)
     }
@@ -42,7 +42,7 @@ fn lines(bytes: &[u8]) -> Vec<Value> {
     std::str::from_utf8(bytes).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn get(server: &Server, secret: Option<&str>, path: &str) -> Exported {
+pub fn get(server: &Server, secret: Option<&str>, path: &str) -> Exported {
     let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
     let mut request = agent.get(format!("{}{path}", server.base()));
     if let Some(secret) = secret {
@@ -54,11 +54,11 @@ fn get(server: &Server, secret: Option<&str>, path: &str) -> Exported {
     Exported { status: answer.status().as_u16(), headers, bytes }
 }
 
-fn export(server: &Server, secret: &str, query: &str) -> Exported {
+pub fn export(server: &Server, secret: &str, query: &str) -> Exported {
     get(server, Some(secret), &format!("/v1/audit/export?{query}"))
 }
 
-fn root_key(world: &World) -> &str {
+pub fn root_key(world: &World) -> &str {
     &world.server.home().tenant().root_key
 }
 
@@ -79,17 +79,17 @@ fn shown(client: &Client, filter: &Value) -> Vec<Value> {
 }
 
 /// Some of everything, in two workspaces and two tenants.
-struct Scene {
-    world: World,
-    key: Mutated,
-    there: Mutated,
-    elsewhere: String,
-    identity: String,
-    owner: Mutated,
-    organization: String,
+pub struct Scene {
+    pub world: World,
+    pub key: Mutated,
+    pub there: Mutated,
+    pub elsewhere: String,
+    pub identity: String,
+    pub owner: Mutated,
+    pub organization: String,
 }
 
-fn scene() -> Scene {
+pub fn scene() -> Scene {
     let world = world();
     let elsewhere = create_workspace(&world.root, "elsewhere");
     let made = data(
@@ -116,7 +116,7 @@ fn scene() -> Scene {
 }
 
 /// Conditions as the API and as the query of a URL have them.
-fn filters(scene: &Scene) -> Vec<(Value, String)> {
+pub fn filters(scene: &Scene) -> Vec<(Value, String)> {
     let at = text(
         &data(
             &scene.world.root,
@@ -221,7 +221,7 @@ fn no_filter_leads_to_another_tenant_or_to_a_workspace_that_is_not_ones_own() {
                 continue;
             }
             assert_eq!(answer.status, 200);
-            // What was asked for is in the trail of whoever asked.
+            // What was asked for is in the trail of whoever asked. Parquet is compressed.
             let text = String::from_utf8_lossy(&answer.bytes);
             let of_others =
                 |line: &&str| !line.contains("audit.exported") && !line.contains("command.refused");
@@ -394,7 +394,7 @@ fn what_was_cut_off_goes_on_without_gap_or_duplicate() {
     assert!(!whole);
     let complete = body.iter().rposition(|byte| *byte == b'\n').unwrap() + 1;
     let mut together = lines(&body[..complete]);
-    assert!(together.len() > 500 && together.len() < 2_500, "{}", together.len());
+    assert!(together.len() > 200 && together.len() < 2_500, "{}", together.len());
     // More happens meanwhile, and it is in the rest, too.
     import(&root, 3_000, 100);
     let after = together.last().unwrap()["logIndex"].clone();
@@ -478,7 +478,7 @@ fn parameters_that_are_wrong_are_refused_by_their_names() {
 }
 
 /// The exports in an organization's trail: what, format, filter, who, from where.
-fn exports_told(client: &Client) -> Vec<Value> {
+pub fn exports_told(client: &Client) -> Vec<Value> {
     let query = "{ events(filter: { types: [\"audit.exported\"] }, direction: ASC, first: 100) { nodes {
         outcome actor { id } source { ip userAgent } workspaceId data } } }";
     data(client, query, &json!({}))["events"]["nodes"].as_array().unwrap().clone()
@@ -516,188 +516,59 @@ fn an_export_is_in_the_trail_before_it_is_handed_out_and_not_in_itself() {
     assert_eq!(exports_told(&world.root).len(), 2);
 }
 
-const URL: &str = "query($input: ExportUrlInput!) { exportUrl(input: $input) { url expiresAt } }";
-
-fn url(client: &Client, input: &Value) -> String {
-    text(&data(client, URL, &json!({ "input": input }))["exportUrl"]["url"])
+/// Runs the program with a management key.
+fn keyledger(server: &Server, secret: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_keyledger"));
+    command.env_clear().env("KEYLEDGER_URL", server.base()).env("KEYLEDGER_KEY", secret);
+    command.args(["audit", "export"]).args(arguments).output().unwrap()
 }
 
 #[test]
-fn a_signed_address_hands_out_what_its_key_may_read_and_tells_in_whose_name() {
+fn the_command_line_writes_the_same_and_goes_on_with_what_was_cut_off() {
     let scene = scene();
-    let world = &scene.world;
-    let auditor = manager(&world.root, "AUDITOR", &scene.elsewhere);
-    let clients = [
-        (root_key(world).to_owned(), world.root.clone()),
-        (auditor.secret(), world.server.client(&auditor.secret())),
-    ];
-    for (secret, client) in &clients {
-        for (filter, query) in filters(&scene) {
-            let address = url(
-                client,
-                &json!({ "format": "JSONL", "filter": filter, "raw": true, "outcome": "SUCCESS" }),
-            );
-            let query = format!("format=jsonl&raw=true&outcome=success{query}&types={}", "key.*");
-            let query = if filter.get("types").is_some() { query.replace("&types=key.*", "") } else { query };
-            let signed = get(&world.server, None, &address);
-            assert_eq!(
-                (signed.header("cache-control"), signed.header("referrer-policy")),
-                ("no-store", "no-referrer")
-            );
-            let keys = |lines: Vec<Value>| -> Vec<Value> {
-                let of_keys = |line: &Value| text(&line["event"]["type"]).starts_with("key.");
-                lines.into_iter().filter(of_keys).collect()
-            };
-            assert_eq!(keys(signed.lines()), export(&world.server, secret, &query).lines(), "{query}");
+    let (server, secret) = (&scene.world.server, root_key(&scene.world));
+    let directory = tempfile::tempdir().unwrap();
+    let conditions = ["--type", "key.*", "--type", "organization.created", "--raw"];
+    for format in ["jsonl", "csv", "ocsf", "cef", "cloudevents"] {
+        let query = format!("format={format}&raw=true&types=key.*,organization.created");
+        let whole = export(server, secret, &query).bytes;
+        let file = directory.path().join(format!("trail.{format}"));
+        let part = directory.path().join(format!("trail.{format}.part"));
+        let to_file = ["--format", format, "-o", file.to_str().unwrap()];
+        let run = |more: &[&str]| keyledger(server, secret, &[&conditions[..], &to_file[..], more].concat());
+        let written = run(&[]);
+        assert_eq!(written.status.code(), Some(0), "{}", String::from_utf8_lossy(&written.stderr));
+        assert_eq!(std::fs::read(&file).unwrap(), whole, "{format}");
+        assert!(!part.exists());
+        for cut in [0, 40, whole.len() / 3, whole.len() - 1, whole.len()] {
+            std::fs::write(&part, &whole[..cut]).unwrap();
+            assert_eq!(run(&[]).status.code(), Some(2), "an earlier part is not overwritten");
+            let again = run(&["--resume", "--json"]);
+            let told: Value = serde_json::from_slice(&again.stdout).unwrap();
+            assert_eq!(told["bytes"], json!(whole.len()), "{format} cut after {cut} bytes");
+            assert_eq!(std::fs::read(&file).unwrap(), whole, "{format} cut after {cut} bytes");
         }
+        let piped = keyledger(server, secret, &[&conditions[..], &["--format", format]].concat());
+        assert_eq!(piped.stdout, whole, "{format}");
     }
-    let input = json!({ "format": "CSV", "workspaceId": scene.elsewhere, "after": 2,
-        "filter": { "types": ["key.*"] } });
-    let address = url(&clients[1].1, &input);
-    let before = exports_told(&world.root).len();
-    assert_eq!(get(&world.server, None, &address).status, 200);
-    let told = exports_told(&world.root);
-    assert_eq!(told.len(), before + 1);
-    let told = told.last().unwrap();
-    assert_eq!((&told["actor"]["id"], &told["data"]["format"]), (&json!(auditor.id()), &json!("csv")));
-    let filter = text(&told["data"]["filter"]);
-    assert!(
-        filter.contains(&format!("workspaceId={}", scene.elsewhere)) && filter.contains("&after=2"),
-        "{filter}"
+    let key = scene.key.id();
+    let narrow = keyledger(
+        server,
+        secret,
+        &["--format", "jsonl", "--key", &key, "--outcome", "success", "--from", "1h", "--after", "1"],
     );
-    assert_eq!(told["source"]["ip"], "127.0.0.1");
-    // It is usable again until it ends, and each time is told.
-    assert_eq!(get(&world.server, None, &address).status, 200);
-    assert_eq!(exports_told(&world.root).len(), before + 2);
-    // The secret of an address is in no log and in no trail.
-    let signature = address.split("&signature=").nth(1).unwrap();
-    assert!(!world.server.log().contains(signature) && !world.server.stdout().contains(signature));
-    let everything = export(&world.server, root_key(world), "format=jsonl&raw=true").bytes;
-    assert!(!String::from_utf8(everything).unwrap().contains(signature));
-}
-
-#[test]
-fn a_signed_address_that_was_changed_is_refused() {
-    let scene = scene();
-    let world = &scene.world;
-    let input = json!({ "format": "JSONL", "raw": true, "outcome": "SUCCESS", "workspaceId": scene.elsewhere,
-        "after": 1, "filter": { "keyId": scene.there.id(), "types": ["key.issued"], "actorId": scene.owner.id(),
-        "from": "2026-01-01T00:00:00Z", "to": "2999-01-01T00:00:00Z" } });
-    let address = url(&world.root, &input);
-    assert_eq!(get(&world.server, None, &address).status, 200);
-    let (path, query) = address.split_once('?').unwrap();
-    let pairs: Vec<&str> = query.split('&').collect();
-    let mut changed = BTreeSet::new();
-    for at in 0..pairs.len() {
-        let (name, value) = pairs[at].split_once('=').unwrap();
-        let mut replace = |pair: Option<String>| {
-            let mut pairs: Vec<String> = pairs.iter().map(ToString::to_string).collect();
-            match pair {
-                Some(pair) => pairs[at] = pair,
-                None => drop(pairs.remove(at)),
-            }
-            changed.insert(format!("{path}?{}", pairs.join("&")));
-        };
-        // Without it, with another value, with one that means the same, and twice.
-        replace(None);
-        let last = value.chars().last().unwrap();
-        let other = if last == '0' { '1' } else { '0' };
-        replace(Some(format!("{name}={}{other}", &value[..value.len() - 1])));
-        replace(Some(format!("{name}=%{:02X}{}", value.as_bytes()[0], &value[1..])));
-        replace(Some(format!("{name}={value}&{name}={value}")));
+    let found = lines(&narrow.stdout);
+    assert_eq!(found.len(), 3);
+    assert!(found.iter().all(|line| line["event"]["stream"] == json!(format!("key-{key}"))));
+    let file = directory.path().join("trail.parquet");
+    let parquet = ["--format", "parquet", "-o", file.to_str().unwrap()];
+    assert_eq!(keyledger(server, secret, &parquet).status.code(), Some(0));
+    assert!(std::fs::read(&file).unwrap().ends_with(b"PAR1"));
+    for wrong in
+        [&[&parquet[..], &["--resume"]].concat()[..], &["--format", "xml"], &["--format", "csv", "--resume"]]
+    {
+        assert_eq!(keyledger(server, secret, wrong).status.code(), Some(2), "{wrong:?}");
     }
-    changed.insert(format!("{address}&workspaceId={}", world.workspace));
-    changed.insert(format!("{path}?names=false&{query}"));
-    changed.insert(format!("{path}?{}&signature=", query.split("&signature=").next().unwrap()));
-    changed.insert(format!("{path}?format=jsonl&signature=AAAA"));
-    // In another order.
-    let mut turned = pairs.clone();
-    turned.swap(0, 1);
-    changed.insert(format!("{path}?{}", turned.join("&")));
-    assert!(changed.len() > 40);
-    let before = exports_told(&world.root).len();
-    for address in &changed {
-        let answer = get(&world.server, None, address);
-        let code = answer.refusal().code().to_owned();
-        assert_eq!((answer.status, &*code), (401, "UNAUTHENTICATED"), "{address}");
-        assert_eq!(answer.header("referrer-policy"), "no-referrer");
-    }
-    assert_eq!(exports_told(&world.root).len(), before);
-    // A key beside it does not make it good.
-    let changed = changed.first().unwrap();
-    assert_eq!(get(&world.server, Some(root_key(world)), changed).status, 401);
-    // Nor is it good for anything else.
-    assert_eq!(
-        get(&world.server, None, &address.replace("/v1/audit/export", "/v1/exports/usage")).status,
-        401
-    );
-}
-
-#[test]
-fn a_signed_address_ends_with_its_key_its_secret_and_its_grant() {
-    let world = world();
-    let organization = world.server.home().tenant().organization.clone();
-    let grants = json!([{ "role": "AUDITOR", "organizationId": organization }]);
-    let auditor = || {
-        let key = world.root.create_key("auditor").with("grants", grants.clone()).run();
-        let address = url(&world.server.client(&key.secret()), &json!({ "format": "JSONL" }));
-        assert_eq!(get(&world.server, None, &address).status, 200);
-        (key, address)
-    };
-    let input = |key: &Mutated, more: Value| {
-        let mut input = json!({ "id": key.id() });
-        input.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
-        input
-    };
-    for (mutation, more) in [
-        ("revokeKey", json!({ "reason": "COMPROMISED" })),
-        ("disableKey", json!({})),
-        ("deleteKey", json!({})),
-        ("rotateKey", json!({ "overlapSeconds": 0 })),
-        ("updateKey", json!({ "grants": [] })),
-        ("updateKey", json!({ "grants": [{ "role": "VIEWER", "organizationId": organization }] })),
-        ("updateKey", json!({ "allowedCidrs": ["203.0.113.0/24"] })),
-    ] {
-        let (key, address) = auditor();
-        if mutation == "deleteKey" {
-            world.root.revoke_key(&key.id(), "UNUSED").unwrap();
-        }
-        assert_eq!(attempt(&world.root, mutation, &input(&key, more.clone())).code(), "", "{mutation}");
-        let answer = get(&world.server, None, &address);
-        let status = if more.get("grants").is_some() { 403 } else { 401 };
-        assert_eq!(answer.status, status, "{mutation} {more}");
-    }
-    // While a rotation overlaps, the old secret is still good, and so is what was asked with it.
-    let (key, address) = auditor();
-    world.root.rotate_key(&key.id(), 600).unwrap();
-    assert_eq!(get(&world.server, None, &address).status, 200);
-    // With another grant that reads trails it goes on, for what that grant shows.
-    let (key, address) = auditor();
-    let less = json!([{ "role": "AUDITOR", "workspaceId": world.workspace }]);
-    assert_eq!(attempt(&world.root, "updateKey", &input(&key, json!({ "grants": less }))).code(), "");
-    let lines = get(&world.server, None, &address).lines();
-    assert!(lines.iter().all(|line| line["event"]["workspace"] == json!(world.workspace)));
-    // An expired key's ends.
-    let soon = crate::ask::in_millis(3_000);
-    let key = world.root.create_key("short").with("grants", grants.clone()).with("expiresAt", soon).run();
-    let address = url(&world.server.client(&key.secret()), &json!({ "format": "JSONL" }));
-    eventually("the key has expired", || get(&world.server, None, &address).status == 401);
-}
-
-#[test]
-fn an_address_is_made_for_what_may_be_read_only_and_for_five_minutes() {
-    let world = world();
-    let answer = data(&world.root, URL, &json!({ "input": { "format": "CEF" } }));
-    let expires: keyledger_schema::Timestamp = text(&answer["exportUrl"]["expiresAt"]).parse().unwrap();
-    let left = expires.since(keyledger::edge::Edge::default().now());
-    assert!(left <= Duration::from_mins(5) && left > Duration::from_mins(4), "{left:?}");
-    let viewer = world.server.client(&manager(&world.root, "VIEWER", &world.workspace).secret());
-    for (client, input, code) in [
-        (&viewer, json!({ "format": "CEF" }), "FORBIDDEN"),
-        (&world.other, json!({ "format": "CEF", "workspaceId": world.workspace }), "NOT_FOUND"),
-        (&world.root, json!({ "format": "CEF", "filter": { "types": ["nonsense"] } }), "INVALID_INPUT"),
-        (&world.root, json!({ "format": "CEF", "filter": { "actorId": "nonsense" } }), "INVALID_INPUT"),
-    ] {
-        assert_eq!(ask(client, URL, &json!({ "input": input })).code(), code, "{input}");
-    }
+    let viewer = manager(&scene.world.root, "VIEWER", &scene.world.workspace).secret();
+    assert_eq!(keyledger(server, &viewer, &["--format", "csv"]).status.code(), Some(4));
 }

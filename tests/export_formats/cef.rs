@@ -77,7 +77,7 @@ fn every_event_is_read_back() {
         let Parsed { header, extension } = parse(line);
         assert_eq!((header.len(), &*header[0], &*header[1], &*header[4]), (7, "0", "Keyledger", *name));
         assert!(header[6].parse::<u8>().unwrap() <= 10);
-        let stored: Value = serde_json::from_slice(bytes).unwrap();
+        let stored: Value = super::shown(bytes);
         let same = |key: &str, pointer: &str| {
             let expected = stored.pointer(pointer).and_then(Value::as_str);
             assert_eq!(extension.get(key).map(String::as_str), expected, "{name}: {key}");

@@ -4,11 +4,10 @@
 //! organization. The end of an export is fixed when it begins, so it ends however much is recorded meanwhile, and its
 //! own event is not in it. Memory is bounded by two batches, whatever is exported.
 
-use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use keyledger_schema::codec::Outcome;
+use keyledger_schema::codec::{self, Outcome};
 use keyledger_schema::event::Event;
 use keyledger_schema::grant::{Place, Right};
 use keyledger_schema::{IdentityId, KeyId, NodeId, OrganizationId, Timestamp, WorkspaceId};
@@ -149,11 +148,11 @@ impl Service {
     }
 }
 
-/// What makes the text of stored bytes that is handed out.
-pub(super) fn opener(_: &Service) -> Arc<Open> {
-    Arc::new(|bytes: &[u8]| {
-        let text = std::str::from_utf8(bytes).map_err(|error| Failed::new(error.to_string()))?;
-        Ok(Cow::Borrowed(text))
+/// What makes the text of stored bytes that is handed out. What was erased reads as null.
+pub(super) fn opener(service: &Service) -> Arc<Open> {
+    let vault = Arc::clone(service.vault());
+    Arc::new(move |bytes: &[u8]| {
+        codec::opened(bytes, &*vault).map_err(|error| Failed::new(error.to_string()))
     })
 }
 
