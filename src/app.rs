@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use actix_web::rt::System;
 use actix_web::web::Data;
+use keyledger_projections::LogState;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::Config;
@@ -51,6 +52,9 @@ pub enum Error {
         /// The data directory.
         directory: String,
     },
+    /// The tree over the log.
+    #[error("the tree over the log cannot be opened: {0}")]
+    Tree(#[from] crate::sequencer::OpenError),
     /// The settings or the master key's file.
     #[error(transparent)]
     Config(#[from] crate::config::Error),
@@ -137,6 +141,29 @@ pub fn recover(
     result
 }
 
+/// Gives the log another signing key, or takes one out of use, in a data directory that no server uses. Answers with
+/// the log's keys after that.
+pub fn change_log_keys(config: &Config, change: LogKeyChange) -> Result<LogState, Error> {
+    let node = Node::open(config, Edge::default())?;
+    let result = System::new().block_on(async {
+        match change {
+            LogKeyChange::Rotate => node.service.rotate_log_key().await,
+            LogKeyChange::Retire(generation) => node.service.retire_log_key(generation).await,
+        }
+    });
+    node.close();
+    Ok(result?)
+}
+
+/// What is done to the keys of the log.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum LogKeyChange {
+    /// Another one.
+    Rotate,
+    /// One less, by its generation.
+    Retire(u32),
+}
+
 /// Serves until it is told to stop by SIGTERM or SIGINT.
 pub fn serve(config: &Config) -> Result<(), Error> {
     let node = Node::open(config, Edge::default())?;
@@ -146,6 +173,7 @@ pub fn serve(config: &Config) -> Result<(), Error> {
 }
 
 async fn run(config: &Config, node: &Node) -> Result<(), Error> {
+    node.service.first_log_key(config.log_origin.as_deref()).await?;
     let founded = if node.service.is_founded().await? {
         None
     } else {
@@ -153,21 +181,25 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
     };
     let verifier = Arc::new(node.verifier(config.usage).await?);
     let (store, read_model) = (Arc::clone(node.service.store()), Arc::clone(node.service.read_model()));
+    let tree = Arc::clone(node.service.tree()?);
     let state = Data::new(State {
         verifier,
         trusted_proxies: config.trusted_proxies.clone(),
         not_ready: Arc::new(move || {
             let log = store.stopped().map(|_| "log");
             let tables = read_model.stopped().map(|_| "read model");
-            log.into_iter().chain(tables).collect()
+            let tree = tree.stopped().map(|_| "tree");
+            log.into_iter().chain(tables).chain(tree).collect()
         }),
     });
     let api = Data::new(Api::new(Arc::clone(&node.service), Arc::clone(&state.verifier)));
     let service = Data::from(Arc::clone(&node.service));
+    let public_log = config.public_log;
     let main = http::server::bind(Kind::Management, config.listen, &state, move |routes| {
         http::graphql::configure(routes, &api);
         http::configure_holders(routes, &service);
         http::configure_exports(routes, &service);
+        http::configure_log(routes, &service, public_log);
     })
     .map_err(system(format!("cannot listen on {}; choose another address with --listen", config.listen)))?;
     let url = greeting::url(main.addresses.first().copied().unwrap_or(config.listen));

@@ -15,7 +15,6 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::config::{CommonFlags, ServerFlags};
 
 pub mod account;
-pub mod audit;
 pub mod audit_export;
 pub mod client;
 pub mod confirm;
@@ -30,6 +29,8 @@ pub mod key_args;
 pub mod key_list;
 pub mod key_show;
 pub mod leak;
+pub mod log;
+pub mod log_args;
 pub mod organization;
 pub mod organization_args;
 pub mod output;
@@ -102,8 +103,8 @@ pub enum Command {
     Credits(identity_args::CreditsArgs),
     /// Show and export how often keys were verified
     Usage(usage_args::UsageArgs),
-    /// Export the audit trail
-    Audit(audit::AuditArgs),
+    /// Show and prove what is in the log, and keep its signing keys
+    Audit(AuditArgs),
     /// Ask whether a secret is valid, as a service would
     Verify(VerifyArgs),
     /// Show which key is in use and what it may do
@@ -243,6 +244,24 @@ pub enum ActionArgument {
     Read,
     Write,
     Admin,
+}
+
+/// Arguments of `audit`.
+#[derive(Args, Debug)]
+pub struct AuditArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: AuditCommand,
+}
+
+/// What to do with the log.
+#[derive(Subcommand, Debug)]
+pub enum AuditCommand {
+    /// Checkpoints, proofs and keys.
+    #[command(flatten)]
+    Log(log_args::LogCommand),
+    /// Write events to a file
+    Export(Box<audit_export::AuditExportArgs>),
 }
 
 /// Arguments of `whoami`.

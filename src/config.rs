@@ -37,6 +37,8 @@ pub const DEFAULT_DATA_DIR: &str = "./keyledger-data";
 pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 /// Days that the verification log is kept unless told otherwise.
 pub const DEFAULT_VERIFICATION_LOG_DAYS: u16 = 90;
+/// The longest name of a log.
+const MAX_LOG_ORIGIN_BYTES: usize = 200;
 /// The master key's file inside the data directory.
 pub const MASTER_KEY_FILE_NAME: &str = "master.key";
 
@@ -65,6 +67,10 @@ pub struct Config {
     pub trusted_proxies: Vec<IpNet>,
     /// How many days the verification log is kept.
     pub verification_log_days: u16,
+    /// What the log is called in checkpoints; made from its id when it has none.
+    pub log_origin: Option<String>,
+    /// Whether everybody may have checkpoints and tiles of hashes.
+    pub public_log: bool,
     /// Where the master key comes from.
     pub master_key: MasterKeySource,
     /// How log lines look.
@@ -83,6 +89,8 @@ impl Config {
             usage: UsageMode::Strict,
             trusted_proxies: Vec::new(),
             verification_log_days: DEFAULT_VERIFICATION_LOG_DAYS,
+            log_origin: None,
+            public_log: false,
             master_key: MasterKeySource::File(data_dir.join(MASTER_KEY_FILE_NAME)),
             log_format: LogFormat::Text,
             log_level: LevelFilter::INFO,
@@ -135,6 +143,10 @@ impl Config {
         config.trusted_proxies = layers.values(Setting::TrustedProxies, proxy_network)?;
         if let Some(days) = layers.value(Setting::VerificationLogDays, verification_log_days)? {
             config.verification_log_days = days;
+        }
+        config.log_origin = layers.value(Setting::LogOrigin, log_origin)?;
+        if let Some(public) = layers.value(Setting::PublicLog, public_log)? {
+            config.public_log = public;
         }
         if let Some(format) = layers.value(Setting::LogFormat, log_format)? {
             config.log_format = format;
@@ -199,6 +211,27 @@ fn proxy_network(text: &str) -> Result<IpNet, &'static str> {
 fn verification_log_days(text: &str) -> Result<u16, &'static str> {
     let days = text.parse().ok().filter(|days| (1..=3_650).contains(days));
     days.ok_or("expected a number of days from 1 to 3650")
+}
+
+/// As C2SP tlog-checkpoint recommends it, and as names of keys must be (C2SP signed-note).
+fn log_origin(text: &str) -> Result<String, &'static str> {
+    let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
+    if plain && (1..=MAX_LOG_ORIGIN_BYTES).contains(&text.len()) && !layer::looks_secret(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(
+            "expected a name like a URL without its scheme, such as log.example.com/keys: 1 to 200 visible ASCII \
+             characters without +",
+        )
+    }
+}
+
+fn public_log(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("expected true (everybody may fetch checkpoints and tiles of hashes) or false"),
+    }
 }
 
 fn log_format(text: &str) -> Result<LogFormat, &'static str> {

@@ -23,6 +23,7 @@ mod role;
 mod scalar;
 mod simulation;
 mod tenant;
+mod transparency;
 mod usage;
 mod verification;
 

@@ -19,6 +19,7 @@ pub mod graphql;
 mod health;
 mod holder;
 mod identify;
+mod log;
 mod problem;
 pub mod server;
 mod verify;
@@ -101,6 +102,30 @@ pub fn configure_exports(config: &mut ServiceConfig, service: &Data<Service>) {
         .service(resource(links::PATH).route(web::get().to(audit_export::events)))
         .service(resource("/v1/exports/usage").route(web::get().to(exports::usage)))
         .service(resource("/v1/exports/verifications").route(web::get().to(exports::verifications)));
+}
+
+/// The routes of a management listener that show the log to outsiders. `public` opens checkpoints and tiles of
+/// hashes to everybody.
+pub fn configure_log(config: &mut ServiceConfig, service: &Data<Service>, public: bool) {
+    config.app_data(Data::clone(service)).app_data(Data::new(log::Public(public)));
+    let resource = |path| web::resource(path).default_service(web::to(problem::get_only));
+    config
+        .service(
+            resource("/log/checkpoint")
+                .route(web::get().to(log::checkpoint))
+                .route(web::head().to(log::checkpoint)),
+        )
+        .service(
+            resource("/log/tile/{tile:.*}").route(web::get().to(log::tile)).route(web::head().to(log::tile)),
+        )
+        .service(
+            resource("/log/entries/{tile:.*}")
+                .route(web::get().to(log::entries))
+                .route(web::head().to(log::entries)),
+        )
+        .service(
+            resource("/log/proof/{id}").route(web::get().to(log::proof)).route(web::head().to(log::proof)),
+        );
 }
 
 /// Runs a command on its own, so that a client who hangs up cuts nothing off in the middle: what has begun is

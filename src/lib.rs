@@ -1,6 +1,7 @@
 //! Keyledger: API keys that live in an event log.
 
 pub mod app;
+pub mod audit;
 pub mod caller;
 pub mod cli;
 pub mod config;
@@ -12,6 +13,7 @@ pub mod graphql;
 pub mod http;
 pub mod readmodel;
 pub mod secret;
+pub mod sequencer;
 pub mod service;
 pub mod simulation;
 pub mod store;

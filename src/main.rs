@@ -3,8 +3,10 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use keyledger::app::LogKeyChange;
+use keyledger::cli::log_args::LogCommand;
 use keyledger::cli::{self, Command, Exit, Failure, failure};
-use keyledger::config::{Config, LogFormat};
+use keyledger::config::{CommonFlags, Config, LogFormat};
 use keyledger::{app, edge::Edge};
 use serde_json::json;
 use tracing::level_filters::LevelFilter;
@@ -50,15 +52,47 @@ fn run(command: &Command) -> Exit {
         Command::Usage(args) => cli::run(&args.connection, &mut out, |client, out| {
             cli::usage::run(&args.command, client, &Edge::default(), out)
         }),
-        Command::Audit(args) => cli::run(&args.connection, &mut out, |client, out| {
-            cli::audit::run(&args.command, client, &Edge::default(), out)
-        }),
+        Command::Audit(args) => match &args.command {
+            cli::AuditCommand::Log(command) => log_command(command, &mut out),
+            cli::AuditCommand::Export(args) => cli::run(&args.connection, &mut out, |client, out| {
+                cli::audit_export::run(args, client, &Edge::default(), out)
+            }),
+        },
         Command::Verify(args) => {
             cli::run(&args.connection, &mut out, |client, out| cli::verify::run(args, client, out))
         }
         Command::Completions(args) => told(cli::completions(args.shell, &mut out), false),
         Command::Whoami(args) => cli::run(&args.connection, &mut out, cli::account::whoami),
     }
+}
+
+fn log_command(command: &LogCommand, out: &mut dyn Write) -> Exit {
+    match command {
+        LogCommand::Checkpoint(args) => cli::run(&args.connection, out, cli::log::checkpoint),
+        LogCommand::Proof(args) => {
+            cli::run(&args.connection, out, |client, out| cli::log::proof(args, client, out))
+        }
+        LogCommand::LogKeys(args) => cli::run(&args.connection, out, cli::log::keys),
+        LogCommand::RotateLogKey(args) => {
+            told(change_log_keys(&args.settings, LogKeyChange::Rotate, args.json, out), args.json)
+        }
+        LogCommand::RetireLogKey(args) => {
+            let change = LogKeyChange::Retire(args.generation);
+            told(change_log_keys(&args.settings, change, args.json, out), args.json)
+        }
+    }
+}
+
+fn change_log_keys(
+    settings: &CommonFlags,
+    change: LogKeyChange,
+    as_json: bool,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let config = Config::for_directory(settings, std::env::vars_os()).map_err(wrong_settings)?;
+    log(config.log_format, config.log_level)?;
+    let state = app::change_log_keys(&config, change).map_err(failed)?;
+    cli::log::told(&state, &mut cli::Output::new(out, as_json))
 }
 
 fn told(result: Result<(), Failure>, as_json: bool) -> Exit {

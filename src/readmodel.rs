@@ -274,6 +274,8 @@ struct Shared {
     /// How many usage events the tables have seen. Changes only when there are more, so that the usage
     /// thread is not woken by every commit.
     usage_seen: watch::Sender<u64>,
+    /// How many erasures the tables have seen since they were opened.
+    erasures: watch::Sender<u64>,
     stop: watch::Sender<bool>,
 }
 
@@ -444,6 +446,11 @@ impl ReadModel {
     /// Those of many identities that there are, of whatever organization, in no particular order.
     pub async fn identities_by_id(&self, ids: Vec<IdentityId>) -> Result<Vec<IdentityState>, QueryError> {
         self.quick.read(move |connection| identities::by_id(connection, &ids)).await
+    }
+
+    /// Whether copies of erased personal data are still being removed.
+    pub async fn is_erasing(&self) -> Result<bool, QueryError> {
+        self.quick.read(usage::erasure::is_pending).await
     }
 
     /// A page of an organization's identities.

@@ -21,7 +21,7 @@ mod links;
 
 use std::fmt;
 
-use keyledger_schema::{Environment, IdentityId, KeyId, OrganizationId, SecretHash, WorkspaceId};
+use keyledger_schema::{Environment, IdentityId, KeyId, LogId, OrganizationId, SecretHash, WorkspaceId};
 use uuid::{Builder, Uuid};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
@@ -211,6 +211,15 @@ impl MasterKey {
     /// What data keys are encrypted with.
     pub fn vault_key(&self) -> Zeroizing<[u8; 32]> {
         self.derive("keyledger 2026-11 vault v1", &[])
+    }
+
+    /// What a log signs its checkpoints with (Ed25519, RFC 8032). Derived likewise.
+    pub fn log_key(&self, log: LogId, generation: u32) -> ed25519_dalek::SigningKey {
+        let seed = self.derive(
+            "keyledger 2026-11 log signing key v1",
+            &[log.uuid().as_bytes(), &generation.to_be_bytes()],
+        );
+        ed25519_dalek::SigningKey::from_bytes(&seed)
     }
 
     /// What derives key ids from idempotency keys, and identities' ids from external ones.

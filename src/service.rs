@@ -10,18 +10,21 @@ mod aggregate;
 pub mod analytics;
 pub mod compliance;
 pub mod credits;
+pub mod erasure;
 pub mod exports;
 pub mod founding;
 pub mod holders;
 pub mod identities;
 pub mod import;
 pub mod keys;
+pub mod log_keys;
 pub mod node;
 pub mod organizations;
 mod places;
 mod refusals;
 pub mod revocations;
 mod timer;
+pub mod transparency;
 mod workspaces;
 mod writer;
 
@@ -32,7 +35,7 @@ use keyledger_schema::{
     Actor, Envelope, EventId, KeyId, NodeId, OrganizationId, RequestId, SecretHash, Source, Timestamp,
     WorkspaceId,
 };
-use tokio::sync::{Mutex, RwLock};
+use tokio::sync::{Mutex, RwLock, Semaphore};
 
 use crate::caller::Caller;
 use crate::decisions::Warning;
@@ -40,6 +43,7 @@ use crate::edge::Edge;
 use crate::error::{Code, Error, Result};
 use crate::readmodel::ReadModel;
 use crate::secret::{Idempotency, MasterKey, SecretHasher};
+use crate::sequencer::TreeLog;
 use crate::store::{EventStore, Position};
 use crate::tenants::Tenants;
 use crate::vault::Vault;
@@ -53,6 +57,9 @@ pub use revocations::Revocation;
 
 /// Tells which key has a secret with a hash, as far as this node applied the log.
 pub type KeyOf = Arc<dyn Fn(&SecretHash) -> Option<KeyId> + Send + Sync>;
+
+/// How many bundles of entries are read at once.
+const ENTRY_BUNDLES: usize = 4;
 
 /// Everything a command needs.
 pub struct Service {
@@ -78,6 +85,9 @@ pub struct Service {
     holding_gate: RwLock<()>,
     /// Whoever changes how organizations stand to each other holds this.
     organization_turn: Mutex<()>,
+    tree: Option<Arc<TreeLog>>,
+    /// Bundles of entries that are read at once, of up to 15 MiB each.
+    entry_bundles: Semaphore,
 }
 
 /// In whose name and in which request events are written.
@@ -129,9 +139,7 @@ impl Service {
         tenants: Arc<Tenants>,
         key_of: KeyOf,
         balances: Arc<dyn Balances>,
-        edge: Edge,
-        vault: Arc<Vault>,
-        master: MasterKey,
+        (edge, vault, master): (Edge, Arc<Vault>, MasterKey),
         node: NodeId,
     ) -> Self {
         let (hasher, idempotency) = (master.secret_hasher(), master.idempotency());
@@ -155,7 +163,15 @@ impl Service {
             administrators: Mutex::default(),
             holding_gate: RwLock::default(),
             organization_turn: Mutex::default(),
+            tree: None,
+            entry_bundles: Semaphore::new(ENTRY_BUNDLES),
         }
+    }
+
+    /// The same with a tree over the log.
+    #[must_use]
+    pub fn with_tree(self, tree: Arc<TreeLog>) -> Self {
+        Self { tree: Some(tree), ..self }
     }
 
     /// The log.

@@ -30,6 +30,8 @@ mod concurrency;
 mod credits;
 #[path = "api/disposable.rs"]
 mod disposable;
+#[path = "api/erasure.rs"]
+mod erasure;
 #[path = "api/founding.rs"]
 mod founding;
 #[path = "api/idempotency.rs"]
@@ -46,6 +48,8 @@ mod isolation;
 mod keys;
 #[path = "api/leaks.rs"]
 mod leaks;
+#[path = "api/log.rs"]
+mod log;
 #[path = "api/organizations.rs"]
 mod organizations;
 #[path = "api/pages.rs"]

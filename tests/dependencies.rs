@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 /// For each module of `src`, the others that it may name. `app` ties all of them together.
 const ALLOWED: &[(&str, &[&str])] = &[
     // Leaves: they know nobody.
+    ("audit", &[]),
     ("caller", &[]),
     ("edge", &[]),
     ("error", &[]),
@@ -23,10 +24,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("config", &["secret"]),
     ("vault", &["edge", "secret"]),
     ("readmodel", &["edge", "store"]),
+    ("sequencer", &["audit", "edge", "store"]),
     ("verify", &["caller", "decisions", "edge", "error", "secret", "store", "stream_head"]),
     (
         "service",
         &[
+            "audit",
             "caller",
             "decisions",
             "edge",
@@ -34,6 +37,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "export",
             "readmodel",
             "secret",
+            "sequencer",
             "store",
             "stream_head",
             "tenants",
@@ -52,6 +56,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "export",
             "readmodel",
             "secret",
+            "sequencer",
             "service",
             "simulation",
             "store",
@@ -59,11 +64,12 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "verify",
         ],
     ),
-    ("http", &["caller", "edge", "error", "export", "graphql", "service", "verify"]),
+    ("http", &["audit", "caller", "edge", "error", "export", "graphql", "service", "verify"]),
     ("main", &["app", "cli", "config", "edge"]),
     (
         "app",
         &[
+            "audit",
             "caller",
             "cli",
             "config",
@@ -75,6 +81,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "http",
             "readmodel",
             "secret",
+            "sequencer",
             "service",
             "simulation",
             "store",
@@ -87,7 +94,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
 
 /// Libraries that belong to some modules only.
 const LIBRARIES: &[(&str, &[&str])] = &[
-    ("rusqlite", &["store", "readmodel", "vault"]),
+    ("rusqlite", &["store", "readmodel", "sequencer", "vault"]),
     ("actix_web", &["http", "app"]),
     ("async_graphql", &["graphql", "http"]),
     ("ureq", &["cli"]),
@@ -95,7 +102,10 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("parquet", &["export"]),
     ("getrandom", &["edge"]),
-    ("tokio", &["app", "graphql", "readmodel", "service", "simulation", "store", "vault", "verify"]),
+    (
+        "tokio",
+        &["app", "graphql", "readmodel", "sequencer", "service", "simulation", "store", "vault", "verify"],
+    ),
 ];
 
 /// Words that read a clock or ask for randomness, which `edge.rs` alone may.

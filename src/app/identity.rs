@@ -10,7 +10,9 @@ use keyledger_schema::NodeId;
 use super::{Error, system};
 use crate::config::{Config, MasterKeySource};
 use crate::edge::Edge;
+use crate::readmodel;
 use crate::secret::MasterKey;
+use crate::sequencer::{self, CHECKPOINT_FILE_NAME};
 
 /// Name of the file that holds the node's id.
 const NODE_FILE: &str = "node";
@@ -48,7 +50,7 @@ pub(super) fn node_id(data_dir: &Path, edge: &Edge) -> Result<NodeId, Error> {
 
 /// A log is made only where there was none: what is made after it must not be there yet.
 pub(super) fn refuse_leftovers(data_dir: &Path) -> Result<(), Error> {
-    for leftover in [NODE_FILE, crate::readmodel::FILE_NAME] {
+    for leftover in [NODE_FILE, CHECKPOINT_FILE_NAME, readmodel::FILE_NAME, sequencer::FILE_NAME] {
         if data_dir.join(leftover).exists() {
             return Err(Error::LogMissing { directory: data_dir.display().to_string(), leftover });
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, PoolId, Tally, WorkspaceState};
 use keyledger_schema::event::UsageMode;
-use keyledger_schema::{NodeId, Sealer, Timestamp};
+use keyledger_schema::{LogId, NodeId, Sealer, Subject, Timestamp};
 
 use super::{Error, identity, progress, system};
 use crate::config::Config;
@@ -13,6 +13,7 @@ use crate::decisions::credits::Balance;
 use crate::edge::Edge;
 use crate::readmodel::{Observer, Progress, ReadModel, Settings};
 use crate::secret::MasterKey;
+use crate::sequencer::TreeLog;
 use crate::service::node::Recording;
 use crate::service::{Balances, KeyOf, Service};
 use crate::store::EventStore;
@@ -27,6 +28,18 @@ use crate::verify::recorder::{GiveBack, Recorder};
 struct Memory {
     directory: Arc<Directory>,
     tenants: Arc<Tenants>,
+    vault: Arc<Vault>,
+}
+
+impl Memory {
+    /// Deletes the data key of somebody whose personal data was erased, if it is there still.
+    fn forget(&self, subject: Subject) {
+        if !self.vault.is_erased(subject)
+            && let Err(error) = self.vault.erase(subject)
+        {
+            tracing::error!(%error, %subject, "the data key of an erased subject cannot be deleted");
+        }
+    }
 }
 
 /// Credits as whoever spends them knows them.
@@ -46,6 +59,9 @@ impl Observer for Memory {
     fn key(&self, before: Option<&KeyState>, after: &KeyState) {
         self.directory.apply(before, after);
         self.tenants.key_changed(before, after);
+        if after.erased_at.is_some() {
+            self.forget(Subject::Key(after.id));
+        }
     }
 
     fn organization(&self, state: &OrganizationState) {
@@ -60,6 +76,9 @@ impl Observer for Memory {
 
     fn identity(&self, _: Option<&IdentityState>, after: &IdentityState) {
         self.directory.identity_changed(after);
+        if after.erased_at.is_some() {
+            self.forget(Subject::Identity(after.id));
+        }
     }
 
     fn spent(&self, pool: PoolId, tally: &Tally) {
@@ -97,7 +116,7 @@ impl Node {
         let options = Options { progress: Some(progress::of_check()), ..Options::default() };
         let store: Arc<dyn EventStore> = Arc::new(SqliteStore::open_in(data_dir, options)?);
         let id = identity::node_id(&config.data_dir, &edge)?;
-        let memory = Memory { directory: Arc::default(), tenants: Arc::default() };
+        let memory = Memory { directory: Arc::default(), tenants: Arc::default(), vault: Arc::clone(&vault) };
         let (directory, tenants) = (Arc::clone(&memory.directory), Arc::clone(&memory.tenants));
         let balances: Arc<dyn Balances> = Arc::new(Spender(Arc::clone(&directory)));
         let days = u64::from(config.verification_log_days);
@@ -122,17 +141,12 @@ impl Node {
         }
         let known = Arc::clone(&directory);
         let key_of: KeyOf = Arc::new(move |hash| known.find(hash).map(|entry| entry.key));
-        let service = Arc::new(Service::new(
-            store,
-            read_model,
-            tenants,
-            key_of,
-            balances,
-            edge.clone(),
-            vault,
-            master.clone(),
-            id,
-        ));
+        let (log, private) = (LogId::from_uuid(store.log_id()), master.clone());
+        let private_keys = Arc::new(move |generation| private.log_key(log, generation));
+        let tree = TreeLog::open(&config.data_dir, Arc::clone(&store), private_keys)?;
+        let parts = (edge.clone(), vault, master.clone());
+        let service = Service::new(store, read_model, tenants, key_of, balances, parts, id);
+        let service = Arc::new(service.with_tree(tree));
         Ok(Self { service, directory, master, edge, id })
     }
 
@@ -152,6 +166,9 @@ impl Node {
 
     /// Stops the threads that follow the log.
     pub(super) fn close(self) {
+        if let Ok(tree) = self.service.tree() {
+            tree.close();
+        }
         self.service.read_model().close();
     }
 }

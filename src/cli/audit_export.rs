@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 use super::client::Client;
 use super::part::{self, Bar, Part, Shape};
 use super::value::Moment;
-use super::{Failure, Output, progress, queries};
+use super::{Connection, Failure, Output, progress, queries};
 use crate::edge::Edge;
 
 /// The form of an export.
@@ -91,6 +91,9 @@ pub struct AuditExportArgs {
     /// Only what happened, or only what was refused
     #[arg(long, value_name = "OUTCOME")]
     pub outcome: Option<OutcomeArgument>,
+    #[command(flatten)]
+    #[allow(missing_docs, reason = "clap would show it as help")]
+    pub connection: Connection,
 }
 
 /// Path of exports of events.

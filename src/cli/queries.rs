@@ -61,6 +61,18 @@ query {
   }
 }";
 
+/// The newest signed checkpoint.
+pub const CHECKPOINT: &str = "query { checkpoint { origin size root note } }";
+
+/// The proof that an event is in the log.
+pub const PROOF: &str = "\
+query($id: ID!) {
+  inclusionProof(eventId: $id) { logIndex treeSize leafHash hashes root entry tlogProof }
+}";
+
+/// The keys that sign checkpoints.
+pub const LOG_KEYS: &str = "query { logKeys { generation verifierKey addedAt retiredAt } }";
+
 /// The id of the caller's organization.
 pub const OWN_ORGANIZATION: &str = "query { viewer { organization { id } } }";
 
@@ -456,6 +468,9 @@ mod tests {
             CREDITS_OF_IDENTITY,
             TRAIL,
             EVENTS_COUNT,
+            CHECKPOINT,
+            PROOF,
+            LOG_KEYS,
             USAGE,
             SIMULATE,
             UNUSED,

@@ -98,6 +98,8 @@ impl Layer {
             Setting::OpenListen => &mut self.open_listen,
             Setting::Usage => &mut self.usage,
             Setting::VerificationLogDays => &mut self.verification_log_days,
+            Setting::LogOrigin => &mut self.log_origin,
+            Setting::PublicLog => &mut self.public_log,
             Setting::MasterKeyFile => &mut self.master_key_file,
             Setting::LogFormat => &mut self.log_format,
             Setting::LogLevel => &mut self.log_level,

@@ -83,6 +83,20 @@ pub struct ServerFlags {
     /// Counted back from the newest verification. What is older stays in the log and in all counts.
     #[arg(long, value_name = "DAYS")]
     pub verification_log_days: Option<String>,
+
+    /// Name of the log in its checkpoints, like a URL without its scheme
+    /// [env: KEYLEDGER_LOG_ORIGIN] [default: made from the log's id]
+    ///
+    /// Fixed when the server is started for the first time: those who check the log know it by this name.
+    #[arg(long, value_name = "NAME")]
+    pub log_origin: Option<String>,
+
+    /// Whether everybody may fetch checkpoints and tiles of hashes: true or false
+    /// [env: KEYLEDGER_PUBLIC_LOG] [default: false]
+    ///
+    /// Hashes tell nothing of what was logged but how much. The entries are never public.
+    #[arg(long, value_name = "BOOL")]
+    pub public_log: Option<String>,
 }
 
 impl CommonFlags {
@@ -104,6 +118,8 @@ impl ServerFlags {
             open_listen: self.open_listen.clone(),
             usage: self.usage.clone(),
             verification_log_days: self.verification_log_days.clone(),
+            log_origin: self.log_origin.clone(),
+            public_log: self.public_log.clone(),
             trusted_proxies: (!self.trusted_proxies.is_empty()).then(|| self.trusted_proxies.clone()),
             ..self.common.layer()
         }

@@ -23,6 +23,10 @@ pub enum Setting {
     TrustedProxies,
     /// How many days the verification log is kept.
     VerificationLogDays,
+    /// The log's name.
+    LogOrigin,
+    /// Whether the log's hashes are public.
+    PublicLog,
     /// The master key's file.
     MasterKeyFile,
     /// The log format.
@@ -33,13 +37,15 @@ pub enum Setting {
 
 impl Setting {
     /// Every setting.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::DataDir,
         Self::Listen,
         Self::OpenListen,
         Self::Usage,
         Self::TrustedProxies,
         Self::VerificationLogDays,
+        Self::LogOrigin,
+        Self::PublicLog,
         Self::MasterKeyFile,
         Self::LogFormat,
         Self::LogLevel,
@@ -54,6 +60,8 @@ impl Setting {
             Self::Usage => "usage",
             Self::TrustedProxies => "trusted_proxies",
             Self::VerificationLogDays => "verification_log_days",
+            Self::LogOrigin => "log_origin",
+            Self::PublicLog => "public_log",
             Self::MasterKeyFile => "master_key_file",
             Self::LogFormat => "log_format",
             Self::LogLevel => "log_level",
@@ -69,6 +77,8 @@ impl Setting {
             Self::Usage => "--usage",
             Self::TrustedProxies => "--trusted-proxy",
             Self::VerificationLogDays => "--verification-log-days",
+            Self::LogOrigin => "--log-origin",
+            Self::PublicLog => "--public-log",
             Self::MasterKeyFile => "--master-key-file",
             Self::LogFormat => "--log-format",
             Self::LogLevel => "--log-level",
@@ -84,6 +94,8 @@ impl Setting {
             Self::Usage => "KEYLEDGER_USAGE",
             Self::TrustedProxies => "KEYLEDGER_TRUSTED_PROXIES",
             Self::VerificationLogDays => "KEYLEDGER_VERIFICATION_LOG_DAYS",
+            Self::LogOrigin => "KEYLEDGER_LOG_ORIGIN",
+            Self::PublicLog => "KEYLEDGER_PUBLIC_LOG",
             Self::MasterKeyFile => "KEYLEDGER_MASTER_KEY_FILE",
             Self::LogFormat => "KEYLEDGER_LOG_FORMAT",
             Self::LogLevel => "KEYLEDGER_LOG_LEVEL",
@@ -124,6 +136,9 @@ pub struct Layer {
     pub trusted_proxies: Option<Vec<String>>,
     #[serde(deserialize_with = "number")]
     pub verification_log_days: Option<String>,
+    pub log_origin: Option<String>,
+    #[serde(deserialize_with = "truth")]
+    pub public_log: Option<String>,
     pub master_key_file: Option<String>,
     pub log_format: Option<String>,
     pub log_level: Option<String>,
@@ -143,6 +158,20 @@ fn number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, 
     }))
 }
 
+/// So may true and false.
+fn truth<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "expected true or false")]
+    enum Truth {
+        Text(String),
+        Truth(bool),
+    }
+    Ok(Some(match Truth::deserialize(deserializer)? {
+        Truth::Text(text) => text,
+        Truth::Truth(truth) => truth.to_string(),
+    }))
+}
+
 impl Layer {
     /// The texts of a setting; nothing when this source is silent about it.
     pub fn texts(&self, setting: Setting) -> Option<&[String]> {
@@ -153,6 +182,8 @@ impl Layer {
             Setting::OpenListen => &self.open_listen,
             Setting::Usage => &self.usage,
             Setting::VerificationLogDays => &self.verification_log_days,
+            Setting::LogOrigin => &self.log_origin,
+            Setting::PublicLog => &self.public_log,
             Setting::MasterKeyFile => &self.master_key_file,
             Setting::LogFormat => &self.log_format,
             Setting::LogLevel => &self.log_level,

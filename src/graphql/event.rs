@@ -15,6 +15,7 @@ use tokio::sync::OnceCell;
 use super::answer::{parties, query_failed, refusal};
 use super::key::ActorNode;
 use super::scalar::{DateTime, Long, Outcome};
+use super::transparency::{self, InclusionProofNode};
 use crate::error::{Error, Result};
 use crate::readmodel::Entry;
 use crate::service::{Service, WrittenEvent};
@@ -339,6 +340,12 @@ impl EventNode {
     #[graphql(complexity = "BYTES_COST")]
     async fn raw_bytes(&self) -> String {
         STANDARD.encode(&self.bytes)
+    }
+
+    /// The proof that it is in the log, for those who may read its trail.
+    #[graphql(complexity = "transparency::PROOF_COST + child_complexity")]
+    async fn inclusion_proof(&self, context: &Context<'_>) -> async_graphql::Result<InclusionProofNode> {
+        transparency::of_event(context, self.envelope.id, None).await.map_err(|error| refusal(&error))
     }
 
     /// BLAKE3 of the stored bytes with the chain's context, in hexadecimal. The next event of the stream

@@ -75,6 +75,11 @@ impl IdentityNode {
         self.0.deleted_at.map(DateTime)
     }
 
+    /// When its personal data was erased.
+    async fn erased_at(&self) -> Option<DateTime> {
+        self.0.erased_at.map(DateTime)
+    }
+
     /// Revision of its last event.
     async fn revision(&self) -> u64 {
         self.0.revision

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use async_graphql::{Context, ID, Json, Object, SimpleObject};
+use async_graphql::{ComplexObject, Context, ID, Json, Object, SimpleObject};
 use keyledger_projections::key::{KeyState, KeyStatus as DomainStatus};
 use keyledger_projections::usage::KeyUsage;
 use keyledger_projections::{PoolId, permissions};
@@ -119,16 +119,31 @@ impl From<&permissions::Effective> for EffectiveScope {
 
 /// Who did something.
 #[derive(SimpleObject, Clone, Debug)]
-#[graphql(name = "Actor")]
+#[graphql(name = "Actor", complex)]
 pub(crate) struct ActorNode {
     /// What kind.
     kind: ActorKind,
     /// A key's or a node's id; an operator has none.
     id: Option<ID>,
-    /// A key's address in trails.
+    #[graphql(skip)]
     email: Option<String>,
+    /// The address is looked up where it is not kept beside the id.
+    #[graphql(skip)]
+    known_by_id: bool,
     /// The widest grant that the actor held.
     role: Option<GrantRole>,
+}
+
+#[ComplexObject]
+impl ActorNode {
+    /// A key's address in trails; null once it is erased.
+    async fn email(&self, context: &Context<'_>) -> async_graphql::Result<Option<String>> {
+        let id = self.id.as_ref().filter(|_| self.known_by_id).and_then(|id| id.parse().ok());
+        let Some(id) = id else { return Ok(self.email.clone()) };
+        let (service, _) = parties(context)?;
+        let row = service.read_model().key(id).await.map_err(|error| refusal(&query_failed(&error)))?;
+        Ok(row.filter(|row| row.state.erased_at.is_none()).map(|row| row.state.email.to_string()))
+    }
 }
 
 impl From<&Actor> for ActorNode {
@@ -137,6 +152,7 @@ impl From<&Actor> for ActorNode {
             kind: actor.kind.into(),
             id: actor.id.as_deref().map(ID::from),
             email: actor.email.as_ref().map(|email| email.to_string()),
+            known_by_id: false,
             role: actor.role.map(GrantRole::from),
         }
     }
@@ -352,7 +368,7 @@ impl KeyNode {
 
     /// By whom.
     async fn created_by(&self) -> ActorNode {
-        (&self.state.created_by).into()
+        ActorNode { known_by_id: true, ..(&self.state.created_by).into() }
     }
 
     /// When something about it was last changed.
@@ -373,6 +389,11 @@ impl KeyNode {
     /// When it was deleted.
     async fn deleted_at(&self) -> Option<DateTime> {
         self.state.deleted_at.map(DateTime)
+    }
+
+    /// When its personal data was erased.
+    async fn erased_at(&self) -> Option<DateTime> {
+        self.state.erased_at.map(DateTime)
     }
 
     /// The id of the key that it was made from.

@@ -1,6 +1,7 @@
 //! Mutations: each takes one `input` and answers the object, the events written and warnings.
 
 mod bulk;
+mod erasure;
 mod identities;
 mod import;
 mod keys;
@@ -31,6 +32,7 @@ pub(crate) struct Mutation(
     organizations::OrganizationMutation,
     roles::RoleMutation,
     identities::IdentityMutation,
+    erasure::ErasureMutation,
 );
 
 /// What was done, but may not be what was meant.

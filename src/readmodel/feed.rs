@@ -100,6 +100,7 @@ pub(super) fn open(
         writer: Mutex::new(open.connection),
         usage_seen: watch::Sender::new(projector.standing.usage_events),
         standing: watch::Sender::new(projector.standing.clone()),
+        erasures: watch::Sender::new(0),
         usage: watch::Sender::new(open.usage),
         stop: watch::Sender::new(false),
     };
@@ -215,6 +216,7 @@ impl Waiting {
 fn apply(shared: &Shared, projector: &mut Projector, events: &[Recorded]) -> Result<(), Failure> {
     let (facts, unreadable) = fact::read_until_unreadable(events, &*shared.settings.data_keys);
     if !facts.is_empty() {
+        let erased = facts.iter().any(|fact| fact.event_type.ends_with(".erased"));
         let news = projector.apply(&mut shared.writer(), &facts)?;
         projector::tell(&shared.catalog, &*shared.observer, &news);
         shared.standing.send_modify(|standing| {
@@ -222,6 +224,9 @@ fn apply(shared: &Shared, projector: &mut Projector, events: &[Recorded]) -> Res
             standing.clone_from(&projector.standing);
             standing.stopped = stopped;
         });
+        if erased {
+            shared.erasures.send_modify(|count| *count += 1);
+        }
         let seen = projector.standing.usage_events;
         shared.usage_seen.send_if_modified(|before| std::mem::replace(before, seen) != seen);
     }

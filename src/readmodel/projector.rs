@@ -16,7 +16,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, Tran
 use super::cache::{Cache, Known};
 use super::catalog::{Catalog, Facts};
 use super::fact::{Fact, Subject, Unreadable};
-use super::usage::addresses;
+use super::usage::{addresses, erasure};
 use super::{Observer, Standing, places, rows, snapshot};
 
 /// Why a batch was not applied.
@@ -156,7 +156,7 @@ impl<'a> Batch<'a> {
                     let folded =
                         KeyState::fold(before.as_ref().map(|known| (*known.state).clone()), envelope);
                     if let Some(known) = &before {
-                        self.addresses(known.seq, envelope)?;
+                        self.for_usage(known.seq, envelope)?;
                     }
                     if let Some(state) = folded {
                         self.changed(*id, before, Arc::new(state), issued);
@@ -233,15 +233,16 @@ impl<'a> Batch<'a> {
         Ok(found)
     }
 
-    /// What a key's trail says of addresses, for the usage projector.
-    fn addresses(&self, seq: i64, envelope: &Envelope) -> Result<(), Failure> {
+    /// What a key's trail says of addresses and of its erasure, for the usage projector.
+    fn for_usage(&self, seq: i64, envelope: &Envelope) -> Result<(), Failure> {
         match &envelope.event {
             Event::KeyAddressFirstUsed(used) => {
                 if let Some(address) = &used.address {
                     addresses::told(self.transaction, seq, **address, used.used_at)?;
                 }
             }
-            Event::KeyDeleted(_) | Event::KeyErased(_) => addresses::forget(self.transaction, seq)?,
+            Event::KeyDeleted(_) => addresses::forget(self.transaction, seq)?,
+            Event::KeyErased(_) => erasure::note(self.transaction, seq)?,
             _ => {}
         }
         Ok(())
@@ -355,7 +356,7 @@ impl<'a> Batch<'a> {
                 .prepare_cached(
                     "INSERT INTO identities (id, org, external, name, listed, state) \
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET \
-                     name = excluded.name, listed = excluded.listed, state = excluded.state",
+                     external = excluded.external, name = excluded.name, listed = excluded.listed, state = excluded.state",
                 )?
                 .execute(params![
                     id.uuid().into_bytes(),
@@ -365,6 +366,10 @@ impl<'a> Batch<'a> {
                     state.deleted_at.is_none(),
                     snapshot::write(&state)?,
                 ])?;
+            if matches!(envelope.event, Event::IdentityErased(_)) {
+                // No key has such a number.
+                erasure::note(self.transaction, -1 - self.standing.entries.cast_signed())?;
+            }
             self.news.push(News::Identity { before: before.map(Box::new), after: Box::new(state) });
         }
         Ok(())

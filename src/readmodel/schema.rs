@@ -181,6 +181,11 @@ CREATE TABLE key_addresses (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX key_addresses_untold ON key_addresses (first_at) WHERE told = 0;
 
+-- Keys and identities whose personal data was erased and of which copies may be left, see usage/erasure.rs.
+CREATE TABLE erasures (
+    number INTEGER PRIMARY KEY
+) STRICT;
+
 -- What recorded verifications spent. A pool is a byte for its kind and the id.
 CREATE TABLE tallies (
     pool BLOB PRIMARY KEY,
@@ -204,6 +209,8 @@ pub(super) fn writing(path: &Path) -> Result<Connection> {
     create_private(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
     let connection = open(path, flags)?;
+    // What is deleted may be personal data that was erased.
+    connection.pragma_update(None, "secure_delete", true)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     // The file is disposable: a commit need not survive a loss of power, only leave the file whole.
     connection.pragma_update(None, "synchronous", "normal")?;

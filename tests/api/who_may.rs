@@ -41,6 +41,10 @@ const TABLE: &[(&str, &str)] = &[
     ("usage", "+++++F++++F+"),
     ("verifications", "++F+FF+++FF+"),
     ("simulate", "++F+FF+++FF+"),
+    ("checkpoint", "++F+FF+++FF+"),
+    ("logKeys", "++F+FF+++FF+"),
+    ("inclusionProof", "++N+NNNN+NNN"),
+    ("consistencyProof", "++F+FF+++FF+"),
     ("createKey", "+++FFNNNFFNN"),
     ("acknowledgeKeySecret", "+++FFNNNFFNN"),
     ("updateKey", "+++FFNNNFFNN"),
@@ -67,6 +71,7 @@ const TABLE: &[(&str, &str)] = &[
     ("deleteIdentity", "+FFFFNFNFFNN"),
     ("setCredits", "+++FFNNNFFNN"),
     ("adjustCredits", "+++FFNNNFFNN"),
+    ("eraseSubject", "+FFFFNNNFFNN"),
     ("createOrganization", "+FFFFFF+FFF+"),
     ("bootstrapOrganization", "+NNNNNNNFFNN"),
     ("renameOrganization", "+FFFFFFNFFFN"),
@@ -100,6 +105,13 @@ fn unique() -> String {
 
 fn own(client: &Client) -> String {
     text(&data(client, "{ organization { id } }", &json!({}))["organization"]["id"])
+}
+
+/// A key of the workspace that is out of use.
+fn revoked(world: &World) -> String {
+    let key = world.root.create_key("a").with("workspaceId", world.workspace.as_str()).run().id();
+    world.root.revoke_key(&key, "UNUSED").unwrap();
+    key
 }
 
 /// A role of the organization that nobody holds.
@@ -148,6 +160,10 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
             "",
         ),
         "verifications" => of("{ verifications { nodes { code } } }", ""),
+        "checkpoint" => of("{ checkpoint { size } }", ""),
+        "logKeys" => of("{ logKeys { generation } }", ""),
+        "inclusionProof" => of("query($id: ID!) { inclusionProof(eventId: $id) { logIndex } }", event),
+        "consistencyProof" => of("{ consistencyProof(from: 1) { hashes } }", ""),
         "node" => of("query($id: ID!) { node(id: $id) { id } }", key),
         "createKey" => {
             let input = json!({ "name": "a", "environment": "PRODUCTION", "workspaceId": world.workspace });
@@ -174,6 +190,7 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
         "updateIdentity" => attempt(client, operation, &json!({ "id": identity(world), "name": "a" })),
         "deleteIdentity" => attempt(client, operation, &json!({ "id": identity(world) })),
         "setCredits" => attempt(client, operation, &json!({ "id": key, "remaining": 5, "reason": "a" })),
+        "eraseSubject" => attempt(client, operation, &json!({ "id": revoked(world), "reason": "REQUEST" })),
         "adjustCredits" => {
             let id = with_credits(world);
             attempt(client, operation, &json!({ "id": id, "by": 5, "reason": "a" }))
