@@ -15,7 +15,10 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::config::{CommonFlags, ServerFlags};
 
 pub mod account;
+pub mod audit_args;
+pub mod audit_bundle;
 pub mod audit_export;
+pub mod audit_verify;
 pub mod client;
 pub mod confirm;
 pub mod credits;
@@ -67,6 +70,7 @@ Exit codes:
   4  the management key is missing, invalid or not allowed to do this
   5  there is no such thing here
   6  sent, but no answer came: the outcome is unknown
+  10 to 19  audit verify: what does not hold, see there
 
 Documentation: docs/command-line.md and docs/configuration.md";
 
@@ -103,7 +107,7 @@ pub enum Command {
     Credits(identity_args::CreditsArgs),
     /// Show and export how often keys were verified
     Usage(usage_args::UsageArgs),
-    /// Show and prove what is in the log, and keep its signing keys
+    /// Show and prove what is in the log, keep its signing keys, hand it to auditors and check what was handed out
     Audit(AuditArgs),
     /// Ask whether a secret is valid, as a service would
     Verify(VerifyArgs),
@@ -262,6 +266,9 @@ pub enum AuditCommand {
     Log(log_args::LogCommand),
     /// Write events to a file
     Export(Box<audit_export::AuditExportArgs>),
+    /// What auditors are given.
+    #[command(flatten)]
+    Auditor(audit_args::AuditorCommand),
 }
 
 /// Arguments of `whoami`.

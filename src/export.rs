@@ -9,6 +9,7 @@ mod cloudevents;
 mod columns;
 mod csv;
 mod event;
+pub mod html;
 mod jsonl;
 mod meaning;
 mod ocsf;

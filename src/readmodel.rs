@@ -24,11 +24,13 @@ pub mod analytics;
 mod cache;
 mod catalog;
 mod checkpoint;
+mod consequences;
 mod cursor;
 mod entries;
 mod fact;
 mod feed;
 mod files;
+mod following;
 mod identities;
 mod keys;
 mod load;
@@ -65,7 +67,9 @@ use self::pool::Pool;
 use crate::edge::Edge;
 use crate::store::{EventStore, Position, ReadError};
 
+pub use consequences::{Consequence, ConsequenceQuery, MAX_DEPTH, MAX_FOLLOWED, Root, TooMany, Via};
 pub use entries::{Entry, EntryQuery};
+pub use following::{Followed, Mark, cursor_of};
 pub use identities::IdentityQuery;
 pub use keys::{KeyOrder, KeyQuery, KeyRow, KeySort};
 pub use page::{Item, MAX_BULK_PAGE, MAX_PAGE, Page, Sequence, Window};
@@ -270,6 +274,7 @@ struct Shared {
     /// The one connection that writes. Held for one transaction at a time.
     writer: Mutex<Connection>,
     standing: watch::Sender<Standing>,
+    newest: following::Newest,
     usage: watch::Sender<UsageStanding>,
     /// How many usage events the tables have seen. Changes only when there are more, so that the usage
     /// thread is not woken by every commit.

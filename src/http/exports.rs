@@ -296,7 +296,7 @@ pub(super) async fn answer_to(
 }
 
 /// The organization that a request names.
-fn organization(request: &HttpRequest) -> Option<String> {
+pub(super) fn organization(request: &HttpRequest) -> Option<String> {
     let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string()).ok()?.into_inner();
     pairs.into_iter().find(|(name, _)| name == "organizationId").map(|(_, value)| value)
 }

@@ -61,7 +61,7 @@ pub(super) fn find(connection: &Connection, query: &StretchQuery) -> Result<Foun
     if query.from >= window || query.entries.workspaces.as_ref().is_some_and(Vec::is_empty) {
         return Ok(Found { stretches: VecDeque::new(), through: query.end });
     }
-    let (index, mut condition) = query.entries.indexed_condition();
+    let (index, mut condition) = (query.entries.index(), query.entries.condition());
     if let Some(outcome) = query.outcome {
         let outcome = condition.bind(rows::outcome(outcome));
         condition.and(&format!("outcome = {outcome}"));

@@ -15,13 +15,13 @@ use memchr::memmem;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-use super::Told;
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::export::{Failed, Logged, Open};
 use crate::readmodel::{EntryQuery, Stretch, StretchQuery};
 use crate::service::Service;
 use crate::service::keys::query_failed;
+use crate::service::told::Told;
 use crate::store::Filter;
 
 /// Stored bytes at which a batch ends.

@@ -11,13 +11,13 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyledger_schema::{KeyId, Source, Timestamp};
 
-use super::Told;
 use super::events::EventsAsked;
 use crate::caller::Caller;
 use crate::error::{Code, Error, Result};
 use crate::export::Format;
 use crate::service::Service;
 use crate::service::keys::query_failed;
+use crate::service::told::Told;
 
 /// Where exports of events are.
 pub const PATH: &str = "/v1/audit/export";
@@ -64,7 +64,7 @@ impl Service {
         asked.tell(&mut told);
         told.tell("key", Some(caller.key));
         told.tell("expires", Some(expires_at));
-        let signed = format!("{PATH}?{}", told.0);
+        let signed = format!("{PATH}?{}", told.text());
         let signature = self.master.links().sign(&caller.credential, &signed);
         let url = format!("{signed}{SIGNATURE}{}", URL_SAFE_NO_PAD.encode(signature));
         Ok(Link { url, expires_at })
