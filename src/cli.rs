@@ -22,6 +22,7 @@ pub mod audit_verify;
 pub mod client;
 pub mod confirm;
 pub mod credits;
+pub mod erase;
 pub mod export;
 pub mod failure;
 pub mod identity;
@@ -103,6 +104,8 @@ pub enum Command {
     Role(role_args::RoleArgs),
     /// Show and change identities: somebody of your own, whose keys share rate limits and credits
     Identity(identity_args::IdentityArgs),
+    /// Make the personal data of a key or an identity unreadable for good
+    Erase(erase::EraseArgs),
     /// Show, set and adjust the credits of keys and identities
     Credits(identity_args::CreditsArgs),
     /// Show and export how often keys were verified

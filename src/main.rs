@@ -47,6 +47,9 @@ fn run(command: &Command) -> Exit {
         Command::Identity(args) => {
             cli::run(&args.connection, &mut out, |client, out| cli::identity::run(&args.command, client, out))
         }
+        Command::Erase(args) => {
+            cli::run(&args.connection, &mut out, |client, out| cli::erase::run(args, client, out))
+        }
         Command::Credits(args) => {
             cli::run(&args.connection, &mut out, |client, out| cli::credits::run(&args.command, client, out))
         }
