@@ -17,6 +17,7 @@ use crate::config::{CommonFlags, ServerFlags};
 pub mod account;
 pub mod audit_args;
 pub mod audit_bundle;
+pub mod audit_export;
 pub mod audit_verify;
 pub mod client;
 pub mod confirm;
@@ -39,6 +40,7 @@ pub mod organization;
 pub mod organization_args;
 pub mod output;
 pub mod pages;
+pub mod part;
 pub mod policy;
 pub mod progress;
 pub mod queries;
@@ -266,6 +268,8 @@ pub enum AuditCommand {
     /// Checkpoints, proofs and keys.
     #[command(flatten)]
     Log(log_args::LogCommand),
+    /// Write events to a file
+    Export(Box<audit_export::AuditExportArgs>),
     /// What auditors are given.
     #[command(flatten)]
     Auditor(audit_args::AuditorCommand),

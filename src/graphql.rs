@@ -13,6 +13,7 @@ mod consequence;
 mod credits;
 mod document;
 mod event;
+mod export;
 mod identity;
 mod input;
 mod key;

@@ -8,6 +8,7 @@
 //! nothing, and append nothing. No log line is written per verification; the log has it.
 
 pub mod address;
+mod audit_export;
 mod authorize;
 mod batch;
 mod body;
@@ -39,6 +40,7 @@ pub use self::problem::status;
 use crate::error::Error;
 use crate::feed::Feeds;
 use crate::service::Service;
+use crate::service::exports::links;
 use crate::verify::Verifier;
 
 /// What a node says when it is not ready: names of what is missing, for people.
@@ -103,6 +105,7 @@ pub fn configure_exports(config: &mut ServiceConfig, service: &Data<Service>) {
     config.app_data(Data::clone(service));
     let resource = |path| web::resource(path).default_service(web::to(problem::only_get));
     config
+        .service(resource(links::PATH).route(web::get().to(audit_export::events)))
         .service(resource("/v1/exports/usage").route(web::get().to(exports::usage)))
         .service(resource("/v1/exports/verifications").route(web::get().to(exports::verifications)));
 }

@@ -58,6 +58,9 @@ fn run(command: &Command) -> Exit {
         }),
         Command::Audit(args) => match &args.command {
             cli::AuditCommand::Log(command) => log_command(command, &mut out),
+            cli::AuditCommand::Export(args) => cli::run(&args.connection, &mut out, |client, out| {
+                cli::audit_export::run(args, client, &Edge::default(), out)
+            }),
             cli::AuditCommand::Auditor(command) => auditor(command, &mut out),
         },
         Command::Verify(args) => {

@@ -44,6 +44,7 @@ mod replay;
 mod rows;
 mod schema;
 mod snapshot;
+mod stretches;
 mod usage;
 
 use std::collections::HashMap;
@@ -73,6 +74,7 @@ pub use identities::IdentityQuery;
 pub use keys::{KeyOrder, KeyQuery, KeyRow, KeySort};
 pub use page::{Item, MAX_BULK_PAGE, MAX_PAGE, Page, Sequence, Window};
 pub use progress::Progress;
+pub use stretches::{Found, Stretch, StretchQuery};
 pub use usage::addresses::MAX_ADDRESSES;
 
 /// With so many organizations, those that wait for no turn are forgotten.
@@ -498,6 +500,11 @@ impl ReadModel {
     /// A page of an organization's audit entries.
     pub async fn entries(&self, query: EntryQuery) -> Result<Page<Entry>, QueryError> {
         self.lists.read(move |connection| entries::page(connection, &query)).await
+    }
+
+    /// Where in the log entries stand, from some place on. For whoever has to read all of them.
+    pub async fn stretches(&self, query: StretchQuery) -> Result<Found, QueryError> {
+        self.lists.read(move |connection| stretches::find(connection, &query)).await
     }
 
     /// How often was verified what a query asks for, by bucket and group. While usage is written, some of it may

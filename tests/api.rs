@@ -10,6 +10,10 @@ mod addresses;
 mod administrators;
 #[path = "api/ask.rs"]
 mod ask;
+#[path = "api/audit_export_links.rs"]
+mod audit_export_links;
+#[path = "api/audit_exports.rs"]
+mod audit_exports;
 #[path = "api/bad_directories.rs"]
 mod bad_directories;
 #[path = "api/bad_documents.rs"]

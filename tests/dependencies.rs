@@ -56,6 +56,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "caller",
             "decisions",
             "error",
+            "export",
             "feed",
             "asof",
             "readmodel",

@@ -11,7 +11,8 @@ use serde_json::json;
 
 use super::audit_args::BundleArgs;
 use super::client::Client;
-use super::{Exit, Failure, Output, export};
+use super::part::{self, Bar};
+use super::{Exit, Failure, Output, progress};
 use crate::edge::Edge;
 
 /// A file that appears under its name once it is whole. It may hold personal data, so it is for its owner only.
@@ -80,6 +81,8 @@ pub fn run(args: &BundleArgs, client: &Client, edge: &Edge, out: &mut Output<'_>
     let mut target = Target::create(&args.output)?;
     let mut body = client.download("/v1/audit/bundle", &pairs)?;
     let shown = target.shown();
-    export::copy(&mut body, &mut target, &shown, out.is_json())?;
+    let bar = progress::bytes(None, out.is_json());
+    bar.set_message(shown);
+    part::copy(&mut body, &mut target, &Bar::Bytes(bar))?;
     target.finish(out)
 }

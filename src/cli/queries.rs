@@ -161,6 +161,12 @@ query($id: ID!, $depth: Int!, $first: Int, $after: String) {
   }
 }";
 
+/// How many events there are.
+pub const EVENTS_COUNT: &str = "\
+query($filter: EventFilter) {
+  events(filter: $filter, first: 1) { totalCount }
+}";
+
 /// Totals, series and groups of verifications.
 pub const USAGE: &str = "\
 query(
@@ -494,6 +500,7 @@ mod tests {
             CREDITS_OF_IDENTITY,
             TRAIL,
             CONSEQUENCES,
+            EVENTS_COUNT,
             CHECKPOINT,
             PROOF,
             LOG_KEYS,

@@ -15,6 +15,7 @@ use super::connection::{
 };
 use super::consequence::consequences;
 use super::event::EventNode;
+use super::export::{self, ExportUrl, ExportUrlInput};
 use super::identity::IdentityNode;
 use super::input::{self, EventFilter, KeyFilter, KeyOrder};
 use super::key::KeyNode;
@@ -572,6 +573,18 @@ impl Query {
             verification::listed(context, organization, filter.unwrap_or_default(), direction, slice).await
         };
         recorded(context, organization_id.as_deref().map(String::as_str), run).await
+    }
+
+    /// An address that hands out events as a file without a key, for five minutes. For those who may read trails.
+    #[graphql(complexity = "QUERY_COST + child_complexity")]
+    async fn export_url(
+        &self,
+        context: &Context<'_>,
+        input: ExportUrlInput,
+    ) -> async_graphql::Result<ExportUrl> {
+        let named = input.filter.as_ref().and_then(|filter| filter.organization_id.clone());
+        let target = named.as_deref().map(String::as_str);
+        recorded(context, target, async { export::url(context, input) }).await
     }
 
     /// The newest signed checkpoint of the log; one is made if the newest does not cover all that the log has. For

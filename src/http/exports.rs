@@ -23,7 +23,7 @@ use super::{State, credentials};
 use crate::caller::Caller;
 use crate::edge::Stopwatch;
 use crate::error::Error;
-use crate::export::{Encoder, Format};
+use crate::export::{Encoder, Format, Open};
 use crate::service::Service;
 use crate::service::analytics::{
     self, DIMENSIONS, GRANULARITIES, Granularity, MAX_GROUPS, MAX_KEYS, Selection, Sequence, UsageAsked,
@@ -114,13 +114,17 @@ impl Parameters {
         }
     }
 
-    fn moment(&self, name: &'static str) -> Result<Option<Timestamp>, Error> {
+    pub(super) fn moment(&self, name: &'static str) -> Result<Option<Timestamp>, Error> {
         self.one(name, "a moment such as 2026-11-21T00:00:00Z; in a URL a + is written %2B")
     }
 
-    fn format(&self) -> Result<Format, Error> {
-        let named = Format::ALL.into_iter().find(|format| Some(format.name()) == self.text("format"));
-        named.ok_or_else(|| Error::invalid("format", "say the format: csv, jsonl or parquet"))
+    /// One of these formats.
+    pub(super) fn format(&self, formats: &[Format]) -> Result<Format, Error> {
+        let found = formats.iter().copied().find(|format| Some(format.name()) == self.text("format"));
+        found.ok_or_else(|| {
+            let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
+            Error::invalid("format", format!("say the format: one of {}", names.join(", ")))
+        })
     }
 
     fn selection(&self) -> Result<Selection, Error> {
@@ -177,7 +181,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
 /// A value by its name in a list.
-fn named<T: Copy>(names: &[(&'static str, T)], text: &str) -> Result<T, String> {
+pub(super) fn named<T: Copy>(names: &[(&'static str, T)], text: &str) -> Result<T, String> {
     let found = names.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
     found.ok_or_else(|| {
         let names: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
@@ -212,7 +216,7 @@ pub(super) async fn usage(
             series: true,
             group_series: true,
         }));
-        Ok((wanted, parameters.format()?, parameters.flag("names", true)?))
+        Ok((wanted, parameters.format(&Format::TABLES)?, parameters.flag("names", true)?))
     };
     answer(request, state, service, "exportUsage", "keyledger-usage", read).await
 }
@@ -234,13 +238,13 @@ pub(super) async fn verifications(
             window: Window::first(0),
         });
         let wanted = Wanted::Verifications { asked, after: parameters.text("after").map(str::to_owned) };
-        Ok((wanted, parameters.format()?, parameters.flag("names", true)?))
+        Ok((wanted, parameters.format(&Format::TABLES)?, parameters.flag("names", true)?))
     };
     answer(request, state, service, "exportVerifications", "keyledger-verifications", read).await
 }
 
 /// Begins an export and answers with its head; the body follows as it is read.
-async fn answer(
+pub(super) async fn answer(
     request: HttpRequest,
     state: Data<State>,
     service: Data<Service>,
@@ -249,6 +253,19 @@ async fn answer(
     read: impl Fn(&HttpRequest) -> Result<(Wanted, Format, bool), Error> + 'static,
 ) -> Result<HttpResponse, Refused> {
     let caller = credentials::caller(&request, &state).await?;
+    answer_to(caller, request, state, service, command, file, read).await
+}
+
+/// The same to a caller who is known.
+pub(super) async fn answer_to(
+    caller: Caller,
+    request: HttpRequest,
+    state: Data<State>,
+    service: Data<Service>,
+    command: &'static str,
+    file: &'static str,
+    read: impl Fn(&HttpRequest) -> Result<(Wanted, Format, bool), Error> + 'static,
+) -> Result<HttpResponse, Refused> {
     let begin = {
         let (caller, service) = (caller.clone(), service.into_inner());
         async move {
@@ -263,13 +280,14 @@ async fn answer(
         }
     };
     let (export, format, names) = super::to_its_end(begin).await??;
-    let encoder = Encoder::new(format, export.columns(), names).map_err(|failed| broken(&failed))?;
+    let encoder = export.encoder(format, names).map_err(|failed| broken(&failed))?;
+    let open = export.opener();
     let flow = Arc::new(Mutex::new(Reading::Waits(
-        Box::new(Flow { export, encoder: Some(encoder), state, caller }),
+        Box::new(Flow { export, encoder: Some(encoder), open, state, caller }),
         Stopwatch::start(),
     )));
     actix_web::rt::spawn(give_up(Arc::downgrade(&flow)));
-    let name = format!("attachment; filename=\"{file}.{}\"", format.name());
+    let name = format!("attachment; filename=\"{file}.{}\"", format.suffix());
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, format.media_type()))
         .insert_header((CONTENT_DISPOSITION, name))
@@ -293,6 +311,7 @@ struct Flow {
     export: Export,
     /// None when the file has ended.
     encoder: Option<Encoder>,
+    open: Arc<Open>,
     state: Data<State>,
     caller: Caller,
 }
@@ -358,12 +377,13 @@ async fn next_piece(shared: Arc<Shared>) -> Result<Option<(Bytes, Arc<Shared>)>,
 async fn piece(mut flow: Flow) -> Result<Option<(Bytes, Flow)>, Error> {
     while let Some(mut encoder) = flow.encoder.take() {
         flow.state.verifier.still_stands(&flow.caller)?;
-        let rows = flow.export.next().await.inspect_err(|error| {
+        let batch = flow.export.next().await.inspect_err(|error| {
             tracing::warn!(%error, "an export was cut off");
         })?;
+        let open = Arc::clone(&flow.open);
         // Some thousand rows take milliseconds, which verifications on this thread would wait for.
-        let encoded = web::block(move || match rows {
-            Some(rows) => encoder.rows(&rows).map(|bytes| (bytes, Some(encoder))),
+        let encoded = web::block(move || match batch {
+            Some(batch) => encoder.add(&batch, &*open).map(|bytes| (bytes, Some(encoder))),
             None => encoder.finish().map(|bytes| (bytes, None)),
         });
         let (bytes, rest) =
