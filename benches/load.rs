@@ -21,6 +21,8 @@ mod data;
 mod histogram;
 #[path = "load/import.rs"]
 mod import;
+#[path = "../schema/tests/keys/mod.rs"]
+mod keys;
 #[path = "load/report.rs"]
 mod report;
 #[path = "load/server.rs"]

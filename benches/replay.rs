@@ -31,6 +31,10 @@ use keyledger_schema::{
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
+#[path = "../schema/tests/keys/mod.rs"]
+mod keys;
+use keys::Keys;
+
 const ORGANIZATION: OrganizationId = OrganizationId::from_uuid(Uuid::from_u128(0x0190_0000_0001));
 const WORKSPACES: u64 = 10;
 /// Event `n` happens so many microseconds after the one before.
@@ -136,7 +140,7 @@ impl Scribe {
             prev: before.map(|(_, hash)| hash),
             event,
         };
-        let bytes = envelope.seal().unwrap();
+        let bytes = envelope.seal(&Keys::default()).unwrap().bytes;
         self.ends.insert(key, (envelope.revision, ChainHash::of(&bytes)));
         let event_type = envelope.event.type_name().into();
         let event = NewEvent { id: id.uuid(), event_type, bytes: bytes.into() };
@@ -213,6 +217,7 @@ fn decode_and_fold(criterion: &mut Criterion) {
     let bytes: usize = lives.iter().flatten().map(|bytes| bytes.len()).sum();
     println!("{events} events, {} bytes each on average", bytes / events);
 
+    let keys = Keys::default();
     let mut group = criterion.benchmark_group("decode");
     group.throughput(Throughput::Elements(events as u64));
     group.bench_function("open and fold", |bencher| {
@@ -220,7 +225,7 @@ fn decode_and_fold(criterion: &mut Criterion) {
             for life in &lives {
                 let mut state = None;
                 for bytes in life {
-                    state = KeyState::fold(state, &Envelope::open(bytes).unwrap());
+                    state = KeyState::fold(state, &Envelope::open_with(bytes, &keys).unwrap());
                 }
                 black_box(state);
             }
@@ -229,7 +234,7 @@ fn decode_and_fold(criterion: &mut Criterion) {
     group.bench_function("open", |bencher| {
         bencher.iter(|| {
             for bytes in lives.iter().flatten() {
-                black_box(Envelope::open(bytes).unwrap());
+                black_box(Envelope::open_with(bytes, &keys).unwrap());
             }
         });
     });
@@ -249,8 +254,12 @@ impl Observer for Count {
 
 fn open(store: &Arc<MemoryStore>, directory: &Path) -> Arc<ReadModel> {
     let store = Arc::clone(store) as Arc<dyn EventStore>;
-    ReadModel::open(directory, store, Arc::new(Count::default()), Progress::Lines, Settings::default())
-        .unwrap()
+    ReadModel::open(directory, store, Arc::new(Count::default()), Progress::Lines, settings()).unwrap()
+}
+
+/// Settings under which personal data can be read.
+fn settings() -> Settings {
+    Settings { data_keys: Arc::new(Keys::default()), ..Settings::default() }
 }
 
 fn runtime() -> Runtime {

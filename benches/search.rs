@@ -38,6 +38,10 @@ use uuid::Uuid;
 
 use crate::histogram::Histogram;
 
+#[path = "../schema/tests/keys/mod.rs"]
+mod keys;
+use keys::Keys;
+
 const ORGANIZATION: OrganizationId = OrganizationId::from_uuid(Uuid::from_u128(0x0190_0000_0001));
 const NODE: NodeId = NodeId::from_uuid(Uuid::from_u128(0xe0de));
 const WORKSPACES: u64 = 10;
@@ -139,7 +143,7 @@ fn append(
         prev: prev.map(|(_, hash)| hash),
         event,
     };
-    let bytes: Box<[u8]> = envelope.seal().unwrap().into();
+    let bytes: Box<[u8]> = envelope.seal(&Keys::default()).unwrap().bytes.into();
     let event_type = envelope.event.type_name().into();
     let event = NewEvent { id: envelope.id.uuid(), event_type, bytes: bytes.to_vec().into() };
     let after = Expected::after(prev.map(|(revision, _)| revision));
@@ -178,8 +182,8 @@ fn log(keys: u64) -> Arc<MemoryStore> {
 fn open(store: &Arc<MemoryStore>, directory: &Path) -> (Arc<ReadModel>, Duration) {
     let watch = Stopwatch::start();
     let store = Arc::clone(store) as Arc<dyn EventStore>;
-    let model = ReadModel::open(directory, store, Arc::new(NoObserver), Progress::Lines, Settings::default())
-        .unwrap();
+    let settings = Settings { data_keys: Arc::new(Keys::default()), ..Settings::default() };
+    let model = ReadModel::open(directory, store, Arc::new(NoObserver), Progress::Lines, settings).unwrap();
     (model, watch.elapsed())
 }
 

@@ -45,6 +45,10 @@ use uuid::Uuid;
 
 use crate::histogram::Histogram;
 
+#[path = "../schema/tests/keys/mod.rs"]
+mod keys;
+use keys::Keys;
+
 const ORGANIZATION: OrganizationId = OrganizationId::from_uuid(Uuid::from_u128(0x0190_0000_0001));
 const NODE: NodeId = NodeId::from_uuid(Uuid::from_u128(0xe0de));
 const WORKSPACES: u64 = 10;
@@ -167,7 +171,7 @@ fn append(
         prev: prev.map(|(_, hash)| hash),
         event,
     };
-    let bytes: Box<[u8]> = envelope.seal().unwrap().into();
+    let bytes: Box<[u8]> = envelope.seal(&Keys::default()).unwrap().bytes.into();
     let event_type = envelope.event.type_name().into();
     let event = NewEvent { id: envelope.id.uuid(), event_type, bytes: bytes.to_vec().into() };
     let after = Expected::after(prev.map(|(revision, _)| revision));
@@ -215,7 +219,9 @@ fn folded(store: &MemoryStore) -> Duration {
         let Some(last) = events.last() else { return watch.elapsed() };
         after = Some(last.position);
         for event in &events {
-            if let Event::UsageRecorded(recorded) = Envelope::open(&event.bytes).unwrap().event {
+            if let Event::UsageRecorded(recorded) =
+                Envelope::open_with(&event.bytes, &Keys::default()).unwrap().event
+            {
                 for (key, usage) in KeyUsage::in_event(&recorded) {
                     let before = uses.remove(&key);
                     uses.insert(
@@ -231,7 +237,7 @@ fn folded(store: &MemoryStore) -> Duration {
 fn open(store: &Arc<MemoryStore>, directory: &Path) -> Arc<ReadModel> {
     let store = Arc::clone(store) as Arc<dyn EventStore>;
     // Nobody is waited for here, and rests would take most of the time.
-    let settings = Settings { usage_rest: 0, ..Settings::default() };
+    let settings = Settings { usage_rest: 0, data_keys: Arc::new(Keys::default()), ..Settings::default() };
     ReadModel::open(directory, store, Arc::new(NoObserver), Progress::Lines, settings).unwrap()
 }
 

@@ -42,6 +42,19 @@ pub enum Error {
     /// The tree over the log.
     #[error("the tree over the log cannot be opened: {0}")]
     Tree(#[from] crate::sequencer::OpenError),
+    /// The vault.
+    #[error("the vault cannot be opened: {0}")]
+    Vault(#[from] crate::vault::OpenError),
+    /// There is a log, and the vault that belongs to it is missing.
+    #[error(
+        "{directory} holds a log, but its vault (vault.db) is missing: without it nobody can read the names, addresses \
+         and metadata in the log. Restore it from its backup. If it is lost for good, make an empty file of that \
+         name: a new vault begins in it, and that data reads as erased"
+    )]
+    VaultMissing {
+        /// The data directory.
+        directory: String,
+    },
     /// The settings or the master key's file.
     #[error(transparent)]
     Config(#[from] crate::config::Error),

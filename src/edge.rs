@@ -77,6 +77,13 @@ impl Edge {
         bytes
     }
 
+    /// 192 random bits: a nonce that is never given twice.
+    pub fn nonce(&self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        self.entropy.fill(&mut bytes);
+        bytes
+    }
+
     /// A new UUIDv7 (RFC 9562 §5.7): sorts by time, random in 74 bits.
     pub fn uuid(&self) -> Uuid {
         let mut bytes = [0; 10];

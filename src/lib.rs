@@ -19,4 +19,10 @@ pub mod simulation;
 pub mod store;
 pub mod stream_head;
 pub mod tenants;
+pub mod vault;
 pub mod verify;
+
+/// Data keys for tests.
+#[cfg(test)]
+#[path = "../schema/tests/keys/mod.rs"]
+mod test_keys;

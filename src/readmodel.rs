@@ -52,7 +52,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, PoolId, Tally, WorkspaceState};
-use keyledger_schema::{EventId, IdentityId, KeyId, OrganizationId, Timestamp, WorkspaceId};
+use keyledger_schema::{
+    DataKeys, EventId, IdentityId, KeyId, NoDataKeys, OrganizationId, Timestamp, WorkspaceId,
+};
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -227,11 +229,18 @@ pub struct Settings {
     /// Bounds from when it is counted back what is kept for a time only: a verification that was recorded while a
     /// clock was ahead must not hide what came before it, once the clock is right again. Nothing else asks it.
     pub clock: Option<Edge>,
+    /// What personal data is read with. Without any, everything reads as erased.
+    pub data_keys: Arc<dyn DataKeys>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { verification_log: Duration::from_hours(90 * 24), usage_rest: 9, clock: None }
+        Self {
+            verification_log: Duration::from_hours(90 * 24),
+            usage_rest: 9,
+            clock: None,
+            data_keys: Arc::new(NoDataKeys),
+        }
     }
 }
 

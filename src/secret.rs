@@ -215,6 +215,11 @@ impl MasterKey {
         ed25519_dalek::SigningKey::from_bytes(&seed)
     }
 
+    /// What data keys are encrypted with.
+    pub fn vault_key(&self) -> Zeroizing<[u8; 32]> {
+        self.derive("keyledger 2026-11 vault v1", &[])
+    }
+
     /// What derives key ids from idempotency keys, and identities' ids from external ones.
     pub fn idempotency(&self) -> Idempotency {
         Idempotency {

@@ -45,6 +45,7 @@ use crate::secret::{Idempotency, MasterKey, SecretHasher};
 use crate::sequencer::TreeLog;
 use crate::store::{EventStore, Position};
 use crate::tenants::Tenants;
+use crate::vault::Vault;
 
 pub use aggregate::Seen;
 pub use credits::Balances;
@@ -67,6 +68,7 @@ pub struct Service {
     key_of: KeyOf,
     balances: Arc<dyn Balances>,
     edge: Edge,
+    vault: Arc<Vault>,
     master: MasterKey,
     hasher: SecretHasher,
     idempotency: Idempotency,
@@ -137,6 +139,7 @@ impl Service {
         key_of: KeyOf,
         balances: Arc<dyn Balances>,
         edge: Edge,
+        vault: Arc<Vault>,
         master: MasterKey,
         node: NodeId,
     ) -> Self {
@@ -148,6 +151,7 @@ impl Service {
             key_of,
             balances,
             edge,
+            vault,
             master,
             hasher,
             idempotency,
@@ -174,6 +178,11 @@ impl Service {
     /// The log.
     pub fn store(&self) -> &Arc<dyn EventStore> {
         &self.store
+    }
+
+    /// The data keys that personal data is read with.
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.vault
     }
 
     /// What queries read.

@@ -11,19 +11,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use keyledger::edge::Edge;
 use keyledger::secret::{DEFAULT_PREFIX, Secret, SecretHasher, parse_master_key};
 use keyledger::store::sqlite::{Options, SqliteStore};
 use keyledger::store::{AppendError, Appended, EventStore, Expected, NewEvent};
+use keyledger::vault::Vault;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{CreditsChanged, KeyIssued};
 use keyledger_schema::{
-    Actor, ChainHash, Envelope, Environment, Event, EventId, KeyId, OrganizationId, RateLimit, SecretRecord,
-    Source, Stream, Timestamp, WorkspaceId,
+    Actor, ChainHash, Envelope, Environment, Event, EventId, KeyId, OrganizationId, RateLimit, Sealer,
+    SecretRecord, Source, Stream, Subject, Timestamp, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
 
 use crate::client::Column;
+use crate::keys::Keys;
 use crate::server;
 
 /// 2026-11-01T00:00:00Z.
@@ -99,8 +102,9 @@ fn temporary() -> tempfile::TempDir {
 fn kept(keys: usize, spending: &Spending) -> PathBuf {
     let nobody = OrganizationId::from_uuid(Uuid::nil());
     let workspace = WorkspaceId::from_uuid(Uuid::nil());
+    let record = secret_record(&secret(0), None);
     let mut print = blake3::Hasher::new();
-    for event in events(0, secret_record(&secret(0), None), spending, nobody, workspace) {
+    for event in events(0, record, spending, (nobody, workspace), &Keys::default()) {
         print.update(&event.bytes);
     }
     let print = print.finalize().to_hex();
@@ -113,15 +117,20 @@ fn make(kept: &Path, keys: usize, spending: &Spending) {
     let tenant: Tenant =
         serde_json::from_value(server::init(kept)).expect("init prints ids and the root key");
     let master = fs::read_to_string(kept.join("master.key")).expect("init makes a master key");
-    let hasher = parse_master_key(&master).expect("a master key is hexadecimal").secret_hasher();
+    let master = parse_master_key(&master).expect("a master key is hexadecimal");
+    let hasher = master.secret_hasher();
+    let vault = Vault::open_in(kept, &master, Edge::default()).expect("the vault opens");
+    let place = (tenant.organization_id, tenant.workspace_id);
     let store = SqliteStore::open(kept, Options::default()).expect("the log opens");
     let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime starts");
     runtime.block_on(async {
+        let subjects = (0..keys as u64).map(|number| Subject::Key(key_id(number)));
+        vault.prepare(subjects).await.expect("data keys are made");
         let mut waiting: VecDeque<BoxFuture<'static, Result<Appended, AppendError>>> =
             VecDeque::with_capacity(IN_FLIGHT);
         for number in 0..keys as u64 {
             let record = secret_record(&secret(number), Some(&hasher));
-            let events = events(number, record, spending, tenant.organization_id, tenant.workspace_id);
+            let events = events(number, record, spending, place, &vault);
             if waiting.len() == IN_FLIGHT
                 && let Some(first) = waiting.pop_front()
             {
@@ -173,16 +182,16 @@ fn events(
     number: u64,
     secret: SecretRecord,
     spending: &Spending,
-    organization: OrganizationId,
-    workspace: WorkspaceId,
+    (organization, workspace): (OrganizationId, WorkspaceId),
+    sealer: &dyn Sealer,
 ) -> Vec<NewEvent> {
-    let sealed = |envelope: &Envelope| NewEvent {
+    let new = |envelope: &Envelope| NewEvent {
         id: envelope.id.uuid(),
         event_type: envelope.event.type_name().into(),
-        bytes: envelope.seal().expect("the event is small").into(),
+        bytes: envelope.seal(sealer).expect("the event is small").bytes.into(),
     };
     let issued = issued(number, secret, &spending.limits, organization, workspace);
-    let mut events = vec![sealed(&issued)];
+    let mut events = vec![new(&issued)];
     if let Some(remaining) = spending.credits {
         let credits = CreditsChanged {
             n: 1,
@@ -192,7 +201,7 @@ fn events(
             adjusted_by: None,
             reason: None,
         };
-        events.push(sealed(&Envelope {
+        events.push(new(&Envelope {
             id: EventId::from_uuid(id("keyledger load credits", number)),
             revision: 1,
             prev: Some(ChainHash::of(&events[0].bytes)),

@@ -18,6 +18,8 @@ use keyledger::store::memory::MemoryStore;
 use keyledger::stream_head::StreamHead;
 use keyledger::verify::Verifier;
 use keyledger::verify::recorder::Recorder;
+
+use crate::keys::Keys;
 use keyledger_schema::NodeId;
 use keyledger_schema::event::UsageMode;
 use rustix::process::{Pid, Signal, kill_process};
@@ -186,8 +188,16 @@ fn state_of_nothing() -> std::io::Result<web::Data<http::State>> {
     let (edge, head) = (Edge::default(), StreamHead::default());
     let node = NodeId::from_uuid(edge.uuid());
     let store = Arc::new(MemoryStore::new());
-    let recorder =
-        Recorder::start(store, edge.clone(), node, head, 0, UsageMode::Relaxed, Arc::new(|_, _| {}))?;
+    let recorder = Recorder::start(
+        store,
+        edge.clone(),
+        node,
+        head,
+        0,
+        UsageMode::Relaxed,
+        Arc::new(|_, _| {}),
+        Arc::new(Keys::default()),
+    )?;
     let hasher = MasterKey::new([0; 32]).secret_hasher();
     let verifier = Arc::new(Verifier::new(hasher, Arc::default(), recorder, edge));
     Ok(web::Data::new(http::State { verifier, trusted_proxies: Vec::new(), not_ready: Arc::new(Vec::new) }))

@@ -86,7 +86,12 @@ impl IdentityState {
             }
             Event::IdentityCreditsChanged(data) => self.credits = Some(CreditsState::of(data, envelope.at)),
             Event::IdentityDeleted(_) => self.deleted_at = Some(envelope.at),
-            Event::IdentityErased(_) => self.erased_at = Some(envelope.at),
+            Event::IdentityErased(_) => {
+                self.erased_at = Some(envelope.at);
+                self.external_id = Personal::erased();
+                self.name = None;
+                self.metadata = Personal::erased();
+            }
             _ => {}
         }
     }

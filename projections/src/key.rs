@@ -252,7 +252,8 @@ impl KeyState {
             cloned_from: issued.cloned_from,
             request_fingerprint: issued.request_fingerprint,
             created_at: envelope.at,
-            created_by: envelope.actor.clone(),
+            // Its address is the actor's own personal data, which goes when the actor's does.
+            created_by: Actor { email: None, ..envelope.actor.clone() },
             created_event: envelope.id,
             updated_at: envelope.at,
             imported: issued.imported,
@@ -270,6 +271,19 @@ impl KeyState {
             revoked: None,
             deleted_at: None,
             erased_at: None,
+        }
+    }
+
+    /// What is left is what is read when the data key is gone, so that a state that saw the erasure and one that
+    /// was folded after it are the same.
+    fn erase(&mut self, at: Timestamp) {
+        self.erased_at = Some(at);
+        self.name = Personal::erased();
+        self.email = Personal::erased();
+        self.allowed_cidrs = Personal::erased();
+        self.metadata = Personal::erased();
+        if let Some(revoked) = &mut self.revoked {
+            revoked.comment = None;
         }
     }
 
@@ -342,7 +356,7 @@ impl KeyState {
                     Some(Revocation { at: envelope.at, reason: data.reason, comment: data.comment.clone() });
             }
             Event::KeyDeleted(_) => self.deleted_at = Some(envelope.at),
-            Event::KeyErased(_) => self.erased_at = Some(envelope.at),
+            Event::KeyErased(_) => self.erase(envelope.at),
             // Named one by one, so that a new event cannot be forgotten here.
             Event::KeyIssued(_)
             | Event::OrganizationCreated(_)

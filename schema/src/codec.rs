@@ -10,6 +10,8 @@
 //!
 //! Old versions are upcast, one version at a time, on their way to [`Event`].
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
@@ -18,6 +20,7 @@ use crate::actor::{Actor, Source};
 use crate::chain::ChainHash;
 use crate::event::{self, Event};
 use crate::id::{EventId, OrganizationId, RequestId, WorkspaceId};
+use crate::sealing::{self, DataKeys, NoDataKeys, Place, Sealer, Subject};
 use crate::stream::Stream;
 use crate::timestamp::Timestamp;
 
@@ -82,6 +85,9 @@ pub enum Error {
         /// What is wrong.
         source: event::Error,
     },
+    /// Personal data cannot be sealed or opened.
+    #[error(transparent)]
+    Personal(#[from] sealing::Error),
     /// Over [`MAX_EVENT_BYTES`].
     #[error("an event has at most {MAX_EVENT_BYTES} bytes, this one has {0}")]
     TooLarge(usize),
@@ -156,19 +162,36 @@ pub struct Upcaster {
 fn as_it_is(_: &mut Map<String, Value>) {}
 
 /// Every step from an old version to a newer one.
-pub const UPCASTERS: &[Upcaster] = &[
-    Upcaster { event_type: "organization.created", from: 1, lift: as_it_is },
-    Upcaster { event_type: "key.issued", from: 1, lift: as_it_is },
-    Upcaster { event_type: "key.issued", from: 2, lift: as_it_is },
-    Upcaster { event_type: "key.updated", from: 1, lift: as_it_is },
-    Upcaster { event_type: "key.updated", from: 2, lift: as_it_is },
-    Upcaster { event_type: "key.disabled", from: 1, lift: as_it_is },
-    Upcaster { event_type: "usage.recorded", from: 1, lift: as_it_is },
-];
+pub const UPCASTERS: &[Upcaster] =
+    &[Upcaster { event_type: "organization.created", from: 1, lift: as_it_is }];
+
+/// The bytes of an event, ready to be stored.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Sealed {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// Whether all personal data is in them. What belongs to somebody whose data was erased is left out.
+    pub whole: bool,
+}
 
 impl Envelope {
-    /// The bytes to store.
-    pub fn seal(&self) -> Result<Vec<u8>, Error> {
+    /// Whose personal data it tells of who acted, and from where.
+    pub fn acting_subject(&self) -> Subject {
+        self.actor.key_id().map_or(Subject::of_stream(self.stream), Subject::Key)
+    }
+
+    /// Whose personal data it tells otherwise, value by value.
+    fn data_subjects(&self) -> Box<dyn Iterator<Item = Subject> + '_> {
+        let own = Subject::of_stream(self.stream);
+        let Event::UsageRecorded(usage) = &self.event else { return Box::new(std::iter::repeat(own)) };
+        Box::new(usage.groups.iter().flat_map(|group| &group.records).flat_map(move |record| {
+            let values = usize::from(record.resource.is_some()) + usize::from(record.ip.is_some());
+            std::iter::repeat_n(record.key.map_or(own, Subject::Key), values)
+        }))
+    }
+
+    /// The bytes to store, with personal data sealed.
+    pub fn seal(&self, sealer: &dyn Sealer) -> Result<Sealed, Error> {
         let head = Head {
             id: self.id,
             event_type: self.event.type_name(),
@@ -186,26 +209,35 @@ impl Envelope {
             prev: self.prev,
         };
         let failed = |error: serde_json::Error| Error::Envelope(error.to_string());
+        let mut plain = Vec::with_capacity(1024);
         let mut bytes = Vec::with_capacity(1024);
-        serde_json::to_writer(&mut bytes, &head).map_err(failed)?;
-        bytes.pop();
+        let mut place = Place::new(self.id, self.stream);
+        serde_json::to_writer(&mut plain, &head).map_err(failed)?;
+        plain.pop();
+        let mut acting = std::iter::repeat(self.acting_subject());
+        let mut whole = sealing::seal(&plain, &mut place, &mut acting, sealer, &mut bytes)?;
+        plain.clear();
         bytes.extend_from_slice(br#","data":"#);
-        self.event.write_data(&mut bytes).map_err(failed)?;
+        self.event.write_data(&mut plain).map_err(failed)?;
+        whole &= sealing::seal(&plain, &mut place, &mut self.data_subjects(), sealer, &mut bytes)?;
         bytes.push(b'}');
         if bytes.len() > MAX_EVENT_BYTES {
             return Err(Error::TooLarge(bytes.len()));
         }
-        Ok(bytes)
+        Ok(Sealed { bytes, whole })
+    }
+
+    /// Reads stored bytes without the data keys: personal data reads as erased.
+    pub fn open(bytes: &[u8]) -> Result<Self, Error> {
+        Self::open_with(bytes, &NoDataKeys)
     }
 
     /// Reads stored bytes.
-    pub fn open(bytes: &[u8]) -> Result<Self, Error> {
-        Self::open_with(bytes, UPCASTERS)
+    pub fn open_with(bytes: &[u8], keys: &dyn DataKeys) -> Result<Self, Error> {
+        Self::read(&opened(bytes, keys)?, UPCASTERS)
     }
 
-    fn open_with(bytes: &[u8], upcasters: &[Upcaster]) -> Result<Self, Error> {
-        // Checked once as a whole; reading from a slice would check each string by itself.
-        let text = std::str::from_utf8(bytes).map_err(|error| Error::Envelope(error.to_string()))?;
+    fn read(text: &str, upcasters: &[Upcaster]) -> Result<Self, Error> {
         let stored: Stored<'_> =
             serde_json::from_str(text).map_err(|error| Error::Envelope(error.to_string()))?;
         let event =
@@ -229,6 +261,13 @@ impl Envelope {
             event,
         })
     }
+}
+
+/// The text of stored bytes with personal data readable, as far as there are data keys for it.
+pub fn opened<'a>(bytes: &'a [u8], keys: &dyn DataKeys) -> Result<Cow<'a, str>, Error> {
+    // Checked once as a whole; reading from a slice would check each string by itself.
+    let text = std::str::from_utf8(bytes).map_err(|error| Error::Envelope(error.to_string()))?;
+    Ok(sealing::open(text, keys)?)
 }
 
 fn read_event(

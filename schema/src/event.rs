@@ -120,17 +120,17 @@ vocabulary! {
     /// Places are kept for keys that are about to be issued.
     WorkspaceKeysReserved(WorkspaceKeysReserved) = "workspace.keys_reserved" v 1;
     /// A key exists.
-    KeyIssued(KeyIssued) = "key.issued" v 3;
+    KeyIssued(KeyIssued) = "key.issued" v 1;
     /// Its owner has copied the secret.
     KeySecretAcknowledged(KeySecretAcknowledged) = "key.secret_acknowledged" v 1;
     /// Some of its fields changed.
-    KeyUpdated(KeyUpdated) = "key.updated" v 3;
+    KeyUpdated(KeyUpdated) = "key.updated" v 1;
     /// It has a new secret.
     KeySecretRotated(KeySecretRotated) = "key.secret_rotated" v 1;
     /// The secret before the current one is no longer valid.
     KeySecretOverlapEnded(KeySecretOverlapEnded) = "key.secret_overlap_ended" v 1;
     /// It is switched off.
-    KeyDisabled(KeyDisabled) = "key.disabled" v 2;
+    KeyDisabled(KeyDisabled) = "key.disabled" v 1;
     /// It is switched on again.
     KeyEnabled(KeyEnabled) = "key.enabled" v 1;
     /// Somebody found its secret where it should not be.
@@ -170,7 +170,7 @@ vocabulary! {
     /// The ends of all streams were committed to.
     HeadsCommitted(HeadsCommitted) = "log.heads_committed" v 1;
     /// Verifications were answered.
-    UsageRecorded(UsageRecorded) = "usage.recorded" v 2;
+    UsageRecorded(UsageRecorded) = "usage.recorded" v 1;
     /// Verifications may be missing.
     UsageGapDeclared(UsageGapDeclared) = "usage.gap_declared" v 1;
     /// A node serves.

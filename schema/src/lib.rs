@@ -21,6 +21,7 @@ pub mod policy;
 pub mod resource;
 pub mod role;
 pub mod scope;
+pub mod sealing;
 pub mod secret;
 pub mod stream;
 pub mod timestamp;
@@ -41,7 +42,12 @@ pub use personal::Personal;
 pub use policy::{Policy, Rate, RateLimit, Rule};
 pub use role::{RoleDefinition, RoleScope};
 pub use scope::Scope;
+pub use sealing::{DataKey, DataKeys, NoDataKeys, Sealer, Subject};
 pub use secret::{SecretHash, SecretRecord, SecretScheme};
 pub use stream::Stream;
 pub use timestamp::Timestamp;
 pub use usage::VerificationCode;
+
+// What tests share names the crate as its users do.
+#[cfg(test)]
+extern crate self as keyledger_schema;

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop")]
 
 mod arbitrary;
+mod keys;
 
-use keyledger_schema::codec::MAX_EVENT_BYTES;
-use keyledger_schema::{Envelope, Event, Metadata};
+use keyledger_schema::codec::{MAX_EVENT_BYTES, opened};
+use keyledger_schema::{Envelope, Event, Metadata, Source, sealing};
 use proptest::prelude::*;
+
+use keys::Keys;
 
 /// Names of the fields of a JSON object, in the order of its text.
 fn fields(text: &str) -> Vec<String> {
@@ -33,6 +36,13 @@ fn fields(text: &str) -> Vec<String> {
     names
 }
 
+fn sealed(envelope: &Envelope) -> Vec<u8> {
+    envelope.seal(&Keys::default()).unwrap().bytes
+}
+
+const MARK: &str = "{\"personal\":";
+const SEALED: &str = "{\"sealed\":\"";
+
 const ORDER: [&str; 15] = [
     "id",
     "type",
@@ -56,15 +66,15 @@ proptest! {
 
     #[test]
     fn what_is_sealed_opens_to_the_same(envelope in arbitrary::envelope()) {
-        let bytes = envelope.seal().unwrap();
-        let opened = Envelope::open(&bytes).unwrap();
+        let bytes = sealed(&envelope);
+        let opened = Envelope::open_with(&bytes, &Keys::default()).unwrap();
         prop_assert_eq!(&opened, &envelope);
-        prop_assert_eq!(opened.seal().unwrap(), bytes);
+        prop_assert_eq!(sealed(&opened), bytes);
     }
 
     #[test]
     fn sealed_bytes_are_one_line_with_fields_in_one_order(envelope in arbitrary::envelope()) {
-        let bytes = envelope.seal().unwrap();
+        let bytes = sealed(&envelope);
         prop_assert!(bytes.len() <= MAX_EVENT_BYTES);
         let text = String::from_utf8(bytes).unwrap();
         prop_assert!(!text.contains('\n'));
@@ -79,6 +89,75 @@ proptest! {
     }
 
     #[test]
+    fn no_personal_value_can_be_read_without_its_data_key(envelope in arbitrary::envelope()) {
+        // Every marked value as JSON, found by another way than the codec's own.
+        fn marked(value: &serde_json::Value, found: &mut Vec<String>) {
+            match value {
+                serde_json::Value::Object(fields) => {
+                    if let Some(personal) = fields.get("personal").filter(|_| fields.len() == 1) {
+                        found.push(personal.to_string());
+                        return;
+                    }
+                    fields.values().for_each(|value| marked(value, found));
+                }
+                serde_json::Value::Array(items) => items.iter().for_each(|value| marked(value, found)),
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        let actor = serde_json::to_value(&envelope.actor).unwrap();
+        let source = serde_json::to_value(&envelope.source).unwrap();
+        [&actor, &source].into_iter().for_each(|value| marked(value, &mut found));
+        let text = String::from_utf8(sealed(&envelope)).unwrap();
+        prop_assert!(!text.contains(MARK));
+        prop_assert!(text.matches(SEALED).count() >= found.len());
+        for value in found.iter().filter(|value| value.len() > 12) {
+            prop_assert!(!text.contains(value.as_str()), "{} is in {}", value, text);
+        }
+        // Without data keys it is an event all the same, and its own subjects' data is gone from it.
+        let blind = Envelope::open(text.as_bytes()).unwrap();
+        prop_assert_eq!(blind.source, Source::default());
+        prop_assert_eq!(blind.event.type_name(), envelope.event.type_name());
+        prop_assert_eq!(blind.id, envelope.id);
+    }
+
+    #[test]
+    fn what_was_sealed_of_one_subject_is_gone_with_its_data_key_and_of_no_other(
+        envelope in arbitrary::envelope()
+    ) {
+        let bytes = sealed(&envelope);
+        let text = std::str::from_utf8(&bytes).unwrap();
+        let Some(erased) = sealing::subjects(text).next() else { return Ok(()) };
+        let keys = Keys { erased: vec![erased] };
+        let opened = opened(&bytes, &keys).unwrap();
+        let all = sealing::subjects(text).count();
+        let gone = sealing::subjects(text).filter(|subject| *subject == erased).count();
+        prop_assert!(gone > 0 && gone <= all);
+        prop_assert!(!opened.contains(SEALED));
+        // What is sealed after the erasure leaves the values out, and can be read.
+        let again = envelope.seal(&keys).unwrap();
+        prop_assert!(!again.whole);
+        prop_assert_eq!(
+            Envelope::open_with(&again.bytes, &Keys::default()).unwrap(),
+            Envelope::open_with(&bytes, &keys).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_sealed_value_opens_in_no_other_place(envelope in arbitrary::envelope(), other in arbitrary::event_id()) {
+        let text = String::from_utf8(sealed(&envelope)).unwrap();
+        prop_assume!(text.contains(SEALED) && other != envelope.id);
+        let moved = text.replacen(&envelope.id.to_string(), &other.to_string(), 1);
+        prop_assert!(Envelope::open_with(moved.as_bytes(), &Keys::default()).is_err());
+        let values: Vec<&str> = text.split(SEALED).skip(1).filter_map(|rest| rest.split('"').next()).collect();
+        if let [first, second, ..] = values[..] {
+            prop_assume!(first != second);
+            let swapped = text.replacen(first, "\u{1}", 1).replacen(second, first, 1).replacen('\u{1}', second, 1);
+            prop_assert!(Envelope::open_with(swapped.as_bytes(), &Keys::default()).is_err());
+        }
+    }
+
+    #[test]
     fn metadata_is_the_same_after_any_number_of_readings(metadata in arbitrary::metadata()) {
         let text = serde_json::to_string(&metadata).unwrap();
         let read: Metadata = serde_json::from_str(&text).unwrap();
@@ -88,13 +167,13 @@ proptest! {
 
     #[test]
     fn what_is_cut_off_is_not_an_event(envelope in arbitrary::envelope(), at: prop::sample::Index) {
-        let bytes = envelope.seal().unwrap();
+        let bytes = sealed(&envelope);
         prop_assert!(Envelope::open(&bytes[..at.index(bytes.len())]).is_err());
     }
 
     #[test]
     fn a_field_that_nobody_knows_is_refused_wherever_it_stands(envelope in arbitrary::envelope()) {
-        let text = String::from_utf8(envelope.seal().unwrap()).unwrap();
+        let text = String::from_utf8(sealed(&envelope)).unwrap();
         let first = text.replacen('{', "{\"new\":1,", 1);
         prop_assert!(Envelope::open(first.as_bytes()).is_err());
         let place = text.rfind("\"data\":{").filter(|_| !matches!(envelope.event, Event::NodeStopped(_)));

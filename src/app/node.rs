@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, PoolId, Tally, WorkspaceState};
 use keyledger_schema::event::UsageMode;
-use keyledger_schema::{LogId, NodeId, Timestamp};
+use keyledger_schema::{LogId, NodeId, Sealer, Timestamp};
 
 use super::{Error, identity, progress, system};
 use crate::config::Config;
@@ -19,6 +19,7 @@ use crate::service::{Balances, KeyOf, Service};
 use crate::store::EventStore;
 use crate::store::sqlite::{DataDirectory, Options, SqliteStore};
 use crate::tenants::Tenants;
+use crate::vault::{self, Vault};
 use crate::verify::Verifier;
 use crate::verify::directory::Directory;
 use crate::verify::recorder::{GiveBack, Recorder};
@@ -90,6 +91,10 @@ impl Node {
             identity::refuse_leftovers(&config.data_dir)?;
         }
         let master = identity::master_key(config, log_exists, &edge)?;
+        if log_exists && !config.data_dir.join(vault::FILE_NAME).exists() {
+            return Err(Error::VaultMissing { directory: config.data_dir.display().to_string() });
+        }
+        let vault = Arc::new(Vault::open_in(&config.data_dir, &master, edge.clone())?);
         let options = Options { progress: Some(progress::of_check()), ..Options::default() };
         let store: Arc<dyn EventStore> = Arc::new(SqliteStore::open_in(data_dir, options)?);
         let id = identity::node_id(&config.data_dir, &edge)?;
@@ -105,6 +110,7 @@ impl Node {
             Settings {
                 verification_log: Duration::from_hours(24 * days),
                 clock: Some(edge.clone()),
+                data_keys: Arc::clone(&vault) as _,
                 ..Settings::default()
             },
         )?;
@@ -120,8 +126,17 @@ impl Node {
         let (log, private) = (LogId::from_uuid(store.log_id()), master.clone());
         let private_keys = Arc::new(move |generation| private.log_key(log, generation));
         let tree = TreeLog::open(&config.data_dir, Arc::clone(&store), private_keys)?;
-        let service =
-            Service::new(store, read_model, tenants, key_of, balances, edge.clone(), master.clone(), id);
+        let service = Service::new(
+            store,
+            read_model,
+            tenants,
+            key_of,
+            balances,
+            edge.clone(),
+            vault,
+            master.clone(),
+            id,
+        );
         let service = Arc::new(service.with_tree(tree));
         Ok(Self { service, directory, master, edge, id })
     }
@@ -130,11 +145,12 @@ impl Node {
     pub(super) async fn verifier(&self, mode: UsageMode) -> Result<Verifier, Error> {
         let recording = self.service.node_started(mode).await?;
         let store = Arc::clone(self.service.store());
+        let vault = Arc::clone(self.service.vault()) as Arc<dyn Sealer>;
         let directory = Arc::clone(&self.directory);
         let spender = Arc::clone(&directory);
         let give_back: GiveBack = Arc::new(move |pool, credits| spender.give_back(pool, credits));
         let (edge, Recording { head, next_seq }) = (self.edge.clone(), recording);
-        let recorder = Recorder::start(store, edge, self.id, head, next_seq, mode, give_back)
+        let recorder = Recorder::start(store, edge, self.id, head, next_seq, mode, give_back, vault)
             .map_err(system("cannot start the recorder"))?;
         Ok(Verifier::new(self.master.secret_hasher(), directory, recorder, self.edge.clone()))
     }

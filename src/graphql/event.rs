@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use keyledger_projections::changes::{self, Change};
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, WorkspaceState};
+use keyledger_schema::codec;
 use keyledger_schema::{ChainHash, Envelope, Stream};
 use tokio::sync::OnceCell;
 
@@ -159,7 +160,7 @@ async fn read(
     events
         .into_iter()
         .map(|event| {
-            let envelope = Envelope::open(&event.bytes).map_err(|error| unreadable(&error))?;
+            let envelope = service.vault().open(&event.bytes).map_err(|error| unreadable(&error))?;
             Ok((envelope, event.bytes))
         })
         .collect()
@@ -324,11 +325,14 @@ impl EventNode {
         }
     }
 
-    /// The facts, as stored.
+    /// The facts, with personal data readable; null where it was erased.
     #[graphql(complexity = "BYTES_COST")]
-    async fn data(&self) -> async_graphql::Result<Json<serde_json::Value>> {
-        let stored: serde_json::Value =
-            serde_json::from_slice(&self.bytes).map_err(|_| refusal(&Error::internal()))?;
+    async fn data(&self, context: &Context<'_>) -> async_graphql::Result<Json<serde_json::Value>> {
+        let (service, _) = parties(context)?;
+        let stored = codec::opened(&self.bytes, &**service.vault())
+            .ok()
+            .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
+            .ok_or_else(|| refusal(&Error::internal()))?;
         Ok(Json(stored.get("data").cloned().unwrap_or_default()))
     }
 

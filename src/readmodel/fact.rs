@@ -8,7 +8,7 @@ use std::sync::Arc;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::usage::UsageGapDeclared;
 use keyledger_schema::{
-    Actor, Envelope, Event, EventId, KeyId, NodeId, OrganizationId, Stream, Timestamp, WorkspaceId,
+    Actor, DataKeys, Envelope, Event, EventId, KeyId, NodeId, OrganizationId, Stream, Timestamp, WorkspaceId,
 };
 use serde::Deserialize;
 use uuid::Uuid;
@@ -88,12 +88,13 @@ struct Head {
 }
 
 /// Reads a recorded event and checks that its bytes agree with where it stands.
-pub(super) fn read(recorded: &Recorded) -> Result<Fact, Unreadable> {
+pub(super) fn read(recorded: &Recorded, keys: &dyn DataKeys) -> Result<Fact, Unreadable> {
     let unreadable = |what: String| Unreadable { position: recorded.position, what };
     let (head, envelope) = if is_usage(recorded) {
         (head(&recorded.bytes).map_err(unreadable)?, None)
     } else {
-        let envelope = Envelope::open(&recorded.bytes).map_err(|error| unreadable(error.to_string()))?;
+        let envelope =
+            Envelope::open_with(&recorded.bytes, keys).map_err(|error| unreadable(error.to_string()))?;
         if envelope.event.type_name() != &*recorded.event_type {
             return Err(unreadable("it is stored as another type than it says".into()));
         }
@@ -131,10 +132,13 @@ pub(super) fn read(recorded: &Recorded) -> Result<Fact, Unreadable> {
 }
 
 /// Reads events up to the first that cannot be read.
-pub(super) fn read_until_unreadable(events: &[Recorded]) -> (Vec<Fact>, Option<Unreadable>) {
+pub(super) fn read_until_unreadable(
+    events: &[Recorded],
+    keys: &dyn DataKeys,
+) -> (Vec<Fact>, Option<Unreadable>) {
     let mut facts = Vec::with_capacity(events.len());
     for event in events {
-        match read(event) {
+        match read(event, keys) {
             Ok(fact) => facts.push(fact),
             Err(unreadable) => return (facts, Some(unreadable)),
         }

@@ -74,7 +74,8 @@ pub(super) fn open(
     loop {
         if let (Ok(()), Some(head)) = (&ready, head) {
             let watchers = (&*catalog, &*observer);
-            ready = replay::catch_up(&*store, watchers, &mut open.connection, &mut projector, head, progress);
+            let log = (&*store, &*settings.data_keys);
+            ready = replay::catch_up(log, watchers, &mut open.connection, &mut projector, head, progress);
         }
         match ready {
             Ok(()) => break,
@@ -212,7 +213,7 @@ impl Waiting {
 }
 
 fn apply(shared: &Shared, projector: &mut Projector, events: &[Recorded]) -> Result<(), Failure> {
-    let (facts, unreadable) = fact::read_until_unreadable(events);
+    let (facts, unreadable) = fact::read_until_unreadable(events, &*shared.settings.data_keys);
     if !facts.is_empty() {
         let news = projector.apply(&mut shared.writer(), &facts)?;
         projector::tell(&shared.catalog, &*shared.observer, &news);

@@ -237,9 +237,11 @@ impl<'a> Batch<'a> {
     fn addresses(&self, seq: i64, envelope: &Envelope) -> Result<(), Failure> {
         match &envelope.event {
             Event::KeyAddressFirstUsed(used) => {
-                addresses::told(self.transaction, seq, *used.address, used.used_at)?;
+                if let Some(address) = &used.address {
+                    addresses::told(self.transaction, seq, **address, used.used_at)?;
+                }
             }
-            Event::KeyDeleted(_) => addresses::forget(self.transaction, seq)?,
+            Event::KeyDeleted(_) | Event::KeyErased(_) => addresses::forget(self.transaction, seq)?,
             _ => {}
         }
         Ok(())

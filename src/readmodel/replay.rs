@@ -7,6 +7,7 @@
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
+use keyledger_schema::DataKeys;
 use rusqlite::Connection;
 
 use super::catalog::Catalog;
@@ -36,7 +37,7 @@ pub(super) enum Error {
 
 /// Applies everything up to `head` and tells the catalog and the observer.
 pub(super) fn catch_up(
-    store: &dyn EventStore,
+    (store, keys): (&dyn EventStore, &dyn DataKeys),
     watchers: (&Catalog, &dyn Observer),
     connection: &mut Connection,
     projector: &mut Projector,
@@ -53,7 +54,7 @@ pub(super) fn catch_up(
     let (sender, chunks) = sync_channel(AHEAD);
     thread::scope(|scope| {
         // When this closure fails, `chunks` is gone, and so the reader ends.
-        scope.spawn(move || read(store, start, head, &sender));
+        scope.spawn(move || read((store, keys), start, head, &sender));
         write(connection, projector, watchers, chunks, &mut report)
     })?;
     set_cache(connection, 64)?;
@@ -68,7 +69,12 @@ fn set_cache(connection: &Connection, mebibytes: i64) -> Result<(), Failure> {
 
 type Chunk = Result<Vec<Fact>, Error>;
 
-fn read(store: &dyn EventStore, start: Option<Position>, head: Position, chunks: &SyncSender<Chunk>) {
+fn read(
+    (store, keys): (&dyn EventStore, &dyn DataKeys),
+    start: Option<Position>,
+    head: Position,
+    chunks: &SyncSender<Chunk>,
+) {
     let runtime = match feed::runtime() {
         Ok(runtime) => runtime,
         Err(error) => return drop(chunks.send(Err(error.into()))),
@@ -81,7 +87,7 @@ fn read(store: &dyn EventStore, start: Option<Position>, head: Position, chunks:
         };
         let Some(last) = events.last() else { return };
         after = Some(last.position);
-        let (facts, unreadable) = fact::read_until_unreadable(&events);
+        let (facts, unreadable) = fact::read_until_unreadable(&events, keys);
         if !facts.is_empty() && chunks.send(Ok(facts)).is_err() {
             return;
         }

@@ -268,7 +268,9 @@ impl<'a> Folder<'a> {
             let applied = shared.standing.borrow().position;
             let end = standing.ahead.map_or(applied, |ahead| applied.min(Some(ahead)));
             let within = events.partition_point(|event| Some(event.position) <= end);
-            gathered.add(&self.reading, &events[..within]).map_err(|failure| feed::reason(&failure))?;
+            gathered
+                .add(&self.reading, &events[..within], &*shared.settings.data_keys)
+                .map_err(|failure| feed::reason(&failure))?;
             if within < events.len() {
                 return Ok(gathered);
             }

@@ -84,7 +84,7 @@ impl Service {
             }
             known += 1;
             let last = known == MAX_ADDRESSES;
-            let used = KeyAddressFirstUsed { address: Personal(address), used_at, last };
+            let used = KeyAddressFirstUsed { address: Some(Personal(address)), used_at, last };
             events.push(Event::KeyAddressFirstUsed(used));
         }
         if events.is_empty() {

@@ -9,7 +9,7 @@ use super::writer::{Failure, read_failed};
 use super::{Context, Service, Written};
 use crate::decisions::Decision;
 use crate::error::{Code, Error, Result};
-use crate::store::{Direction, Position};
+use crate::store::{Direction, Position, Recorded};
 use crate::stream_head::StreamHead;
 
 /// How often a decision is made anew when others write to the same stream.
@@ -146,7 +146,7 @@ impl Service {
                 if state.as_ref().is_some_and(|state| state.revision() >= event.revision) {
                     continue;
                 }
-                state = A::fold(state, &open(event)?);
+                state = A::fold(state, &self.open(event)?);
             }
             match events.last() {
                 Some(last) if events.len() == PAGE => from = last.revision + 1,
@@ -224,7 +224,7 @@ impl Service {
             let Some(last) = events.last() else { break };
             from = last.revision + 1;
             for event in &events {
-                if clashes(&open(event)?.event) {
+                if clashes(&self.open(event)?.event) {
                     return conflict(
                         "somebody else changed the same thing since you looked; look again and repeat what is still wanted",
                     );
@@ -233,11 +233,12 @@ impl Service {
         }
         Ok(())
     }
-}
 
-fn open(event: &crate::store::Recorded) -> Result<Envelope> {
-    Envelope::open(&event.bytes).map_err(|error| {
-        tracing::error!(%error, position = %event.position, "an event cannot be read");
-        Error::internal()
-    })
+    /// Reads an event.
+    pub(super) fn open(&self, event: &Recorded) -> Result<Envelope> {
+        self.vault.open(&event.bytes).map_err(|error| {
+            tracing::error!(%error, position = %event.position, "an event cannot be read");
+            Error::internal()
+        })
+    }
 }

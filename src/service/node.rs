@@ -92,12 +92,7 @@ impl Service {
         let head = events
             .last()
             .map_or_else(StreamHead::default, |event| StreamHead::at(event.revision, &event.bytes));
-        let envelopes = events.iter().map(|event| {
-            Envelope::open(&event.bytes).map_err(|error| {
-                tracing::error!(%error, position = %event.position, "an event cannot be read");
-                Error::internal()
-            })
-        });
+        let envelopes = events.iter().map(|event| self.open(event));
         Ok((envelopes.collect::<Result<_>>()?, head))
     }
 }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyledger_schema::codec::{self, Outcome};
+use keyledger_schema::codec::{self, Outcome, Sealed};
 use keyledger_schema::grant::Place;
-use keyledger_schema::{Envelope, Event, EventId, Stream};
+use keyledger_schema::{Envelope, Event, EventId, Stream, Subject};
 
 use super::aggregate::Aggregate;
 use super::{Context, Service, Written, WrittenEvent};
@@ -101,17 +101,17 @@ impl Service {
                     prev: head.prev(),
                     event,
                 };
-                let bytes: Arc<[u8]> = match envelope.seal() {
+                let bytes: Arc<[u8]> = match envelope.seal(&*self.vault) {
                     // What cannot be read back as it was must never get into the log: every later start
                     // would stop at it.
-                    Ok(bytes) if Envelope::open(&bytes).as_ref() != Ok(&envelope) => {
+                    Ok(Sealed { bytes, whole }) if !self.reads_back(&envelope, &bytes, whole) => {
                         tracing::error!(
                             event = envelope.event.type_name(),
                             "an event does not survive its own bytes"
                         );
                         return Err(Error::internal());
                     }
-                    Ok(bytes) => bytes.into(),
+                    Ok(sealed) => sealed.bytes.into(),
                     Err(codec::Error::TooLarge(_)) => return Err(too_large()),
                     Err(error) => {
                         tracing::error!(%error, "an event cannot be sealed");
@@ -124,6 +124,12 @@ impl Service {
             .collect()
     }
 
+    /// Whether sealed bytes open to what was sealed; without what belongs to somebody who was erased, to
+    /// something at all.
+    fn reads_back(&self, envelope: &Envelope, bytes: &[u8], whole: bool) -> bool {
+        self.vault.open(bytes).is_ok_and(|read| !whole || read == *envelope)
+    }
+
     /// Seals and appends events to one stream. Durable on return; not yet applied.
     pub(super) async fn append(
         &self,
@@ -134,6 +140,14 @@ impl Service {
         events: Vec<Event>,
         outcome: Outcome,
     ) -> Result<Vec<WrittenEvent>, Failure> {
+        let own = Subject::of_stream(stream);
+        let acting = context.actor.key_id().map_or(own, Subject::Key);
+        self.vault.prepare([own, acting]).await.map_err(|error| {
+            tracing::error!(%error, "a data key cannot be made");
+            Failure::Other(Error::unavailable(
+                "nothing can be written now; try again, and tell the operator if it lasts",
+            ))
+        })?;
         let mut written = self.seal(context, stream, head, place, events, outcome)?;
         let new = written
             .iter()

@@ -36,7 +36,9 @@ use std::time::Duration;
 
 use keyledger_projections::PoolId;
 use keyledger_schema::event::UsageMode;
-use keyledger_schema::{Action, KeyId, NodeId, OrganizationId, Spent, Stream, Timestamp, VerificationCode};
+use keyledger_schema::{
+    Action, KeyId, NodeId, OrganizationId, Sealer, Spent, Stream, Timestamp, VerificationCode,
+};
 use tokio::sync::{Notify, watch};
 
 use self::events::Draft;
@@ -183,7 +185,9 @@ pub struct Recorder {
 
 impl Recorder {
     /// Starts recording to the usage stream of `node`, which stands at `head`. `next_seq` is the sequence
-    /// number of the next event: one more than the last recorded, 0 in an empty stream.
+    /// number of the next event: one more than the last recorded, 0 in an empty stream. What belongs to a
+    /// subject that `sealer` has no data key of is left out of what is recorded.
+    #[allow(clippy::too_many_arguments, reason = "each part is another")]
     pub fn start(
         store: Arc<dyn EventStore>,
         edge: Edge,
@@ -192,6 +196,7 @@ impl Recorder {
         next_seq: u64,
         mode: UsageMode,
         give_back: GiveBack,
+        sealer: Arc<dyn Sealer>,
     ) -> io::Result<Self> {
         let strict = mode == UsageMode::Strict;
         let shared = Arc::new(Shared {
@@ -208,6 +213,7 @@ impl Recorder {
             shared: Arc::clone(&shared),
             store,
             edge,
+            sealer,
             node,
             head,
             next_seq,

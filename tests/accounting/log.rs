@@ -61,8 +61,8 @@ impl Log {
         let store = SqliteStore::open(&home.data_dir(), Options::default()).expect("the log is whole");
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let events = runtime.block_on(store.read_all(None, All::All, usize::MAX)).unwrap();
-        let events: Vec<Envelope> =
-            events.iter().map(|event| Envelope::open(&event.bytes).unwrap()).collect();
+        let vault = home.vault();
+        let events: Vec<Envelope> = events.iter().map(|event| vault.open(&event.bytes).unwrap()).collect();
         let mut keys: HashMap<KeyId, KeyState> = HashMap::new();
         let mut changes: BTreeMap<String, CreditsState> = BTreeMap::new();
         let mut identities: HashMap<Stream, IdentityState> = HashMap::new();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use keyledger::readmodel::{FILE_NAME, OpenError, Progress, ReadModel, Settings};
+use keyledger::readmodel::{FILE_NAME, OpenError, Progress, ReadModel};
 use keyledger_schema::Stream;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -70,7 +70,7 @@ async fn a_file_with_any_page_overwritten_is_rebuilt_or_unharmed() {
             Arc::clone(&world.store) as _,
             Arc::new(Seen::default()),
             Progress::Silent,
-            Settings::default(),
+            world::settings(),
         )
     };
     for page in 0..whole.len() / 4096 {
@@ -127,7 +127,7 @@ async fn a_file_of_another_layout_is_rebuilt() {
 fn refused(world: &World, directory: &Path) -> String {
     let store = Arc::clone(&world.store) as _;
     let opened =
-        ReadModel::open(directory, store, Arc::new(Seen::default()), Progress::Silent, Settings::default());
+        ReadModel::open(directory, store, Arc::new(Seen::default()), Progress::Silent, world::settings());
     assert!(directory.join(FILE_NAME).exists(), "the witness must stay");
     opened.unwrap_err().to_string()
 }
@@ -173,7 +173,7 @@ async fn what_the_operating_system_refuses_is_an_error_and_deletes_nothing() {
         store,
         Arc::new(Seen::default()),
         Progress::Silent,
-        Settings::default(),
+        world::settings(),
     );
     assert!(matches!(error, Err(OpenError::Engine { .. })), "{error:?}");
     assert!(directory.path().join(FILE_NAME).is_dir());
@@ -192,7 +192,7 @@ async fn an_event_that_cannot_be_read_keeps_it_closed() {
         store,
         Arc::new(Seen::default()),
         Progress::Silent,
-        Settings::default(),
+        world::settings(),
     );
     assert!(
         matches!(&error, Err(OpenError::Stopped(reason)) if reason.contains("cannot be read")),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use keyledger::readmodel::{Observer, Settings, WaitError};
+use keyledger::readmodel::{Observer, WaitError};
 use keyledger::store::Position;
 use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
 use keyledger_schema::{EventId, Stream};
@@ -112,7 +112,7 @@ async fn an_observer_that_panics_stops_it() {
     let mut world = World::new();
     let store = Arc::clone(&world.store) as _;
     let model =
-        ReadModel::open(directory.path(), store, Arc::new(Panics), Progress::Silent, Settings::default())
+        ReadModel::open(directory.path(), store, Arc::new(Panics), Progress::Silent, world::settings())
             .unwrap();
     world.issue(Wish::named("a"));
     assert!(matches!(model.wait_applied(world.last, LONG).await, Err(WaitError::Stopped(_))));

@@ -28,6 +28,10 @@ use keyledger_schema::{
 use proptest::prelude::*;
 use uuid::Uuid;
 
+#[path = "../../schema/tests/keys/mod.rs"]
+mod keys;
+use keys::Keys;
+
 pub(crate) const NODE: NodeId = NodeId::from_uuid(Uuid::from_u128(0xe0de));
 
 /// Two organizations with two workspaces each.
@@ -199,7 +203,7 @@ impl World {
             prev: before.map(|(_, hash)| hash),
             event,
         };
-        let bytes = envelope.seal().unwrap();
+        let bytes = envelope.seal(&Keys::default()).unwrap().bytes;
         self.ends.insert(stream, (envelope.revision, ChainHash::of(&bytes)));
         let event_type = envelope.event.type_name().into();
         self.append_bytes(stream, before.map(|(revision, _)| revision), id, event_type, &bytes)
@@ -334,9 +338,14 @@ impl World {
     }
 
     pub(crate) fn open_watched(&self, directory: &Path, seen: Arc<Seen>) -> Arc<ReadModel> {
-        ReadModel::open(directory, Arc::clone(&self.store) as _, seen, Progress::Silent, Settings::default())
-            .unwrap()
+        let store = Arc::clone(&self.store) as _;
+        ReadModel::open(directory, store, seen, Progress::Silent, settings()).unwrap()
     }
+}
+
+/// Settings under which personal data can be read.
+pub(crate) fn settings() -> Settings {
+    Settings { data_keys: Arc::new(Keys::default()), ..Settings::default() }
 }
 
 /// An observer that remembers.

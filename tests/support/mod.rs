@@ -15,6 +15,9 @@
 mod client;
 mod process;
 
+use keyledger::edge::Edge;
+use keyledger::secret::parse_master_key;
+use keyledger::vault::Vault;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -64,6 +67,14 @@ impl Home {
     /// Where the log is.
     pub fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
+    }
+
+    /// The data keys that personal data in the log is read with.
+    pub fn vault(&self) -> Vault {
+        let text =
+            std::fs::read_to_string(self.data_dir().join("master.key")).expect("there is a master key");
+        let master = parse_master_key(&text).expect("a master key is hexadecimal");
+        Vault::open_in(&self.data_dir(), &master, Edge::default()).expect("the vault opens")
     }
 
     /// What the first `init` showed.

@@ -26,6 +26,10 @@ use serde_json::Value;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+#[path = "../../schema/tests/keys/mod.rs"]
+mod keys;
+use keys::Keys;
+
 /// A secret nobody can guess wrong: minted from its number.
 pub(crate) fn secret(n: u8) -> Secret {
     Secret::mint("kl", Environment::Production, &[n; 32])
@@ -126,6 +130,7 @@ impl World {
             0,
             UsageMode::Strict,
             Arc::new(|_, _| {}),
+            Arc::new(Keys::default()),
         )
         .unwrap();
         let verifier = Arc::new(Verifier::new(hasher(), Arc::clone(&directory), recorder, Edge::default()));
@@ -216,7 +221,7 @@ impl World {
         let events = actix_web::rt::System::new().block_on(read).unwrap();
         let mut records = Vec::new();
         for event in events {
-            let envelope = Envelope::open(&event.bytes).unwrap();
+            let envelope = Envelope::open_with(&event.bytes, &Keys::default()).unwrap();
             let Event::UsageRecorded(data) = envelope.event else { panic!() };
             for group in data.groups {
                 records.extend(

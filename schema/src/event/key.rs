@@ -221,8 +221,9 @@ pub struct KeyLeakReported {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyAddressFirstUsed {
-    /// The address.
-    pub address: Personal<IpAddr>,
+    /// The address; none once it is erased.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<Personal<IpAddr>>,
     /// When the key was first used from it; the event may be recorded a moment later.
     pub used_at: Timestamp,
     /// Set when the key was used from so many addresses that no further ones are told.

@@ -302,8 +302,8 @@ pub fn key_event() -> impl Strategy<Value = Event> {
         (version(), comment()).prop_map(|(secret_version, comment)| {
             Event::KeyLeakReported(KeyLeakReported { secret_version, comment })
         }),
-        (any::<IpAddr>(), moment(), any::<bool>()).prop_map(|(address, used_at, last)| {
-            Event::KeyAddressFirstUsed(KeyAddressFirstUsed { address: Personal(address), used_at, last })
+        (of(any::<IpAddr>()), moment(), any::<bool>()).prop_map(|(address, used_at, last)| {
+            Event::KeyAddressFirstUsed(KeyAddressFirstUsed { address: address.map(Personal), used_at, last })
         }),
         credits_changed().prop_map(Event::KeyCreditsChanged),
         moment().prop_map(|expired_at| Event::KeyExpired(KeyExpired { expired_at })),

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use keyledger_schema::usage::UsageRecord;
-use keyledger_schema::{Envelope, Environment, Event, KeyId, OrganizationId, Timestamp, WorkspaceId};
+use keyledger_schema::{
+    DataKeys, Envelope, Environment, Event, KeyId, OrganizationId, Timestamp, WorkspaceId,
+};
 use rusqlite::{Connection, OptionalExtension};
 use uuid::Uuid;
 
@@ -80,12 +82,17 @@ impl Gathered {
     }
 
     /// Adds events that the tables show, read by one connection in one transaction.
-    pub(super) fn add(&mut self, connection: &Connection, events: &[Recorded]) -> Result<(), Failure> {
+    pub(super) fn add(
+        &mut self,
+        connection: &Connection,
+        events: &[Recorded],
+        keys: &dyn DataKeys,
+    ) -> Result<(), Failure> {
         let _snapshot = connection.unchecked_transaction()?;
         let mut envelopes = Vec::with_capacity(events.len());
         for event in events {
-            let envelope =
-                Envelope::open(&event.bytes).map_err(|error| Unreadable::new(event.position, &error))?;
+            let envelope = Envelope::open_with(&event.bytes, keys)
+                .map_err(|error| Unreadable::new(event.position, &error))?;
             envelopes.push(envelope);
         }
         self.find_keys(connection, &envelopes)?;

@@ -32,6 +32,8 @@ use crate::readmodel::{FILE_NAME, Observer, Progress, Settings, Shared, feed, lo
 use crate::store::memory::MemoryStore;
 use crate::store::{EventStore, Expected, NewEvent, Position};
 
+use crate::test_keys::Keys;
+
 const NODE: NodeId = NodeId::from_uuid(Uuid::from_u128(0xe0de));
 /// Keys that the first organization has before all others, so that there is more than one chunk.
 const SILENT: usize = 127;
@@ -220,7 +222,7 @@ impl World {
             prev: before.map(|(_, hash)| hash),
             event,
         };
-        let bytes = envelope.seal().unwrap();
+        let bytes = envelope.seal(&Keys::default()).unwrap().bytes;
         self.ends.insert(stream, (envelope.revision, ChainHash::of(&bytes)));
         let event_type = envelope.event.type_name().into();
         let event = NewEvent { id: envelope.id.uuid(), event_type, bytes: bytes.into() };
@@ -347,7 +349,7 @@ impl World {
         *told.0.lock().unwrap() = BTreeMap::new();
         let (store, observer) = (Arc::clone(&self.store) as _, Arc::clone(told) as _);
         let path = directory.join(FILE_NAME);
-        let settings = Settings::default();
+        let settings = Settings { data_keys: Arc::new(Keys::default()), ..Settings::default() };
         let (shared, _) = feed::open(path, store, observer, Progress::Silent, settings, &runtime).unwrap();
         shared
     }
@@ -747,7 +749,7 @@ proptest! {
                         let n = usize::try_from(id.uuid().as_u128() - 0xc00_0000).unwrap();
                         prop_assert!(world.told.insert((n, address)), "told twice");
                         let of = organization(world.keys[n].organization);
-                        let used = KeyAddressFirstUsed { address: Personal(address), used_at, last: false };
+                        let used = KeyAddressFirstUsed { address: Some(Personal(address)), used_at, last: false };
                         world.append(Stream::Key(id), Some(of), Event::KeyAddressFirstUsed(used));
                     }
                 }

@@ -1,5 +1,6 @@
 //! From merged records to the events that hold them: one organization each, and never too large. Pure.
 
+use keyledger_schema::sealing::sealed_bytes;
 use keyledger_schema::usage::{UsageGroup, UsageRecord, UsageRecorded};
 use keyledger_schema::{OrganizationId, Personal, Spent, Timestamp};
 
@@ -26,10 +27,10 @@ fn bytes(record: &UsageRecord) -> usize {
     bytes += if record.key.is_some() { 39 } else { 0 };
     bytes += if record.secret.is_some() { 20 } else { 0 };
     bytes += if record.action.is_some() { 18 } else { 0 };
-    // The longest IPv6 address has 45 characters.
-    bytes += if record.ip.is_some() { 54 } else { 0 };
+    // The longest IPv6 address has 45 characters and two quotation marks.
+    bytes += if record.ip.is_some() { 7 + sealed_bytes(47) } else { 0 };
     bytes += if record.merged.is_some() { 30 } else { 0 };
-    bytes += record.resource.as_ref().map_or(0, |resource| resource.len() + 14);
+    bytes += record.resource.as_ref().map_or(0, |resource| 13 + sealed_bytes(resource.len() + 2));
     // Neither resources nor tags have characters that JSON escapes.
     bytes += record.tags.iter().map(|tag| tag.len() + 3).sum::<usize>() + 10;
     bytes += if record.cost.is_some() { 18 } else { 0 };

@@ -19,6 +19,8 @@ use crate::store::{
 };
 use crate::verify::fixture::{NOW, key, organization};
 
+use crate::test_keys::Keys;
+
 fn node() -> NodeId {
     NodeId::from_uuid(uuid::Uuid::from_u128(9))
 }
@@ -49,8 +51,8 @@ fn giving_back(store: &Arc<dyn EventStore>, mode: UsageMode, given: &Given) -> R
     let given = Arc::clone(given);
     let give_back: GiveBack =
         Arc::new(move |pool, credits| *given.lock().unwrap().entry(pool).or_default() += credits);
-    Recorder::start(Arc::clone(store), Edge::default(), node(), StreamHead::default(), 0, mode, give_back)
-        .unwrap()
+    let (edge, head, keys) = (Edge::default(), StreamHead::default(), Arc::new(Keys::default()));
+    Recorder::start(Arc::clone(store), edge, node(), head, 0, mode, give_back, keys).unwrap()
 }
 
 fn start(store: &Arc<dyn EventStore>, mode: UsageMode) -> Recorder {
@@ -74,7 +76,7 @@ async fn log(store: &Arc<dyn EventStore>) -> Vec<(Option<OrganizationId>, UsageR
     for (n, event) in events.iter().enumerate() {
         assert!(event.bytes.len() <= MAX_EVENT_BYTES);
         assert_eq!(&*event.event_type, "usage.recorded");
-        let envelope = Envelope::open(&event.bytes).unwrap();
+        let envelope = Envelope::open_with(&event.bytes, &Keys::default()).unwrap();
         assert_eq!((envelope.prev, envelope.revision, envelope.id.uuid()), (prev, n as u64, event.id));
         prev = Some(ChainHash::of(&event.bytes));
         let Event::UsageRecorded(data) = envelope.event else { panic!("{:?}", envelope.event) };

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use keyledger_projections::PoolId;
 use keyledger_schema::codec::Outcome;
-use keyledger_schema::{Actor, Envelope, Event, EventId, NodeId, Source, Stream};
+use keyledger_schema::{Actor, Envelope, Event, EventId, NodeId, Sealer, Source, Stream};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -42,6 +42,7 @@ pub(super) struct Writer {
     pub(super) shared: Arc<Shared>,
     pub(super) store: Arc<dyn EventStore>,
     pub(super) edge: Edge,
+    pub(super) sealer: Arc<dyn Sealer>,
     pub(super) node: NodeId,
     pub(super) head: StreamHead,
     pub(super) next_seq: u64,
@@ -187,7 +188,7 @@ impl Writer {
         for draft in drafts {
             let id = self.edge.uuid();
             let revision = head.next_revision();
-            let bytes = Envelope {
+            let sealed_event = Envelope {
                 id: EventId::from_uuid(id),
                 stream: Stream::Usage(self.node),
                 revision,
@@ -202,11 +203,12 @@ impl Writer {
                 prev: head.prev(),
                 event: Event::UsageRecorded(draft.data),
             }
-            .seal()
+            .seal(&*self.sealer)
             .map_err(|error| {
                 tracing::error!(%error, "recorded verifications cannot be sealed");
                 Failure::Fatal("recorded verifications cannot be sealed")
             })?;
+            let bytes = sealed_event.bytes;
             head = StreamHead::at(revision, &bytes);
             sealed.push(NewEvent { id, event_type: Arc::clone(&self.event_type), bytes: bytes.into() });
         }

@@ -1,0 +1,206 @@
+//! The file: its tables, and how a data key stands in a row.
+//!
+//! A row holds the subject's 17 bytes and, as long as the data key exists, a nonce of 24 bytes and the data key
+//! encrypted with XChaCha20-Poly1305 under a key derived from the master key; the subject is authenticated with
+//! it, so rows cannot be exchanged. A row without a data key marks a subject that was erased.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use keyledger_schema::sealing::NONCE_BYTES;
+use keyledger_schema::{DataKey, Subject};
+use rusqlite::{Connection, OptionalExtension, params};
+use zeroize::Zeroizing;
+
+use super::Known;
+use crate::edge::Edge;
+use crate::secret::MasterKey;
+
+/// Name of the file in the data directory.
+pub const FILE_NAME: &str = "vault.db";
+/// `KeyV`.
+const APPLICATION: i32 = 0x4b65_7956;
+const VERSION: i32 = 1;
+/// What stands in the row that tells the right master key.
+const CHECK: &[u8; 32] = b"keyledger vault, right master ky";
+
+/// Why the vault cannot be opened. For the operator's terminal: it names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The operating system or SQLite refuses, or the file is damaged.
+    #[error("{path}: {source}. Restore it from its backup if it is damaged", path = path.display())]
+    Engine {
+        /// Which file.
+        path: PathBuf,
+        /// What SQLite says.
+        source: rusqlite::Error,
+    },
+    /// The operating system refuses.
+    #[error("{path}: {source}", path = path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What it says.
+        source: std::io::Error,
+    },
+    /// Another file, or one of a newer version.
+    #[error("{path} is no vault that this version knows: restore it from its backup, or use the newer version", path = path.display())]
+    Unknown {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Another master key.
+    #[error("the master key is not the one that {path} was made with", path = path.display())]
+    MasterKeyWrong {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// No thread.
+    #[error("the vault has no thread: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Encrypts data keys.
+pub(super) struct Wrapping(DataKey);
+
+impl Wrapping {
+    pub(super) fn of(master: &MasterKey) -> Self {
+        Self(DataKey::new(*master.vault_key()))
+    }
+
+    fn wrap(&self, edge: &Edge, label: &[u8], bits: &[u8; 32]) -> Option<Vec<u8>> {
+        let nonce: [u8; NONCE_BYTES] = edge.nonce();
+        let mut out = nonce.to_vec();
+        out.extend(self.0.encrypt(&nonce, bits, label)?);
+        Some(out)
+    }
+
+    fn unwrap(&self, label: &[u8], wrapped: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
+        let (nonce, sealed) = wrapped.split_first_chunk::<NONCE_BYTES>()?;
+        let plain = Zeroizing::new(self.0.decrypt(nonce, sealed, label)?);
+        plain.as_slice().try_into().ok().map(Zeroizing::new)
+    }
+}
+
+/// Opens the file, or makes it.
+pub(super) fn open(path: &Path, wrapping: &Wrapping, edge: &Edge) -> Result<Connection, OpenError> {
+    // SQLite gives its other files the mode of this one.
+    let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
+    file.map_err(|source| OpenError::File { path: path.into(), source })?;
+    let engine = |source| OpenError::Engine { path: path.into(), source };
+    let connection = Connection::open(path).map_err(engine)?;
+    connection.busy_timeout(Duration::from_secs(5)).map_err(engine)?;
+    prepare(connection, wrapping, edge).map_err(|refusal| match refusal {
+        Refusal::Engine(source) => OpenError::Engine { path: path.into(), source },
+        Refusal::Unknown => OpenError::Unknown { path: path.into() },
+        Refusal::MasterKey => OpenError::MasterKeyWrong { path: path.into() },
+    })
+}
+
+/// A vault without a file.
+pub(super) fn in_memory(wrapping: &Wrapping, edge: &Edge) -> Result<Connection, OpenError> {
+    let path = PathBuf::from(":memory:");
+    let engine = |source| OpenError::Engine { path: path.clone(), source };
+    let connection = Connection::open_in_memory().map_err(engine)?;
+    prepare(connection, wrapping, edge).map_err(|_| OpenError::Unknown { path: path.clone() })
+}
+
+enum Refusal {
+    Engine(rusqlite::Error),
+    Unknown,
+    MasterKey,
+}
+
+impl From<rusqlite::Error> for Refusal {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Engine(error)
+    }
+}
+
+fn prepare(mut connection: Connection, wrapping: &Wrapping, edge: &Edge) -> Result<Connection, Refusal> {
+    let pragma =
+        |connection: &Connection, name| connection.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let (application, version) =
+        (pragma(&connection, "application_id")?, pragma(&connection, "user_version")?);
+    if !matches!((application, version), (0, 0) | (APPLICATION, VERSION)) {
+        return Err(Refusal::Unknown);
+    }
+    // What is deleted is overwritten.
+    connection.pragma_update(None, "secure_delete", true)?;
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", "full")?;
+    if application == 0 {
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(
+            "CREATE TABLE data_keys (subject BLOB PRIMARY KEY, wrapped BLOB) STRICT, WITHOUT ROWID;
+             CREATE TABLE master (wrapped BLOB NOT NULL) STRICT;",
+        )?;
+        let check = wrapping.wrap(edge, b"check", CHECK).ok_or(Refusal::MasterKey)?;
+        transaction.execute("INSERT INTO master (wrapped) VALUES (?1)", [check])?;
+        transaction.pragma_update(None, "application_id", APPLICATION)?;
+        transaction.pragma_update(None, "user_version", VERSION)?;
+        transaction.commit()?;
+    }
+    let check: Vec<u8> = connection.query_row("SELECT wrapped FROM master", [], |row| row.get(0))?;
+    match wrapping.unwrap(b"check", &check) {
+        Some(found) if *found == *CHECK => Ok(connection),
+        _ => Err(Refusal::MasterKey),
+    }
+}
+
+/// What is known of a subject.
+pub(super) fn read(
+    connection: &Connection,
+    wrapping: &Wrapping,
+    subject: Subject,
+) -> rusqlite::Result<Option<Known>> {
+    let label = subject.to_bytes();
+    let row: Option<Option<Vec<u8>>> = connection
+        .prepare_cached("SELECT wrapped FROM data_keys WHERE subject = ?1")?
+        .query_row([label], |row| row.get(0))
+        .optional()?;
+    Ok(match row {
+        None => None,
+        Some(None) => Some(Known::Erased),
+        Some(Some(wrapped)) => {
+            let bits = wrapping.unwrap(&label, &wrapped).ok_or(rusqlite::Error::InvalidQuery)?;
+            Some(Known::Key(DataKey::new(*bits)))
+        }
+    })
+}
+
+/// Writes a new data key of a subject that has none and was not erased.
+pub(super) fn make(
+    connection: &Connection,
+    wrapping: &Wrapping,
+    edge: &Edge,
+    subject: Subject,
+) -> rusqlite::Result<()> {
+    let label = subject.to_bytes();
+    let bits = Zeroizing::new(edge.random());
+    let wrapped = wrapping.wrap(edge, &label, &bits).ok_or(rusqlite::Error::InvalidQuery)?;
+    connection
+        .prepare_cached("INSERT OR IGNORE INTO data_keys (subject, wrapped) VALUES (?1, ?2)")?
+        .execute(params![label, wrapped])?;
+    Ok(())
+}
+
+/// Deletes a data key and leaves the mark.
+pub(super) fn erase(connection: &Connection, subject: Subject) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO data_keys (subject, wrapped) VALUES (?1, NULL)
+             ON CONFLICT (subject) DO UPDATE SET wrapped = NULL",
+        )?
+        .execute([subject.to_bytes()])?;
+    Ok(())
+}
+
+/// Empties the write-ahead log, where deleted data keys may still stand.
+pub(super) fn empty_wal(connection: &Connection) -> rusqlite::Result<()> {
+    let busy: i64 = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0))?;
+    // Nobody else has the file open.
+    if busy == 0 { Ok(()) } else { Err(rusqlite::Error::InvalidQuery) }
+}
