@@ -17,9 +17,10 @@ use crate::config::Config;
 use crate::decisions::limits;
 use crate::edge::Edge;
 use crate::error;
+use crate::feed::Feeds;
 use crate::graphql::Api;
 use crate::http::{self, Kind, State};
-use crate::service::Service;
+use crate::service::{Service, completeness};
 use crate::store::sqlite::OpenError;
 
 pub use crate::service::founding::Founded;
@@ -39,9 +40,6 @@ pub enum Error {
     /// The read model.
     #[error("the read model cannot be opened: {0}")]
     ReadModel(#[from] crate::readmodel::OpenError),
-    /// The tree over the log.
-    #[error("the tree over the log cannot be opened: {0}")]
-    Tree(#[from] crate::sequencer::OpenError),
     /// The vault.
     #[error("the vault cannot be opened: {0}")]
     Vault(#[from] crate::vault::OpenError),
@@ -55,6 +53,9 @@ pub enum Error {
         /// The data directory.
         directory: String,
     },
+    /// The tree over the log.
+    #[error("the tree over the log cannot be opened: {0}")]
+    Tree(#[from] crate::sequencer::OpenError),
     /// The settings or the master key's file.
     #[error(transparent)]
     Config(#[from] crate::config::Error),
@@ -180,6 +181,9 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
         Some(node.service.found(DEFAULT_ORGANIZATION.into()).await?)
     };
     let verifier = Arc::new(node.verifier(config.usage).await?);
+    node.service
+        .start_committing(completeness::EVERY)
+        .map_err(system("cannot start the thread that commits the ends of streams"))?;
     let (store, read_model) = (Arc::clone(node.service.store()), Arc::clone(node.service.read_model()));
     let tree = Arc::clone(node.service.tree()?);
     let state = Data::new(State {
@@ -192,7 +196,9 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
             log.into_iter().chain(tables).chain(tree).collect()
         }),
     });
-    let api = Data::new(Api::new(Arc::clone(&node.service), Arc::clone(&state.verifier)));
+    let feeds = Feeds::new(Arc::clone(&node.service), Arc::clone(&state.verifier));
+    let api = Api::new(Arc::clone(&node.service), Arc::clone(&state.verifier), feeds.clone());
+    let (api, followed) = (Data::new(api), Data::new(feeds.clone()));
     let service = Data::from(Arc::clone(&node.service));
     let public_log = config.public_log;
     let main = http::server::bind(Kind::Management, config.listen, &state, move |routes| {
@@ -200,6 +206,9 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
         http::configure_holders(routes, &service);
         http::configure_exports(routes, &service);
         http::configure_log(routes, &service, public_log);
+        http::configure_proofs(routes, &service);
+        http::configure_reports(routes, &service);
+        http::configure_feeds(routes, &followed);
     })
     .map_err(system(format!("cannot listen on {}; choose another address with --listen", config.listen)))?;
     let url = greeting::url(main.addresses.first().copied().unwrap_or(config.listen));
@@ -236,9 +245,11 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping: requests that have begun are answered first");
+        feeds.stop();
     };
     let served = http::server::run(listeners, &state, stop).await;
     timer.abort();
+    node.service.stop_committing();
     served.map_err(system("the server ended"))?;
     node.service.node_stopped().await?;
     tracing::info!("stopped");

@@ -10,6 +10,7 @@
 //! one spelling.
 
 pub mod checkpoint;
+pub mod heads;
 pub mod note;
 pub mod proof;
 mod text;

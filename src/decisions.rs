@@ -6,6 +6,7 @@
 
 pub mod clash;
 pub mod credits;
+pub mod erasure;
 mod holder;
 pub mod identity;
 pub mod key;

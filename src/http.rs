@@ -11,7 +11,9 @@ pub mod address;
 mod authorize;
 mod batch;
 mod body;
+mod completeness;
 mod credentials;
+mod events;
 mod exports;
 mod fields;
 pub mod graphql;
@@ -20,7 +22,10 @@ mod holder;
 mod identify;
 mod log;
 mod problem;
+mod reports;
 pub mod server;
+mod socket;
+mod sse;
 mod verify;
 
 use std::sync::Arc;
@@ -32,6 +37,7 @@ pub use self::batch::MAX_REQUESTS;
 pub use self::body::MAX_BODY_BYTES;
 pub use self::problem::status;
 use crate::error::Error;
+use crate::feed::Feeds;
 use crate::service::Service;
 use crate::verify::Verifier;
 
@@ -123,6 +129,30 @@ pub fn configure_log(config: &mut ServiceConfig, service: &Data<Service>, public
         .service(
             resource("/log/proof/{id}").route(web::get().to(log::proof)).route(web::head().to(log::proof)),
         );
+}
+
+/// The routes of a management listener that hand out reports.
+pub fn configure_reports(config: &mut ServiceConfig, service: &Data<Service>) {
+    config.app_data(Data::clone(service));
+    let resource = |path| web::resource(path).default_service(web::to(problem::only_get));
+    config
+        .service(resource("/v1/reports/key-activity").route(web::get().to(reports::key_activity)))
+        .service(resource("/v1/reports/access-review").route(web::get().to(reports::access_review)))
+        .service(resource("/v1/reports/policy-violations").route(web::get().to(reports::policy_violations)));
+}
+
+/// The routes of a management listener that prove something.
+pub fn configure_proofs(config: &mut ServiceConfig, service: &Data<Service>) {
+    config.app_data(Data::clone(service));
+    let resource = |path| web::resource(path).default_service(web::to(problem::only_get));
+    config.service(resource("/v1/audit/completeness").route(web::get().to(completeness::completeness)));
+}
+
+/// The routes of a management listener that wait for events.
+pub fn configure_feeds(config: &mut ServiceConfig, feeds: &Data<Feeds>) {
+    config.app_data(Data::clone(feeds));
+    let resource = web::resource("/v1/events").default_service(web::to(problem::only_get));
+    config.service(resource.route(web::get().to(events::poll)));
 }
 
 /// Runs a command on its own, so that a client who hangs up cuts nothing off in the middle: what has begun is

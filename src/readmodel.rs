@@ -24,11 +24,13 @@ pub mod analytics;
 mod cache;
 mod catalog;
 mod checkpoint;
+mod consequences;
 mod cursor;
 mod entries;
 mod fact;
 mod feed;
 mod files;
+mod following;
 mod identities;
 mod keys;
 mod load;
@@ -64,7 +66,9 @@ use self::pool::Pool;
 use crate::edge::Edge;
 use crate::store::{EventStore, Position, ReadError};
 
+pub use consequences::{Consequence, ConsequenceQuery, MAX_DEPTH, MAX_FOLLOWED, Root, TooMany, Via};
 pub use entries::{Entry, EntryQuery};
+pub use following::{Followed, Mark, cursor_of};
 pub use identities::IdentityQuery;
 pub use keys::{KeyOrder, KeyQuery, KeyRow, KeySort};
 pub use page::{Item, MAX_BULK_PAGE, MAX_PAGE, Page, Sequence, Window};
@@ -268,10 +272,13 @@ struct Shared {
     /// The one connection that writes. Held for one transaction at a time.
     writer: Mutex<Connection>,
     standing: watch::Sender<Standing>,
+    newest: following::Newest,
     usage: watch::Sender<UsageStanding>,
     /// How many usage events the tables have seen. Changes only when there are more, so that the usage
     /// thread is not woken by every commit.
     usage_seen: watch::Sender<u64>,
+    /// How many erasures the tables have seen since they were opened.
+    erasures: watch::Sender<u64>,
     stop: watch::Sender<bool>,
 }
 
@@ -442,6 +449,11 @@ impl ReadModel {
     /// Those of many identities that there are, of whatever organization, in no particular order.
     pub async fn identities_by_id(&self, ids: Vec<IdentityId>) -> Result<Vec<IdentityState>, QueryError> {
         self.quick.read(move |connection| identities::by_id(connection, &ids)).await
+    }
+
+    /// Whether copies of erased personal data are still being removed.
+    pub async fn is_erasing(&self) -> Result<bool, QueryError> {
+        self.quick.read(usage::erasure::is_pending).await
     }
 
     /// A page of an organization's identities.

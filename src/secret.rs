@@ -206,6 +206,11 @@ impl MasterKey {
         ed25519_dalek::SigningKey::from_bytes(&seed)
     }
 
+    /// What data keys are encrypted with.
+    pub fn vault_key(&self) -> Zeroizing<[u8; 32]> {
+        self.derive("keyledger 2026-11 vault v1", &[])
+    }
+
     /// What a log signs its checkpoints with (Ed25519, RFC 8032). Derived likewise.
     pub fn log_key(&self, log: LogId, generation: u32) -> ed25519_dalek::SigningKey {
         let seed = self.derive(
@@ -213,11 +218,6 @@ impl MasterKey {
             &[log.uuid().as_bytes(), &generation.to_be_bytes()],
         );
         ed25519_dalek::SigningKey::from_bytes(&seed)
-    }
-
-    /// What data keys are encrypted with.
-    pub fn vault_key(&self) -> Zeroizing<[u8; 32]> {
-        self.derive("keyledger 2026-11 vault v1", &[])
     }
 
     /// What derives key ids from idempotency keys, and identities' ids from external ones.

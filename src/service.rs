@@ -8,10 +8,13 @@
 mod addresses;
 mod aggregate;
 pub mod analytics;
+pub mod completeness;
 pub mod compliance;
 pub mod credits;
+pub mod erasure;
 pub mod exports;
 pub mod founding;
+mod history;
 pub mod holders;
 pub mod identities;
 pub mod import;
@@ -20,9 +23,12 @@ pub mod log_keys;
 pub mod node;
 pub mod organizations;
 mod places;
+pub mod reads;
 mod refusals;
+pub mod reports;
 pub mod revocations;
 mod timer;
+pub mod told;
 pub mod transparency;
 mod workspaces;
 mod writer;
@@ -74,10 +80,12 @@ pub struct Service {
     idempotency: Idempotency,
     node: NodeId,
     refusals: refusals::Heads,
+    reads: reads::Lately,
     queues: keys::Queues,
     places: places::Queues,
     running: revocations::Running,
     exports: exports::Running,
+    committing: completeness::Running,
     /// Whoever takes away an administrator holds this until that is applied.
     administrators: Mutex<()>,
     /// Whoever gives a key a role or an identity holds this shared, and whoever deletes one alone.
@@ -138,9 +146,7 @@ impl Service {
         tenants: Arc<Tenants>,
         key_of: KeyOf,
         balances: Arc<dyn Balances>,
-        edge: Edge,
-        vault: Arc<Vault>,
-        master: MasterKey,
+        (edge, vault, master): (Edge, Arc<Vault>, MasterKey),
         node: NodeId,
     ) -> Self {
         let (hasher, idempotency) = (master.secret_hasher(), master.idempotency());
@@ -157,10 +163,12 @@ impl Service {
             idempotency,
             node,
             refusals: refusals::Heads::default(),
+            reads: reads::Lately::default(),
             queues: keys::Queues::default(),
             places: places::Queues::default(),
             running: revocations::Running::default(),
             exports: exports::Running::default(),
+            committing: completeness::Running::default(),
             administrators: Mutex::default(),
             holding_gate: RwLock::default(),
             organization_turn: Mutex::default(),

@@ -20,12 +20,18 @@ mod bad_input;
 mod batch;
 #[path = "api/bulk.rs"]
 mod bulk;
+#[path = "api/completeness.rs"]
+mod completeness;
 #[path = "api/concurrency.rs"]
 mod concurrency;
 #[path = "api/credits.rs"]
 mod credits;
 #[path = "api/disposable.rs"]
 mod disposable;
+#[path = "api/erasure.rs"]
+mod erasure;
+#[path = "api/feed.rs"]
+mod feed;
 #[path = "api/founding.rs"]
 mod founding;
 #[path = "api/idempotency.rs"]
@@ -54,6 +60,8 @@ mod policy;
 mod quota;
 #[path = "api/rate_limits.rs"]
 mod rate_limits;
+#[path = "api/reports.rs"]
+mod reports;
 #[path = "api/roles.rs"]
 mod roles;
 #[path = "api/secrets.rs"]

@@ -19,6 +19,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("stream_head", &["store"]),
     ("tenants", &[]),
     // Pure.
+    ("audit", &[]),
     ("decisions", &["error"]),
     // What the edges stand on.
     ("config", &["secret"]),
@@ -44,15 +45,20 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "vault",
         ],
     ),
+    ("feed", &["caller", "edge", "error", "readmodel", "service", "verify"]),
+    ("asof", &["caller", "error", "service", "tenants", "verify"]),
     ("simulation", &["caller", "decisions", "error", "readmodel", "service", "verify"]),
     // The edges.
     ("cli", &["config", "edge", "error", "secret"]),
     (
         "graphql",
         &[
+            "audit",
             "caller",
             "decisions",
             "error",
+            "feed",
+            "asof",
             "readmodel",
             "secret",
             "sequencer",
@@ -63,7 +69,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "verify",
         ],
     ),
-    ("http", &["audit", "caller", "edge", "error", "export", "graphql", "service", "verify"]),
+    ("http", &["audit", "caller", "edge", "error", "export", "feed", "graphql", "service", "verify"]),
     ("main", &["app", "cli", "config", "edge"]),
     (
         "app",
@@ -76,6 +82,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "edge",
             "error",
             "export",
+            "feed",
+            "asof",
             "graphql",
             "http",
             "readmodel",
@@ -101,9 +109,22 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap_complete", &["cli"]),
     ("parquet", &["export"]),
     ("getrandom", &["edge"]),
+    ("actix_ws", &["http"]),
     (
         "tokio",
-        &["app", "graphql", "readmodel", "sequencer", "service", "simulation", "store", "vault", "verify"],
+        &[
+            "app",
+            "feed",
+            "graphql",
+            "http",
+            "readmodel",
+            "sequencer",
+            "service",
+            "simulation",
+            "store",
+            "vault",
+            "verify",
+        ],
     ),
 ];
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, PoolId, Tally, WorkspaceState};
 use keyledger_schema::event::UsageMode;
-use keyledger_schema::{LogId, NodeId, Sealer, Timestamp};
+use keyledger_schema::{LogId, NodeId, Sealer, Subject, Timestamp};
 
 use super::{Error, identity, progress, system};
 use crate::config::Config;
@@ -28,6 +28,18 @@ use crate::verify::recorder::{GiveBack, Recorder};
 struct Memory {
     directory: Arc<Directory>,
     tenants: Arc<Tenants>,
+    vault: Arc<Vault>,
+}
+
+impl Memory {
+    /// Deletes the data key of somebody whose personal data was erased, if it is there still.
+    fn forget(&self, subject: Subject) {
+        if !self.vault.is_erased(subject)
+            && let Err(error) = self.vault.erase(subject)
+        {
+            tracing::error!(%error, %subject, "the data key of an erased subject cannot be deleted");
+        }
+    }
 }
 
 /// Credits as whoever spends them knows them.
@@ -47,6 +59,9 @@ impl Observer for Memory {
     fn key(&self, before: Option<&KeyState>, after: &KeyState) {
         self.directory.apply(before, after);
         self.tenants.key_changed(before, after);
+        if after.erased_at.is_some() {
+            self.forget(Subject::Key(after.id));
+        }
     }
 
     fn organization(&self, state: &OrganizationState) {
@@ -61,6 +76,9 @@ impl Observer for Memory {
 
     fn identity(&self, _: Option<&IdentityState>, after: &IdentityState) {
         self.directory.identity_changed(after);
+        if after.erased_at.is_some() {
+            self.forget(Subject::Identity(after.id));
+        }
     }
 
     fn spent(&self, pool: PoolId, tally: &Tally) {
@@ -98,7 +116,7 @@ impl Node {
         let options = Options { progress: Some(progress::of_check()), ..Options::default() };
         let store: Arc<dyn EventStore> = Arc::new(SqliteStore::open_in(data_dir, options)?);
         let id = identity::node_id(&config.data_dir, &edge)?;
-        let memory = Memory { directory: Arc::default(), tenants: Arc::default() };
+        let memory = Memory { directory: Arc::default(), tenants: Arc::default(), vault: Arc::clone(&vault) };
         let (directory, tenants) = (Arc::clone(&memory.directory), Arc::clone(&memory.tenants));
         let balances: Arc<dyn Balances> = Arc::new(Spender(Arc::clone(&directory)));
         let days = u64::from(config.verification_log_days);
@@ -126,17 +144,8 @@ impl Node {
         let (log, private) = (LogId::from_uuid(store.log_id()), master.clone());
         let private_keys = Arc::new(move |generation| private.log_key(log, generation));
         let tree = TreeLog::open(&config.data_dir, Arc::clone(&store), private_keys)?;
-        let service = Service::new(
-            store,
-            read_model,
-            tenants,
-            key_of,
-            balances,
-            edge.clone(),
-            vault,
-            master.clone(),
-            id,
-        );
+        let parts = (edge.clone(), vault, master.clone());
+        let service = Service::new(store, read_model, tenants, key_of, balances, parts, id);
         let service = Arc::new(service.with_tree(tree));
         Ok(Self { service, directory, master, edge, id })
     }
@@ -160,6 +169,7 @@ impl Node {
         if let Ok(tree) = self.service.tree() {
             tree.close();
         }
+        self.service.stop_committing();
         self.service.read_model().close();
     }
 }

@@ -4,9 +4,11 @@ use async_graphql::SimpleObject;
 use async_graphql::connection::PageInfo;
 
 use super::answer::page_failed;
+use super::consequence::ConsequenceNode;
 use super::event::EventNode;
 use super::identity::IdentityNode;
 use super::key::KeyNode;
+use super::report::{AccessNode, KeyActivityNode, ViolatorNode};
 use super::scalar::Long;
 use super::tenant::{OrganizationNode, WorkspaceNode};
 use super::verification::VerificationNode;
@@ -150,6 +152,13 @@ macro_rules! connections {
     )+};
 }
 
+impl EventEdge {
+    /// An event outside of a list.
+    pub(super) fn new(cursor: String, node: EventNode) -> Self {
+        Self { cursor, node }
+    }
+}
+
 connections! {
     /// A list of keys.
     KeyConnection KeyEdge KeyNode total_count;
@@ -157,10 +166,19 @@ connections! {
     IdentityConnection IdentityEdge IdentityNode total_count;
     /// A list of events.
     EventConnection EventEdge EventNode total_count;
+    /// Events that follow from something, oldest first.
+    ConsequenceConnection ConsequenceEdge ConsequenceNode;
     /// A list of organizations.
     OrganizationConnection OrganizationEdge OrganizationNode total_count;
     /// A list of workspaces.
     WorkspaceConnection WorkspaceEdge WorkspaceNode total_count;
     /// A stretch of the verification log. Its length is not counted.
     VerificationConnection VerificationEdge VerificationNode;
+    /// A stretch of a report of key activity.
+    KeyActivityConnection KeyActivityEdge KeyActivityNode total_count;
+    /// A stretch of an access review.
+    AccessReviewConnection AccessReviewEdge AccessNode total_count;
+    /// A stretch of the keys that break the policy. Their number is not counted. A page may have fewer than were asked
+    /// for, or none, although there are more.
+    PolicyViolationConnection PolicyViolationEdge ViolatorNode;
 }

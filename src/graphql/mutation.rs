@@ -1,6 +1,7 @@
 //! Mutations: each takes one `input` and answers the object, the events written and warnings.
 
 mod bulk;
+mod erasure;
 mod identities;
 mod import;
 mod keys;
@@ -31,6 +32,7 @@ pub(crate) struct Mutation(
     organizations::OrganizationMutation,
     roles::RoleMutation,
     identities::IdentityMutation,
+    erasure::ErasureMutation,
 );
 
 /// What was done, but may not be what was meant.
@@ -190,7 +192,7 @@ pub(crate) struct CreditsPayload {
 impl IdentityPayload {
     fn new(written: IdentityWritten) -> Self {
         Self {
-            identity: IdentityNode(written.state),
+            identity: IdentityNode::now(written.state),
             events: EventNode::written(written.events),
             warnings: warnings(written.warnings),
         }
@@ -201,7 +203,7 @@ impl CreditsPayload {
     fn new(written: Written<Credited>) -> Self {
         let (key, identity) = match written.state {
             Credited::Key(state) => (Some(KeyNode::new(*state)), None),
-            Credited::Identity(state) => (None, Some(IdentityNode(*state))),
+            Credited::Identity(state) => (None, Some(IdentityNode::now(*state))),
         };
         let events = EventNode::written(written.events);
         Self { key, identity, events, warnings: warnings(written.warnings) }

@@ -35,11 +35,11 @@ use crate::service::exports::{Export, Wanted};
 const MAX_LIST: usize = MAX_KEYS;
 
 /// The parameters of a request by their names.
-struct Parameters(BTreeMap<String, String>);
+pub(super) struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {
     /// Only known ones, each once. What would be ignored is refused.
-    fn of(request: &HttpRequest, known: &[&[&'static str]]) -> Result<Self, Error> {
+    pub(super) fn of(request: &HttpRequest, known: &[&[&'static str]]) -> Result<Self, Error> {
         let pairs =
             web::Query::<Vec<(String, String)>>::from_query(request.query_string()).map_err(|_| {
                 Error::invalid("query", "the query of the URL is not well-formed; encode its values")
@@ -59,18 +59,21 @@ impl Parameters {
         Ok(Self(parameters))
     }
 
-    fn text(&self, name: &'static str) -> Option<&str> {
+    pub(super) fn text(&self, name: &'static str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
     /// A value with an error that says what is wrong with it.
-    fn parsed<T: FromStr<Err: std::fmt::Display>>(&self, name: &'static str) -> Result<Option<T>, Error> {
+    pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<T>, Error> {
         let parsed = self.text(name).map(str::parse).transpose();
         parsed.map_err(|error: T::Err| Error::invalid(name, error.to_string()))
     }
 
     /// A value with an error that says what is expected.
-    fn one<T: FromStr>(&self, name: &'static str, expected: &str) -> Result<Option<T>, Error> {
+    pub(super) fn one<T: FromStr>(&self, name: &'static str, expected: &str) -> Result<Option<T>, Error> {
         let parsed = self.text(name).map(str::parse).transpose();
         parsed.map_err(|_| Error::invalid(name, format!("expected {expected}")))
     }
@@ -88,7 +91,7 @@ impl Parameters {
     }
 
     /// The same of a condition. All are meant where it is left out; an empty one would mean none.
-    fn condition<T>(
+    pub(super) fn condition<T>(
         &self,
         name: &'static str,
         read: impl Fn(&str) -> Result<T, String>,
@@ -102,7 +105,7 @@ impl Parameters {
         self.list(name, read)
     }
 
-    fn flag(&self, name: &'static str, otherwise: bool) -> Result<bool, Error> {
+    pub(super) fn flag(&self, name: &'static str, otherwise: bool) -> Result<bool, Error> {
         match self.text(name) {
             None => Ok(otherwise),
             Some("true") => Ok(true),
@@ -275,7 +278,7 @@ async fn answer(
 }
 
 /// The organization that a request names.
-fn organization(request: &HttpRequest) -> Option<String> {
+pub(super) fn organization(request: &HttpRequest) -> Option<String> {
     let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string()).ok()?.into_inner();
     pairs.into_iter().find(|(name, _)| name == "organizationId").map(|(_, value)| value)
 }

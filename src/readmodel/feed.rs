@@ -17,7 +17,8 @@ use tokio::time::Sleep;
 
 use super::projector::{self, Failure, Projector};
 use super::{
-    Catalog, Observer, OpenError, Progress, Settings, Shared, fact, files, load, replay, schema, usage,
+    Catalog, Observer, OpenError, Progress, Settings, Shared, fact, files, following, load, replay, schema,
+    usage,
 };
 use crate::edge::Stopwatch;
 use crate::store::{Delivery, EventStore, Filter, Recorded};
@@ -100,6 +101,8 @@ pub(super) fn open(
         writer: Mutex::new(open.connection),
         usage_seen: watch::Sender::new(projector.standing.usage_events),
         standing: watch::Sender::new(projector.standing.clone()),
+        erasures: watch::Sender::new(0),
+        newest: following::Newest::default(),
         usage: watch::Sender::new(open.usage),
         stop: watch::Sender::new(false),
     };
@@ -215,13 +218,19 @@ impl Waiting {
 fn apply(shared: &Shared, projector: &mut Projector, events: &[Recorded]) -> Result<(), Failure> {
     let (facts, unreadable) = fact::read_until_unreadable(events, &*shared.settings.data_keys);
     if !facts.is_empty() {
+        let erased = facts.iter().any(|fact| fact.event_type.ends_with(".erased"));
+        let first = projector.standing.entries;
         let news = projector.apply(&mut shared.writer(), &facts)?;
         projector::tell(&shared.catalog, &*shared.observer, &news);
+        shared.newest.note(first, &facts);
         shared.standing.send_modify(|standing| {
             let stopped = standing.stopped.take();
             standing.clone_from(&projector.standing);
             standing.stopped = stopped;
         });
+        if erased {
+            shared.erasures.send_modify(|count| *count += 1);
+        }
         let seen = projector.standing.usage_events;
         shared.usage_seen.send_if_modified(|before| std::mem::replace(before, seen) != seen);
     }

@@ -10,13 +10,13 @@ use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
 
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, WorkspaceState};
-use keyledger_schema::{Envelope, Event, KeyId, OrganizationId, Stream, Timestamp, WorkspaceId};
+use keyledger_schema::{Envelope, Event, EventId, KeyId, OrganizationId, Stream, Timestamp, WorkspaceId};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::cache::{Cache, Known};
 use super::catalog::{Catalog, Facts};
 use super::fact::{Fact, Subject, Unreadable};
-use super::usage::addresses;
+use super::usage::{addresses, erasure};
 use super::{Observer, Standing, places, rows, snapshot};
 
 /// Why a batch was not applied.
@@ -119,6 +119,7 @@ struct Batch<'a> {
     news: Vec<News>,
     find_key: CachedStatement<'a>,
     insert_entry: CachedStatement<'a>,
+    last_cause: Option<(EventId, Option<[u8; 16]>)>,
 }
 
 impl<'a> Batch<'a> {
@@ -133,10 +134,12 @@ impl<'a> Batch<'a> {
             changes: HashMap::new(),
             order: Vec::new(),
             news: Vec::new(),
+            last_cause: None,
             find_key: transaction.prepare_cached("SELECT seq, state FROM keys WHERE id = ?1")?,
             insert_entry: transaction.prepare_cached(
                 "INSERT INTO entries (log_index, position, id, type, stream, revision, org, workspace, key, \
-                 actor, at, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 actor, at, outcome, cause, cause_actor) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?,
         })
     }
@@ -156,7 +159,7 @@ impl<'a> Batch<'a> {
                     let folded =
                         KeyState::fold(before.as_ref().map(|known| (*known.state).clone()), envelope);
                     if let Some(known) = &before {
-                        self.addresses(known.seq, envelope)?;
+                        self.for_usage(known.seq, envelope)?;
                     }
                     if let Some(state) = folded {
                         self.changed(*id, before, Arc::new(state), issued);
@@ -233,15 +236,16 @@ impl<'a> Batch<'a> {
         Ok(found)
     }
 
-    /// What a key's trail says of addresses, for the usage projector.
-    fn addresses(&self, seq: i64, envelope: &Envelope) -> Result<(), Failure> {
+    /// What a key's trail says of addresses and of its erasure, for the usage projector.
+    fn for_usage(&self, seq: i64, envelope: &Envelope) -> Result<(), Failure> {
         match &envelope.event {
             Event::KeyAddressFirstUsed(used) => {
                 if let Some(address) = &used.address {
                     addresses::told(self.transaction, seq, **address, used.used_at)?;
                 }
             }
-            Event::KeyDeleted(_) | Event::KeyErased(_) => addresses::forget(self.transaction, seq)?,
+            Event::KeyDeleted(_) => addresses::forget(self.transaction, seq)?,
+            Event::KeyErased(_) => erasure::note(self.transaction, seq)?,
             _ => {}
         }
         Ok(())
@@ -294,7 +298,26 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// Who did what led to an event: of a bulk revocation of many keys always the same.
+    fn actor_of_cause(&mut self, cause: EventId) -> Result<Option<[u8; 16]>, Failure> {
+        if let Some((_, actor)) = self.last_cause.filter(|(known, _)| *known == cause) {
+            return Ok(actor);
+        }
+        let actor = self
+            .transaction
+            .prepare_cached("SELECT coalesce(cause_actor, actor) FROM entries WHERE id = ?1")?
+            .query_row([cause.uuid().into_bytes()], |row| row.get(0))
+            .optional()?
+            .flatten();
+        self.last_cause = Some((cause, actor));
+        Ok(actor)
+    }
+
     fn entry(&mut self, fact: &Fact, key: Option<KeyId>) -> Result<(), Failure> {
+        let cause_actor = match fact.cause {
+            Some(cause) => self.actor_of_cause(cause)?,
+            None => None,
+        };
         self.insert_entry.execute(params![
             self.standing.entries.cast_signed(),
             fact.position.raw().cast_signed(),
@@ -308,6 +331,8 @@ impl<'a> Batch<'a> {
             fact.actor.map(uuid::Uuid::into_bytes),
             fact.at.micros(),
             rows::outcome(fact.outcome),
+            fact.cause.map(|id| id.uuid().into_bytes()),
+            cause_actor,
         ])?;
         Ok(())
     }
@@ -355,7 +380,7 @@ impl<'a> Batch<'a> {
                 .prepare_cached(
                     "INSERT INTO identities (id, org, external, name, listed, state) \
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (id) DO UPDATE SET \
-                     name = excluded.name, listed = excluded.listed, state = excluded.state",
+                     external = excluded.external, name = excluded.name, listed = excluded.listed, state = excluded.state",
                 )?
                 .execute(params![
                     id.uuid().into_bytes(),
@@ -365,6 +390,10 @@ impl<'a> Batch<'a> {
                     state.deleted_at.is_none(),
                     snapshot::write(&state)?,
                 ])?;
+            if matches!(envelope.event, Event::IdentityErased(_)) {
+                // No key has such a number.
+                erasure::note(self.transaction, -1 - self.standing.entries.cast_signed())?;
+            }
             self.news.push(News::Identity { before: before.map(Box::new), after: Box::new(state) });
         }
         Ok(())

@@ -28,6 +28,7 @@
 pub(in crate::readmodel) mod addresses;
 mod bytes;
 pub(in crate::readmodel) mod cells;
+pub(in crate::readmodel) mod erasure;
 mod gather;
 mod log;
 pub(in crate::readmodel) mod ordinals;
@@ -46,6 +47,7 @@ use std::time::Duration;
 use keyledger_schema::Timestamp;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
+use self::erasure::Erasure;
 use self::gather::Gathered;
 use self::round::{Step, Written};
 use self::values::Numbers;
@@ -99,6 +101,7 @@ async fn follow(shared: &Shared) -> Result<(), Arc<str>> {
     let mut folder = Folder::new(shared)?;
     let mut stop = shared.stop.subscribe();
     let mut seen = shared.usage_seen.subscribe();
+    let mut erasures = shared.erasures.subscribe();
     // What an earlier process left to be deleted is.
     let mut stale = true;
     let mut arrivals = Arrivals { seen: *seen.borrow(), last: None };
@@ -108,6 +111,7 @@ async fn follow(shared: &Shared) -> Result<(), Arc<str>> {
             biased;
             _ = stop.wait_for(|stop| *stop) => return Ok(()),
             _ = seen.wait_for(|seen| *seen > events), if !stale => {}
+            _ = erasures.changed(), if !stale => {}
             () = std::future::ready(()), if stale => {}
         }
         let mut worked = Duration::ZERO;
@@ -117,6 +121,7 @@ async fn follow(shared: &Shared) -> Result<(), Arc<str>> {
             worked += folder.round().await?;
             stale = true;
         }
+        worked += folder.erase().await?;
         let pruning = Stopwatch::start();
         while stale && pruning.elapsed() < PRUNING && !*stop.borrow() {
             let watch = Stopwatch::start();
@@ -320,6 +325,37 @@ impl<'a> Folder<'a> {
             self.shared.usage.send_replace(round.standing);
         }
         Ok(round.is_finished())
+    }
+
+    /// Removes what was copied of keys whose personal data was erased. Between two rounds, so that nothing of it
+    /// is on its way into the tables. Returns how long that took, without the pauses.
+    async fn erase(&mut self) -> Result<Duration, Arc<str>> {
+        let mut worked = Duration::ZERO;
+        let failed = |error: rusqlite::Error| feed::reason(&error.into());
+        while let Some(noted) = erasure::next(&self.reading).map_err(failed)? {
+            let mut erasure = Erasure::of(noted);
+            while let Some(erasure) = &mut erasure {
+                if *self.shared.stop.borrow() {
+                    return Ok(worked);
+                }
+                let watch = Stopwatch::start();
+                let done = {
+                    let mut connection = self.shared.writer();
+                    erasure.go_on(&mut connection, &self.reading, self.limits.transaction)
+                };
+                worked += watch.elapsed();
+                if done.map_err(|failure| feed::reason(&failure))? {
+                    break;
+                }
+                tokio::time::sleep(GIVE_WAY).await;
+            }
+            // Numbers of values may have been given up.
+            self.numbers = Numbers::default();
+            if !erasure::finish(&self.shared.writer(), noted).map_err(failed)? {
+                return Ok(worked);
+            }
+        }
+        Ok(worked)
     }
 
     /// Deletes a little of what is kept no longer. Tells whether there may be more.

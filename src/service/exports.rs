@@ -5,7 +5,6 @@
 //! holds nothing but its own rows.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,6 +18,7 @@ use super::analytics::{
     self, Counts, DIMENSIONS, Dimension, DimensionValue, GRANULARITIES, Incomplete, MAX_GROUPS, Selection,
     Sequence, Spelling, UsageAnswer, UsageAsked, UsageQuery, Verification, VerificationsAsked, Window,
 };
+use super::told::Told;
 use crate::caller::Caller;
 use crate::error::{Error, Result};
 use crate::export::{Cell, Column, Format, Kind, Row};
@@ -307,48 +307,6 @@ async fn stretch(
     }
 }
 
-/// As the query of a URL.
-#[derive(Default)]
-struct Told(String);
-
-impl Told {
-    fn tell(&mut self, name: &str, value: Option<impl ToString>) {
-        let Some(value) = value else { return };
-        if !self.0.is_empty() {
-            self.0.push('&');
-        }
-        self.0.push_str(name);
-        self.0.push('=');
-        for byte in value.to_string().bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~,:".contains(&byte) {
-                self.0.push(byte.into());
-            } else {
-                // Writing to a string cannot fail.
-                let _ = write!(self.0, "%{byte:02X}");
-            }
-        }
-    }
-
-    fn list(&mut self, name: &str, values: impl Iterator<Item = String>) {
-        let values: Vec<String> = values.collect();
-        self.tell(name, (!values.is_empty()).then(|| values.join(",")));
-    }
-
-    fn selection(&mut self, selection: &Selection) {
-        let filter = &selection.filter;
-        self.tell("includeBelow", selection.below.then_some(true));
-        self.tell("workspaceId", filter.workspace);
-        self.tell("environment", filter.environment);
-        self.list("keyIds", filter.keys.iter().map(ToString::to_string));
-        self.tell("identityId", filter.identity);
-        self.tell("roleId", filter.role);
-        self.list("outcomes", filter.outcomes.iter().map(ToString::to_string));
-        self.tell("action", filter.action);
-        self.tell("tag", filter.tag.as_deref());
-        self.tell("address", filter.address);
-    }
-}
-
 /// The name of a value in a list of names.
 fn name_in<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> Option<String> {
     names.iter().find(|(_, other)| other == value).map(|(name, _)| (*name).to_owned())
@@ -375,14 +333,11 @@ impl Wanted {
                 told.selection(&asked.selection);
             }
             Self::Verifications { asked, after } => {
-                told.tell("from", asked.from);
-                told.tell("to", asked.to);
-                told.selection(&asked.selection);
-                told.tell("resourcePrefix", asked.resource_prefix.as_deref());
+                told.verifications(asked);
                 told.tell("after", after.as_deref());
             }
         }
-        told.0
+        told.text()
     }
 }
 

@@ -36,6 +36,10 @@ const TABLE: &[(&str, &str)] = &[
     ("keys", "+++++F++++F+"),
     ("event", "++N+NNNN+NNN"),
     ("events", "++F+FF+++FF+"),
+    ("completenessProof", "++F+FNNN+FNN"),
+    ("keyActivity", "++F+FF+++FF+"),
+    ("accessReview", "++F+FF+++FF+"),
+    ("policyViolations", "++F+FF+++FF+"),
     ("node", "+++++000++00"),
     ("usage", "+++++F++++F+"),
     ("verifications", "++F+FF+++FF+"),
@@ -70,6 +74,7 @@ const TABLE: &[(&str, &str)] = &[
     ("deleteIdentity", "+FFFFNFNFFNN"),
     ("setCredits", "+++FFNNNFFNN"),
     ("adjustCredits", "+++FFNNNFFNN"),
+    ("eraseSubject", "+FFFFNNNFFNN"),
     ("createOrganization", "+FFFFFF+FFF+"),
     ("bootstrapOrganization", "+NNNNNNNFFNN"),
     ("renameOrganization", "+FFFFFFNFFFN"),
@@ -103,6 +108,13 @@ fn unique() -> String {
 
 fn own(client: &Client) -> String {
     text(&data(client, "{ organization { id } }", &json!({}))["organization"]["id"])
+}
+
+/// A key of the workspace that is out of use.
+fn revoked(world: &World) -> String {
+    let key = world.root.create_key("a").with("workspaceId", world.workspace.as_str()).run().id();
+    world.root.revoke_key(&key, "UNUSED").unwrap();
+    key
 }
 
 /// A role of the organization that nobody holds.
@@ -141,6 +153,10 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
         "keys" => of("{ keys { nodes { id } } }", ""),
         "event" => of("query($id: ID!) { event(id: $id) { id } }", event),
         "events" => of("{ events { nodes { id } } }", ""),
+        "completenessProof" => of("query($id: ID!) { completenessProof(keyId: $id) { revision } }", key),
+        "keyActivity" => of("{ keyActivity(from: \"2026-01-01T00:00:00Z\") { nodes { keyId } } }", ""),
+        "accessReview" => of("{ accessReview { nodes { keyId } } }", ""),
+        "policyViolations" => of("{ policyViolations { nodes { keyId } } }", ""),
         "usage" => of(
             "{ usage(from: \"2026-01-01T00:00:00Z\", to: \"2026-02-01T00:00:00Z\") { totals { valid } } }",
             "",
@@ -180,6 +196,7 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
         "updateIdentity" => attempt(client, operation, &json!({ "id": identity(world), "name": "a" })),
         "deleteIdentity" => attempt(client, operation, &json!({ "id": identity(world) })),
         "setCredits" => attempt(client, operation, &json!({ "id": key, "remaining": 5, "reason": "a" })),
+        "eraseSubject" => attempt(client, operation, &json!({ "id": revoked(world), "reason": "REQUEST" })),
         "adjustCredits" => {
             let id = with_credits(world);
             attempt(client, operation, &json!({ "id": id, "by": 5, "reason": "a" }))

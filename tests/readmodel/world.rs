@@ -29,7 +29,7 @@ use proptest::prelude::*;
 use uuid::Uuid;
 
 #[path = "../../schema/tests/keys/mod.rs"]
-mod keys;
+pub(crate) mod keys;
 use keys::Keys;
 
 pub(crate) const NODE: NodeId = NodeId::from_uuid(Uuid::from_u128(0xe0de));

@@ -77,6 +77,23 @@ impl<'a> Record<'a> {
     }
 }
 
+/// A record to be written, without its tags.
+struct Fields<'a> {
+    log_index: u64,
+    place: u32,
+    ord: u8,
+    kind: Kind,
+    first_at: i64,
+    last_at: i64,
+    count: u64,
+    secret: Option<u32>,
+    cost: u32,
+    credits: u64,
+    by: Option<KeyId>,
+    ip: Option<IpAddr>,
+    resource: Option<&'a str>,
+}
+
 /// Writes the records of a chunk.
 #[derive(Default)]
 pub(super) struct Writer {
@@ -93,69 +110,108 @@ impl Writer {
     /// Adds the next record in log order.
     pub(super) fn add(&mut self, item: &Item) {
         let record = &item.record;
-        let (first_at, last_at) = (record.first_at(item.from).micros(), record.last_at(item.from).micros());
-        let first = u64::try_from((last_at - first_at) / 1_000).unwrap_or(0);
-        let cost = record.cost.unwrap_or(1);
-        let credits = record.credits();
-        let ip = record.ip.as_ref().map(|ip| ip.to_canonical());
+        let fields = Fields {
+            log_index: item.log_index,
+            place: item.place,
+            #[allow(clippy::cast_possible_truncation, reason = "a chunk has 64")]
+            ord: (item.ord() % CHUNK) as u8,
+            kind: Kind::new(0, record.code, record.action),
+            first_at: record.first_at(item.from).micros(),
+            last_at: record.last_at(item.from).micros(),
+            count: record.count,
+            secret: record.secret,
+            cost: record.cost.unwrap_or(1),
+            credits: record.credits(),
+            by: item.by,
+            ip: record.ip.as_ref().map(|ip| ip.to_canonical()),
+            resource: record.resource.as_ref().map(|resource| &***resource),
+        };
+        self.put(&fields, record.tags.iter().map(|tag| &**tag));
+    }
+
+    /// Adds a record that was read, in the order in which it was read, without what is personal of it if it is
+    /// of this key.
+    pub(super) fn add_without(&mut self, record: &Record<'_>, ord: u8) -> Result<(), Error> {
+        let erased = record.ord == ord;
+        let fields = Fields {
+            log_index: record.log_index,
+            place: record.place,
+            ord: record.ord,
+            kind: record.kind,
+            first_at: record.first_at,
+            last_at: record.last_at,
+            count: record.count,
+            secret: record.secret,
+            cost: record.cost,
+            credits: record.credits,
+            by: record.by,
+            ip: record.ip.filter(|_| !erased),
+            resource: record.resource.filter(|_| !erased),
+        };
+        let tags = record.tags().collect::<Result<Vec<&str>, Error>>()?;
+        self.put(&fields, tags.into_iter());
+        Ok(())
+    }
+
+    fn put<'a>(&mut self, record: &Fields<'_>, tags: impl ExactSizeIterator<Item = &'a str>) {
+        let first = u64::try_from((record.last_at - record.first_at) / 1_000).unwrap_or(0);
         let mut flags = 0;
         let mut set = |flag: u16, is: bool| flags |= if is { flag } else { 0 };
-        set(EVENT, item.log_index != self.log_index);
+        set(EVENT, record.log_index != self.log_index);
         set(FIRST, first > 0);
         set(COUNT, record.count != 1);
         set(SECRET, record.secret.is_some());
-        set(COST, cost != 1);
-        set(CREDITS, credits != 0);
-        set(BY, item.by.is_some());
-        set(SAME_BY, item.by.is_some() && item.by == self.by);
-        set(IPV4, ip.is_some_and(|ip| ip.is_ipv4()));
-        set(IPV6, ip.is_some_and(|ip| ip.is_ipv6()));
+        set(COST, record.cost != 1);
+        set(CREDITS, record.credits != 0);
+        set(BY, record.by.is_some());
+        set(SAME_BY, record.by.is_some() && record.by == self.by);
+        set(IPV4, record.ip.is_some_and(|ip| ip.is_ipv4()));
+        set(IPV6, record.ip.is_some_and(|ip| ip.is_ipv6()));
         set(RESOURCE, record.resource.is_some());
-        set(TAGS, !record.tags.is_empty());
+        set(TAGS, tags.len() > 0);
 
         let bytes = &mut self.bytes;
         bytes.extend_from_slice(&flags.to_le_bytes());
-        #[allow(clippy::cast_possible_truncation, reason = "a chunk has 64")]
-        bytes.push((item.ord() % CHUNK) as u8);
-        bytes.push(Kind::new(0, record.code, record.action).byte());
-        let mut place = item.place;
-        if item.log_index == self.log_index {
+        bytes.push(record.ord);
+        bytes.push(record.kind.byte());
+        let mut place = record.place;
+        if record.log_index == self.log_index {
             place -= self.place;
         } else {
-            bytes::write(bytes, item.log_index - self.log_index);
+            bytes::write(bytes, record.log_index - self.log_index);
         }
         bytes::write(bytes, place.into());
-        bytes::write_signed(bytes, last_at - self.last_at);
+        bytes::write_signed(bytes, record.last_at - self.last_at);
         for (is, number) in [
             (first > 0, first),
             (record.count != 1, record.count),
             (record.secret.is_some(), record.secret.unwrap_or(0).into()),
-            (cost != 1, cost.into()),
-            (credits != 0, credits),
+            (record.cost != 1, record.cost.into()),
+            (record.credits != 0, record.credits),
         ] {
             if is {
                 bytes::write(bytes, number);
             }
         }
-        if let Some(by) = item.by.filter(|_| item.by != self.by) {
+        if let Some(by) = record.by.filter(|_| record.by != self.by) {
             bytes.extend_from_slice(by.uuid().as_bytes());
         }
-        if let Some(ip) = ip {
+        if let Some(ip) = record.ip {
             bytes.extend_from_slice(&values::address_bytes(ip));
         }
-        if let Some(resource) = &record.resource {
+        if let Some(resource) = record.resource {
             bytes::write_text(bytes, resource.as_bytes());
         }
-        if !record.tags.is_empty() {
-            bytes::write(bytes, record.tags.len() as u64);
-            for tag in &record.tags {
+        if tags.len() > 0 {
+            bytes::write(bytes, tags.len() as u64);
+            for tag in tags {
                 bytes::write_text(bytes, tag.as_bytes());
             }
         }
-        (self.log_index, self.place, self.last_at) = (item.log_index, item.place, last_at);
-        self.by = item.by.or(self.by);
-        let (from, to) = self.span.unwrap_or((last_at, last_at));
-        self.span = Some((from.min(last_at), to.max(last_at)));
+        (self.log_index, self.place, self.last_at) = (record.log_index, record.place, record.last_at);
+        self.by = record.by.or(self.by);
+        let (from, to) = self.span.unwrap_or((record.last_at, record.last_at));
+        self.span = Some((from.min(record.last_at), to.max(record.last_at)));
     }
 
     /// The blob.
