@@ -158,7 +158,9 @@ fn entries(server: &Server, size: u64) -> Vec<Vec<u8>> {
 
 fn tree_of(entries: &[Vec<u8>]) -> Tree {
     let mut tree = Tree::new();
-    entries.iter().for_each(|entry| tree.push(entry.clone()));
+    for entry in entries {
+        tree.push(entry.clone());
+    }
     tree
 }
 
