@@ -1,5 +1,6 @@
 //! The application: opens what is in a data directory, ties the parts together, serves, stops.
 
+pub mod audit;
 mod greeting;
 mod identity;
 mod node;

@@ -15,9 +15,13 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::config::{CommonFlags, ServerFlags};
 
 pub mod account;
+pub mod audit_args;
+pub mod audit_bundle;
+pub mod audit_verify;
 pub mod client;
 pub mod confirm;
 pub mod credits;
+pub mod erase;
 pub mod export;
 pub mod failure;
 pub mod identity;
@@ -65,6 +69,7 @@ Exit codes:
   4  the management key is missing, invalid or not allowed to do this
   5  there is no such thing here
   6  sent, but no answer came: the outcome is unknown
+  10 to 19  audit verify: what does not hold, see there
 
 Documentation: docs/command-line.md and docs/configuration.md";
 
@@ -97,11 +102,13 @@ pub enum Command {
     Role(role_args::RoleArgs),
     /// Show and change identities: somebody of your own, whose keys share rate limits and credits
     Identity(identity_args::IdentityArgs),
+    /// Make the personal data of a key or an identity unreadable for good
+    Erase(erase::EraseArgs),
     /// Show, set and adjust the credits of keys and identities
     Credits(identity_args::CreditsArgs),
     /// Show and export how often keys were verified
     Usage(usage_args::UsageArgs),
-    /// Show and prove what is in the log, and keep its signing keys
+    /// Show and prove what is in the log, keep its signing keys, hand it to auditors and check what was handed out
     Audit(AuditArgs),
     /// Ask whether a secret is valid, as a service would
     Verify(VerifyArgs),
@@ -258,6 +265,9 @@ pub enum AuditCommand {
     /// Checkpoints, proofs and keys.
     #[command(flatten)]
     Log(log_args::LogCommand),
+    /// What auditors are given.
+    #[command(flatten)]
+    Auditor(audit_args::AuditorCommand),
 }
 
 /// Arguments of `whoami`.

@@ -213,7 +213,7 @@ fn whole_records(input: &mut impl BufRead) -> io::Result<Whole> {
 }
 
 /// Copies an answer to its end, and tells how far it is.
-fn copy(body: &mut dyn Read, to: &mut dyn Write, shown: &str, json: bool) -> Result<u64, Failure> {
+pub(super) fn copy(body: &mut dyn Read, to: &mut dyn Write, shown: &str, json: bool) -> Result<u64, Failure> {
     let bar = progress::bytes(None, json);
     bar.set_message(shown.to_owned());
     let mut piece = vec![0; PIECE];

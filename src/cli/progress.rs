@@ -21,6 +21,13 @@ pub fn bytes(length: Option<u64>, json: bool) -> ProgressBar {
     on_terminal(length, json, template)
 }
 
+/// A bar over so many things.
+pub fn items(length: u64, what: &str, json: bool) -> ProgressBar {
+    let bar = on_terminal(Some(length), json, "{bar:40} {percent:>3}%  {per_sec} {msg}, {eta} left");
+    bar.set_message(what.to_owned());
+    bar
+}
+
 /// Something moves while an answer is awaited.
 pub fn waiting(what: String, json: bool) -> ProgressBar {
     let bar = on_terminal(None, json, "{spinner} {msg}, {elapsed}");

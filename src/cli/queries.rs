@@ -374,6 +374,9 @@ pub const CREATE_IDENTITY: Mutation = of("identity", "createIdentity");
 pub const UPDATE_IDENTITY: Mutation = of("identity", "updateIdentity");
 /// Takes it from lists.
 pub const DELETE_IDENTITY: Mutation = of("identity", "deleteIdentity");
+/// Makes personal data unreadable for good.
+pub const ERASE_SUBJECT: &str = "mutation($input: EraseSubjectInput!) { eraseSubject(input: $input) {
+    complete keys { id } identity { id } events { id type at } warnings { code message } } }";
 /// Sets the credits of a key.
 pub const SET_CREDITS_OF_KEY: Mutation = of("key", "setCredits");
 /// Sets the credits of an identity.
@@ -468,6 +471,7 @@ mod tests {
             SIMULATE,
             UNUSED,
             REVOKE_MANY,
+            ERASE_SUBJECT,
             IMPORT,
         ];
         let made = [

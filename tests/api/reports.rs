@@ -322,13 +322,13 @@ fn keys_that_break_the_policy_are_those_that_a_change_of_it_tells() {
     let rules = "expiryRequired: true, requireAllowedCidrs: true";
     let change = format!(
         "mutation {{ setOrganizationPolicy(input: {{ id: \"{organization}\", {rules} }}) {{
-            violations {{ totalCount keys {{ key {{ id }} violations {{ rule bound value }} }} }} }} }}"
+            violations {{ count keys {{ key {{ id }} violations {{ rule bound value }} }} }} }} }}"
     );
     let told = data(root, &change, &json!({}))["setOrganizationPolicy"]["violations"].clone();
     let query = "query($first: Int, $after: String) { policyViolations(first: $first, after: $after) {
         pageInfo { hasNextPage endCursor } nodes { keyId keyName broken { rule bound value } } } }";
     let rows = all(root, query, "policyViolations", json!({}), 1);
-    assert_eq!(told["totalCount"], rows.len());
+    assert_eq!(told["count"], rows.len());
     for (row, key) in rows.iter().zip(told["keys"].as_array().unwrap()) {
         assert_eq!((&row["keyId"], &row["broken"]), (&key["key"]["id"], &key["violations"]));
     }

@@ -137,6 +137,7 @@ const GUIDES: [&str; 13] = [
     "docs/incidents.md",
     "docs/leaks.md",
     "docs/organizations.md",
+    "docs/personal-data.md",
     "docs/policies.md",
     "docs/quotas.md",
     "docs/rate-limits.md",
