@@ -14,13 +14,16 @@ use crate::support::{Home, Server};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Contents of every file but the lock's, which names the last process that looked, and the read model's,
-/// which may be brought up to date by whoever opens it.
+/// Contents of every file but the lock's, which names the last process that looked, and those of the read model and
+/// the tree, which may be brought up to date by whoever opens them.
 fn contents(directory: &Path) -> BTreeMap<PathBuf, blake3::Hash> {
     let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let matters = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name != "lock" && !name.starts_with("readmodel.db") && !name.ends_with("-shm")
+        name != "lock"
+            && !name.starts_with("readmodel.db")
+            && !name.starts_with("tree.db")
+            && !name.ends_with("-shm")
     };
     files.filter(matters).map(|path| (path.clone(), blake3::hash(&fs::read(&path).unwrap()))).collect()
 }

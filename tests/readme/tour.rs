@@ -142,6 +142,7 @@ const GUIDES: [&str; 13] = [
     "docs/quotas.md",
     "docs/rate-limits.md",
     "docs/roles.md",
+    "docs/transparency-log.md",
 ];
 
 #[test]
