@@ -20,7 +20,7 @@ use crate::edge::Edge;
 use crate::error;
 use crate::graphql::Api;
 use crate::http::{self, Kind, State};
-use crate::service::Service;
+use crate::service::{Service, completeness};
 use crate::store::sqlite::OpenError;
 
 pub use crate::service::founding::Founded;
@@ -181,6 +181,9 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
         Some(node.service.found(DEFAULT_ORGANIZATION.into()).await?)
     };
     let verifier = Arc::new(node.verifier(config.usage).await?);
+    node.service
+        .start_committing(completeness::EVERY)
+        .map_err(system("cannot start the thread that commits the ends of streams"))?;
     let (store, read_model) = (Arc::clone(node.service.store()), Arc::clone(node.service.read_model()));
     let tree = Arc::clone(node.service.tree()?);
     let state = Data::new(State {
@@ -201,6 +204,8 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
         http::configure_holders(routes, &service);
         http::configure_exports(routes, &service);
         http::configure_log(routes, &service, public_log);
+        http::configure_proofs(routes, &service);
+        http::configure_reports(routes, &service);
     })
     .map_err(system(format!("cannot listen on {}; choose another address with --listen", config.listen)))?;
     let url = greeting::url(main.addresses.first().copied().unwrap_or(config.listen));
@@ -240,6 +245,7 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
     };
     let served = http::server::run(listeners, &state, stop).await;
     timer.abort();
+    node.service.stop_committing();
     served.map_err(system("the server ended"))?;
     node.service.node_stopped().await?;
     tracing::info!("stopped");

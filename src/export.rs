@@ -4,6 +4,7 @@
 //! Parquet file needs, so a file of any length takes the memory of a short one.
 
 mod csv;
+pub mod html;
 mod jsonl;
 mod parquet;
 

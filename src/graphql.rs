@@ -7,6 +7,7 @@
 #![allow(clippy::unused_async, reason = "the library calls every resolver as a future")]
 
 mod answer;
+mod completeness;
 mod connection;
 mod credits;
 mod document;
@@ -18,6 +19,7 @@ mod mutation;
 mod node;
 mod policy;
 mod query;
+mod report;
 mod role;
 mod scalar;
 mod simulation;

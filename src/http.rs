@@ -11,6 +11,7 @@ pub mod address;
 mod authorize;
 mod batch;
 mod body;
+mod completeness;
 mod credentials;
 mod exports;
 mod fields;
@@ -20,6 +21,7 @@ mod holder;
 mod identify;
 mod log;
 mod problem;
+mod reports;
 pub mod server;
 mod verify;
 
@@ -123,6 +125,23 @@ pub fn configure_log(config: &mut ServiceConfig, service: &Data<Service>, public
         .service(
             resource("/log/proof/{id}").route(web::get().to(log::proof)).route(web::head().to(log::proof)),
         );
+}
+
+/// The routes of a management listener that hand out reports.
+pub fn configure_reports(config: &mut ServiceConfig, service: &Data<Service>) {
+    config.app_data(Data::clone(service));
+    let resource = |path| web::resource(path).default_service(web::to(problem::only_get));
+    config
+        .service(resource("/v1/reports/key-activity").route(web::get().to(reports::key_activity)))
+        .service(resource("/v1/reports/access-review").route(web::get().to(reports::access_review)))
+        .service(resource("/v1/reports/policy-violations").route(web::get().to(reports::policy_violations)));
+}
+
+/// The routes of a management listener that prove something.
+pub fn configure_proofs(config: &mut ServiceConfig, service: &Data<Service>) {
+    config.app_data(Data::clone(service));
+    let resource = |path| web::resource(path).default_service(web::to(problem::only_get));
+    config.service(resource("/v1/audit/completeness").route(web::get().to(completeness::completeness)));
 }
 
 /// Runs a command on its own, so that a client who hangs up cuts nothing off in the middle: what has begun is

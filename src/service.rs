@@ -8,6 +8,7 @@
 mod addresses;
 mod aggregate;
 pub mod analytics;
+pub mod completeness;
 pub mod compliance;
 pub mod credits;
 pub mod erasure;
@@ -22,6 +23,7 @@ pub mod node;
 pub mod organizations;
 mod places;
 mod refusals;
+pub mod reports;
 pub mod revocations;
 mod timer;
 pub mod transparency;
@@ -79,6 +81,7 @@ pub struct Service {
     places: places::Queues,
     running: revocations::Running,
     exports: exports::Running,
+    committing: completeness::Running,
     /// Whoever takes away an administrator holds this until that is applied.
     administrators: Mutex<()>,
     /// Whoever gives a key a role or an identity holds this shared, and whoever deletes one alone.
@@ -160,6 +163,7 @@ impl Service {
             places: places::Queues::default(),
             running: revocations::Running::default(),
             exports: exports::Running::default(),
+            committing: completeness::Running::default(),
             administrators: Mutex::default(),
             holding_gate: RwLock::default(),
             organization_turn: Mutex::default(),

@@ -20,6 +20,8 @@ mod bad_input;
 mod batch;
 #[path = "api/bulk.rs"]
 mod bulk;
+#[path = "api/completeness.rs"]
+mod completeness;
 #[path = "api/concurrency.rs"]
 mod concurrency;
 #[path = "api/credits.rs"]
@@ -56,6 +58,8 @@ mod policy;
 mod quota;
 #[path = "api/rate_limits.rs"]
 mod rate_limits;
+#[path = "api/reports.rs"]
+mod reports;
 #[path = "api/roles.rs"]
 mod roles;
 #[path = "api/secrets.rs"]

@@ -50,6 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "graphql",
         &[
+            "audit",
             "caller",
             "decisions",
             "error",

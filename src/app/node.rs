@@ -169,6 +169,7 @@ impl Node {
         if let Ok(tree) = self.service.tree() {
             tree.close();
         }
+        self.service.stop_committing();
         self.service.read_model().close();
     }
 }

@@ -7,6 +7,7 @@ use super::answer::page_failed;
 use super::event::EventNode;
 use super::identity::IdentityNode;
 use super::key::KeyNode;
+use super::report::{AccessNode, KeyActivityNode, ViolatorNode};
 use super::scalar::Long;
 use super::tenant::{OrganizationNode, WorkspaceNode};
 use super::verification::VerificationNode;
@@ -163,4 +164,11 @@ connections! {
     WorkspaceConnection WorkspaceEdge WorkspaceNode total_count;
     /// A stretch of the verification log. Its length is not counted.
     VerificationConnection VerificationEdge VerificationNode;
+    /// A stretch of a report of key activity.
+    KeyActivityConnection KeyActivityEdge KeyActivityNode total_count;
+    /// A stretch of an access review.
+    AccessReviewConnection AccessReviewEdge AccessNode total_count;
+    /// A stretch of the keys that break the policy. Their number is not counted. A page may have fewer than were asked
+    /// for, or none, although there are more.
+    PolicyViolationConnection PolicyViolationEdge ViolatorNode;
 }

@@ -6,9 +6,10 @@ use async_graphql::{ComplexObject, Context, ID, Json, Object, SimpleObject};
 use keyledger_projections::key::{KeyState, KeyStatus as DomainStatus};
 use keyledger_projections::usage::KeyUsage;
 use keyledger_projections::{PoolId, permissions};
-use keyledger_schema::{Actor, Scope};
+use keyledger_schema::{Actor, Scope, Stream};
 
 use super::answer::{parties, query_failed, recorded, refusal};
+use super::completeness::{self, CompletenessProof};
 use super::connection::{self, EventConnection, Slice, VerificationConnection};
 use super::credits::CreditsNode;
 use super::identity::IdentityNode;
@@ -473,6 +474,13 @@ impl KeyNode {
             verification::listed(context, Some(self.state.organization), filter, direction, slice).await
         };
         recorded(context, Some(&id), run).await
+    }
+
+    /// That its own events up to a certain one are all that there were; refusals stand in the organization's stream.
+    #[graphql(complexity = "QUERY_COST + completeness::COST + child_complexity")]
+    async fn completeness(&self, context: &Context<'_>) -> async_graphql::Result<CompletenessProof> {
+        let id = self.state.id;
+        recorded(context, Some(&id.to_string()), completeness::proved(context, Stream::Key(id), true)).await
     }
 
     /// Its trail: every event of it, and every refusal of what was asked of it, oldest first unless asked

@@ -8,15 +8,17 @@ use keyledger_schema::{EventId, IdentityId, KeyId, NodeId, OrganizationId, RoleI
 
 use super::QUERY_COST;
 use super::answer::{has_code, page_failed, parties, query_failed, recorded};
+use super::completeness::{self, CompletenessProof};
 use super::connection::{
-    self, EventConnection, IdentityConnection, KeyConnection, OrganizationConnection, Slice,
-    VerificationConnection, WorkspaceConnection,
+    self, AccessReviewConnection, EventConnection, IdentityConnection, KeyActivityConnection, KeyConnection,
+    OrganizationConnection, PolicyViolationConnection, Slice, VerificationConnection, WorkspaceConnection,
 };
 use super::event::EventNode;
 use super::identity::IdentityNode;
 use super::input::{self, EventFilter, KeyFilter, KeyOrder};
 use super::key::KeyNode;
 use super::node::Node;
+use super::report::{self, KeyAction, ReportFilter};
 use super::role::RoleNode;
 use super::scalar::{DateTime, Granularity, KeyOrderField, Long, OrderDirection, UsageDimension};
 use super::simulation::{self, SimulatedChange, Simulation};
@@ -559,6 +561,22 @@ impl Query {
         recorded(context, None, events(context, filter.unwrap_or_default(), direction, slice)).await
     }
 
+    /// Where a stream ended, proved under a commitment that is in the log: whoever holds its events up to that one
+    /// holds all of them. Commits the ends of all streams first. For those who may read that trail.
+    #[graphql(complexity = "QUERY_COST + completeness::COST + child_complexity")]
+    async fn completeness_proof(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "The stream's name, as events show it.")] stream: Option<String>,
+        #[graphql(desc = "Or the key whose stream is meant.")] key_id: Option<ID>,
+    ) -> async_graphql::Result<CompletenessProof> {
+        let run = async {
+            let named = completeness::stream(stream.as_deref(), key_id.as_ref())?;
+            completeness::proved(context, named, key_id.is_some()).await
+        };
+        recorded(context, key_id.as_deref().map(String::as_str), run).await
+    }
+
     /// How often keys were verified: totals, series and groups. For those who may read keys; by address for those
     /// who may read trails. Follows the log with a lag of a second or more under load.
     #[graphql(complexity = "QUERY_COST + usage::cost(&group_by, top, child_complexity)")]
@@ -677,6 +695,64 @@ impl Query {
         #[graphql(desc = "The size of the later one; of the newest when left out.")] to: Option<Long>,
     ) -> async_graphql::Result<ConsistencyProofNode> {
         recorded(context, None, transparency::consistency(context, from, to)).await
+    }
+
+    /// A report: every event of keys in a period, oldest first, with who, from where, why, and how fast. For those who
+    /// may read trails.
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, last, child_complexity)")]
+    #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
+    async fn key_activity(
+        &self,
+        context: &Context<'_>,
+        filter: Option<ReportFilter>,
+        #[graphql(desc = "Not before this moment.")] from: DateTime,
+        #[graphql(desc = "Before this moment; now when left out.")] to: Option<DateTime>,
+        #[graphql(default, desc = "Only these; all when left out.")] actions: Vec<KeyAction>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<KeyActivityConnection> {
+        let slice = Slice { first, after, last, before };
+        let filter = filter.unwrap_or_default();
+        recorded(context, None, report::key_activity(context, &filter, (from, to), actions, slice)).await
+    }
+
+    /// A report: every key that is active or could be switched on again, what it may do, and when it was last used, in
+    /// the order of their creation. For those who may read trails.
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, last, child_complexity)")]
+    #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
+    async fn access_review(
+        &self,
+        context: &Context<'_>,
+        filter: Option<ReportFilter>,
+        #[graphql(
+            desc = "Keys that were not used for so many days are unused: 1 to 3650, 90 when left out."
+        )]
+        unused_days: Option<u32>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<AccessReviewConnection> {
+        let slice = Slice { first, after, last, before };
+        let filter = filter.unwrap_or_default();
+        recorded(context, None, report::access_review(context, &filter, unused_days, slice)).await
+    }
+
+    /// A report: every key that is active or could be switched on again and breaks a rule of the policy that holds now,
+    /// in the order of their creation. For those who may read trails.
+    #[graphql(complexity = "QUERY_COST + connection::cost(first, None, child_complexity)")]
+    async fn policy_violations(
+        &self,
+        context: &Context<'_>,
+        filter: Option<ReportFilter>,
+        first: Option<i32>,
+        after: Option<String>,
+    ) -> async_graphql::Result<PolicyViolationConnection> {
+        let slice = Slice { first, after, ..Slice::default() };
+        let filter = filter.unwrap_or_default();
+        recorded(context, None, report::policy_violations(context, &filter, slice)).await
     }
 
     /// Whatever has this id; null when there is no such thing here, as Relay's specification has it.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keyledger_projections::{KeyState, KeyStatus};
-use keyledger_schema::{OrganizationId, Policy};
+use keyledger_schema::{OrganizationId, Policy, Timestamp};
 
 use super::Service;
 use crate::decisions::policy::{self, Facts, Violation};
@@ -22,6 +22,13 @@ pub struct Violators {
     pub count: u64,
     /// The first in the order of their creation, with what each breaks.
     pub keys: Vec<(KeyState, Vec<Violation>)>,
+}
+
+/// The rules that a key breaks as it is.
+pub(super) fn broken_rules(policy: &Policy, state: &KeyState, now: Timestamp) -> Vec<Violation> {
+    let mut broken = policy::violations(policy, Facts::of(state));
+    broken.extend(policy::unacknowledged(policy, state, now));
+    broken
 }
 
 impl Service {
@@ -68,8 +75,7 @@ impl Service {
                 if !matches!(state.status(now), KeyStatus::Active | KeyStatus::Inactive) {
                     continue;
                 }
-                let mut broken = policy::violations(policy, Facts::of(&state));
-                broken.extend(policy::unacknowledged(policy, &state, now));
+                let broken = broken_rules(policy, &state, now);
                 if !broken.is_empty() {
                     found.count += 1;
                     if found.keys.len() < NAMED {

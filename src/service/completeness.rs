@@ -1,0 +1,200 @@
+//! That a trail is whole: where every stream ended, committed to the log, and proofs of it.
+//!
+//! Every [`EVERY`] seconds in which something happened, and whenever a proof is asked for, the root of the map of
+//! [`crate::audit::heads`] becomes an event. Proofs are given under a commitment that is in the log, never under what
+//! is only in memory, and none leaves before the verifier that outsiders use has accepted it.
+
+mod committer;
+mod ledger;
+
+use std::io;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use keyledger_schema::codec::Outcome;
+use keyledger_schema::event::{Event, HeadsCommitted};
+use keyledger_schema::grant::{Place, Right};
+use keyledger_schema::{Envelope, LogId, Stream};
+
+use self::committer::Committer;
+use super::writer::{Failure, read_failed};
+use super::{Service, WrittenEvent};
+use crate::audit::heads::{Head, Proof};
+use crate::caller::Caller;
+use crate::error::{Error, Result};
+use crate::store::{Direction, Position};
+
+/// How long after an event the ends of all streams are committed at the latest, while the log works.
+pub const EVERY: Duration = Duration::from_secs(10);
+/// How often an append to the log's own stream is tried.
+const ATTEMPTS: usize = 8;
+/// How many events of a stream are read at once.
+const PAGE: usize = 100;
+
+/// A commitment in the log.
+#[derive(Clone, Debug)]
+pub struct Commitment {
+    /// The event.
+    pub envelope: Envelope,
+    /// Its stored bytes.
+    pub bytes: Arc<[u8]>,
+    /// Its number in the log.
+    pub log_index: u64,
+    /// What it says.
+    pub committed: HeadsCommitted,
+}
+
+/// Where a stream ended, and why that can be believed.
+#[derive(Clone, Debug)]
+pub struct Completeness {
+    /// The stream.
+    pub stream: Stream,
+    /// Its last event at that time; none if it had no event.
+    pub head: Option<Head>,
+    /// The commitment.
+    pub commitment: Commitment,
+    /// From the head, or from its absence, to the commitment's root.
+    pub proof: Proof,
+}
+
+/// Some streams under one commitment, as the committer knows them.
+#[derive(Debug)]
+struct Proven {
+    written: WrittenEvent,
+    committed: HeadsCommitted,
+    /// Events after this place are not covered.
+    covered: Option<Position>,
+    proofs: Vec<Proof>,
+}
+
+/// What follows the log and commits. It runs while a server does.
+#[derive(Default)]
+pub(super) struct Running(OnceLock<Committer>);
+
+impl Service {
+    /// Begins to commit the ends of streams.
+    pub fn start_committing(self: &Arc<Self>, every: Duration) -> io::Result<()> {
+        let committer = Committer::start(Arc::clone(self), every)?;
+        if let Err(second) = self.committing.0.set(committer) {
+            second.stop();
+        }
+        Ok(())
+    }
+
+    /// Ends it. Nothing is committed any more.
+    pub fn stop_committing(&self) {
+        if let Some(committer) = self.committing.0.get() {
+            committer.stop();
+        }
+    }
+
+    /// Where a stream ends, for whoever may read that trail.
+    pub async fn completeness(
+        &self,
+        caller: &Caller,
+        stream: Stream,
+        field: &'static str,
+    ) -> Result<Completeness> {
+        let place = self.place_of_stream(stream, field).await?;
+        // What somebody may not see does not exist.
+        if !self.sees(caller, place) {
+            return Err(Error::not_found(field, "stream"));
+        }
+        self.require(caller, Right::ReadTrail, place)?;
+        let mut proven = self.completeness_of(&[stream]).await?;
+        proven.pop().ok_or_else(Error::internal)
+    }
+
+    /// Where streams end, all under one commitment. Asks nobody's rights.
+    pub async fn completeness_of(&self, streams: &[Stream]) -> Result<Vec<Completeness>> {
+        let committer = self.committing.0.get().ok_or_else(|| {
+            Error::unavailable("this node does not commit the ends of streams yet; try again in a moment")
+        })?;
+        let names: Vec<String> = streams.iter().map(ToString::to_string).collect();
+        let proven = committer.prove(names.clone()).await?;
+        let WrittenEvent { envelope, bytes, position } = proven.written;
+        self.applied_to(position.ok_or_else(Error::internal)?).await?;
+        let entry = self.read_model.entry(envelope.id).await;
+        let entry = entry.map_err(|error| super::keys::query_failed(&error))?;
+        let commitment = Commitment {
+            log_index: entry.ok_or_else(Error::internal)?.log_index,
+            committed: proven.committed,
+            envelope,
+            bytes,
+        };
+        let mut found = Vec::with_capacity(names.len());
+        for ((stream, name), proof) in streams.iter().zip(names).zip(proven.proofs) {
+            let head = self.head_at(&name, proven.covered).await?;
+            let accepted = match (&proof, &head) {
+                (Proof::Included(proof), Some(head)) => {
+                    proof.verify(&commitment.committed.root.0, &name, head)
+                }
+                (Proof::Absent(proof), None) => proof.verify(&commitment.committed.root.0, &name),
+                _ => Err(crate::audit::heads::Error::Misplaced),
+            };
+            accepted.map_err(|error| {
+                tracing::error!(%error, %stream, "a proof of completeness does not hold");
+                Error::internal()
+            })?;
+            found.push(Completeness { stream: *stream, head, commitment: commitment.clone(), proof });
+        }
+        Ok(found)
+    }
+
+    /// The last event of a stream that is not after a place of the log.
+    async fn head_at(&self, stream: &str, covered: Option<Position>) -> Result<Option<Head>> {
+        let mut from = None;
+        loop {
+            let events = self.store.read_stream(stream, from, Direction::Backward, PAGE).await;
+            let events = events.map_err(|error| read_failed(&error))?;
+            if let Some(last) = events.iter().find(|event| Some(event.position) <= covered) {
+                return Ok(Some(Head::of(last.revision, &last.bytes)));
+            }
+            match events.last().map(|event| event.revision) {
+                None | Some(0) => return Ok(None),
+                Some(revision) => from = Some(revision - 1),
+            }
+        }
+    }
+
+    /// Whose trail a stream is. Those of nodes are nobody's in particular.
+    async fn place_of_stream(&self, stream: Stream, field: &'static str) -> Result<Place> {
+        let missing = || Error::not_found(field, "stream");
+        let failed = |error| super::keys::query_failed(&error);
+        match stream {
+            Stream::Key(id) => {
+                let row = self.read_model.key(id).await.map_err(failed)?;
+                row.map(|row| super::keys::place_of(&row.state)).ok_or_else(missing)
+            }
+            Stream::Identity(id) => {
+                let state = self.read_model.identity(id).await.map_err(failed)?;
+                state.as_ref().map(super::identities::place_of).ok_or_else(missing)
+            }
+            Stream::Workspace(id) => {
+                let known = self.tenants.workspace(id).ok_or_else(missing)?;
+                Ok(Place { organization: known.organization, workspace: Some(id) })
+            }
+            Stream::Organization(id) | Stream::Audit(id) => {
+                let known = self.tenants.organization(id).ok_or_else(missing)?;
+                Ok(Place { organization: known.id, workspace: None })
+            }
+            Stream::Usage(_) | Stream::Node(_) | Stream::Log(_) => Err(missing()),
+        }
+    }
+
+    /// Writes an event to the log's own stream, which other nodes and other parts of this one write to as well.
+    async fn append_to_own_log(&self, event: Event) -> Result<WrittenEvent> {
+        let stream = Stream::Log(LogId::from_uuid(self.store.log_id()));
+        let context = self.own_context();
+        for _ in 0..ATTEMPTS {
+            let head = self.head(stream).await?;
+            let events = vec![event.clone()];
+            match self.append(&context, stream, head, None, events, Outcome::Success).await {
+                Ok(mut written) => return written.pop().ok_or_else(Error::internal),
+                Err(Failure::Conflict) => {}
+                Err(Failure::Other(error)) => return Err(error),
+            }
+        }
+        Err(Error::unavailable("too many others write to the log's own stream; try again"))
+    }
+}
