@@ -11,6 +11,7 @@ pub mod address;
 mod authorize;
 mod batch;
 mod body;
+mod bundle;
 mod completeness;
 mod credentials;
 mod exports;
@@ -99,6 +100,7 @@ pub fn configure_exports(config: &mut ServiceConfig, service: &Data<Service>) {
     config.app_data(Data::clone(service));
     let resource = |path| web::resource(path).default_service(web::to(problem::only_get));
     config
+        .service(resource("/v1/audit/bundle").route(web::get().to(bundle::bundle)))
         .service(resource("/v1/exports/usage").route(web::get().to(exports::usage)))
         .service(resource("/v1/exports/verifications").route(web::get().to(exports::verifications)));
 }

@@ -35,11 +35,11 @@ use crate::service::exports::{Export, Wanted};
 const MAX_LIST: usize = MAX_KEYS;
 
 /// The parameters of a request by their names.
-struct Parameters(BTreeMap<String, String>);
+pub(super) struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {
     /// Only known ones, each once. What would be ignored is refused.
-    fn of(request: &HttpRequest, known: &[&[&'static str]]) -> Result<Self, Error> {
+    pub(super) fn of(request: &HttpRequest, known: &[&[&'static str]]) -> Result<Self, Error> {
         let pairs =
             web::Query::<Vec<(String, String)>>::from_query(request.query_string()).map_err(|_| {
                 Error::invalid("query", "the query of the URL is not well-formed; encode its values")
@@ -64,13 +64,16 @@ impl Parameters {
     }
 
     /// A value with an error that says what is wrong with it.
-    fn parsed<T: FromStr<Err: std::fmt::Display>>(&self, name: &'static str) -> Result<Option<T>, Error> {
+    pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<T>, Error> {
         let parsed = self.text(name).map(str::parse).transpose();
         parsed.map_err(|error: T::Err| Error::invalid(name, error.to_string()))
     }
 
     /// A value with an error that says what is expected.
-    fn one<T: FromStr>(&self, name: &'static str, expected: &str) -> Result<Option<T>, Error> {
+    pub(super) fn one<T: FromStr>(&self, name: &'static str, expected: &str) -> Result<Option<T>, Error> {
         let parsed = self.text(name).map(str::parse).transpose();
         parsed.map_err(|_| Error::invalid(name, format!("expected {expected}")))
     }
@@ -102,7 +105,7 @@ impl Parameters {
         self.list(name, read)
     }
 
-    fn flag(&self, name: &'static str, otherwise: bool) -> Result<bool, Error> {
+    pub(super) fn flag(&self, name: &'static str, otherwise: bool) -> Result<bool, Error> {
         match self.text(name) {
             None => Ok(otherwise),
             Some("true") => Ok(true),
@@ -111,7 +114,7 @@ impl Parameters {
         }
     }
 
-    fn moment(&self, name: &'static str) -> Result<Option<Timestamp>, Error> {
+    pub(super) fn moment(&self, name: &'static str) -> Result<Option<Timestamp>, Error> {
         self.one(name, "a moment such as 2026-11-21T00:00:00Z; in a URL a + is written %2B")
     }
 
@@ -169,9 +172,9 @@ const SELECTION: &[&str] = &[
 ];
 
 /// How long an export waits for its reader.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is looked after.
-const LOOK_AFTER: Duration = Duration::from_secs(5);
+pub(super) const LOOK_AFTER: Duration = Duration::from_secs(5);
 
 /// A value by its name in a list.
 fn named<T: Copy>(names: &[(&'static str, T)], text: &str) -> Result<T, String> {

@@ -19,6 +19,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Direction, Expected, NewEvent};
 use crate::stream_head::StreamHead;
+use crate::test_keys::Keys;
 
 const ORIGIN: &str = "log.example/a";
 
@@ -86,7 +87,7 @@ async fn append_to_log(store: &dyn EventStore, event: Event) {
     let new = NewEvent {
         id: envelope.id.uuid(),
         event_type: envelope.event.type_name().into(),
-        bytes: envelope.seal().unwrap().into(),
+        bytes: envelope.seal(&Keys::default()).unwrap().bytes.into(),
     };
     store.append(&stream.to_string(), head.expected(), vec![new]).await.unwrap();
 }
