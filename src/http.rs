@@ -12,6 +12,7 @@ mod audit_export;
 mod authorize;
 mod batch;
 mod body;
+mod bundle;
 mod completeness;
 mod credentials;
 mod events;
@@ -106,6 +107,7 @@ pub fn configure_exports(config: &mut ServiceConfig, service: &Data<Service>) {
     let resource = |path| web::resource(path).default_service(web::to(problem::only_get));
     config
         .service(resource(links::PATH).route(web::get().to(audit_export::events)))
+        .service(resource("/v1/audit/bundle").route(web::get().to(bundle::bundle)))
         .service(resource("/v1/exports/usage").route(web::get().to(exports::usage)))
         .service(resource("/v1/exports/verifications").route(web::get().to(exports::verifications)));
 }

@@ -8,6 +8,7 @@
 mod addresses;
 mod aggregate;
 pub mod analytics;
+pub mod bundles;
 pub mod completeness;
 pub mod compliance;
 pub mod credits;
@@ -85,6 +86,7 @@ pub struct Service {
     places: places::Queues,
     running: revocations::Running,
     exports: exports::Running,
+    key_events: Mutex<bundles::KeyEvents>,
     committing: completeness::Running,
     /// Whoever takes away an administrator holds this until that is applied.
     administrators: Mutex<()>,
@@ -168,6 +170,7 @@ impl Service {
             places: places::Queues::default(),
             running: revocations::Running::default(),
             exports: exports::Running::default(),
+            key_events: Mutex::default(),
             committing: completeness::Running::default(),
             administrators: Mutex::default(),
             holding_gate: RwLock::default(),

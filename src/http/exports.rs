@@ -176,9 +176,9 @@ const SELECTION: &[&str] = &[
 ];
 
 /// How long an export waits for its reader.
-const PATIENCE: Duration = Duration::from_mins(1);
+pub(super) const PATIENCE: Duration = Duration::from_mins(1);
 /// How often it is looked after.
-const LOOK_AFTER: Duration = Duration::from_secs(5);
+pub(super) const LOOK_AFTER: Duration = Duration::from_secs(5);
 
 /// A value by its name in a list.
 pub(super) fn named<T: Copy>(names: &[(&'static str, T)], text: &str) -> Result<T, String> {

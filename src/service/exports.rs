@@ -44,7 +44,7 @@ pub const MAX_OF_KEY: usize = 4;
 pub(super) struct Running(Arc<Mutex<HashMap<OrganizationId, Vec<KeyId>>>>);
 
 impl Running {
-    fn begin(&self, organization: OrganizationId, key: KeyId) -> Result<Turn> {
+    pub(super) fn begin(&self, organization: OrganizationId, key: KeyId) -> Result<Turn> {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = running.entry(organization).or_default();
         if keys.len() >= MAX_RUNNING {
@@ -62,7 +62,7 @@ impl Running {
 }
 
 /// One of an organization's exports; it ends when this is dropped.
-struct Turn {
+pub(super) struct Turn {
     running: Running,
     organization: OrganizationId,
     key: KeyId,

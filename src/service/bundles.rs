@@ -1,0 +1,492 @@
+//! Bundles for auditors, made as they are read.
+//!
+//! Invariants: the event that tells of a bundle is durable before its first byte is handed out. Only entries that the
+//! caller may read are asked for, and each is checked again against the scope before it is written. What is held is
+//! one tile of entries and a few bytes for each key, however much follows.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
+
+use keyledger_projections::KeyState;
+use keyledger_schema::codec::Outcome;
+use keyledger_schema::event::{AuditExported, Event, ExportFormat, Exported};
+use keyledger_schema::grant::{Place, Right};
+use keyledger_schema::{
+    DataKeys, Envelope, EventId, KeyId, LogId, NoDataKeys, OrganizationId, Personal, Stream, Timestamp,
+    WorkspaceId,
+};
+
+use super::Service;
+use super::exports::Turn;
+use super::told::Told;
+use super::keys::query_failed;
+use crate::audit::bundle::{self, Description, FORMAT, Maker, MakerError, Scope, needed};
+use crate::audit::heads::{Inclusion, Proof};
+use crate::audit::note::{self, Note, Signer};
+use crate::audit::tile::{FULL, Kind, Tile, hashes_at};
+use crate::caller::Caller;
+use crate::error::{Error, Result};
+use crate::readmodel::{Entry, EntryQuery, MAX_PAGE, Sequence, Window};
+use crate::sequencer::{Signed, TreeLog};
+use crate::store::Direction;
+
+/// How many events of a stream are read at once.
+const PAGE: usize = 500;
+/// The most streams whose ends are proved: all at once, since they have to be proved of one moment.
+pub const MAX_PROVED: usize = 1_000;
+
+/// What is to be bundled: exactly one of a key, a workspace and an organization.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BundleAsked {
+    /// The trail of this key.
+    pub key: Option<KeyId>,
+    /// What happened in this workspace.
+    pub workspace: Option<WorkspaceId>,
+    /// What happened in this organization.
+    pub organization: Option<OrganizationId>,
+    /// What was recorded from this moment on.
+    pub from: Option<Timestamp>,
+    /// What was recorded before this moment.
+    pub to: Option<Timestamp>,
+    /// The size of an earlier tree whose consistency shall be shown.
+    pub since: Option<u64>,
+    /// Whether names, addresses and comments may be read.
+    pub personal_data: bool,
+}
+
+impl BundleAsked {
+    fn told(&self) -> String {
+        let mut told = Told::default();
+        told.tell("keyId", self.key);
+        told.tell("workspaceId", self.workspace);
+        told.tell("organizationId", self.organization);
+        told.tell("from", self.from);
+        told.tell("to", self.to);
+        told.tell("since", self.since);
+        told.tell("personalData", (!self.personal_data).then_some(false));
+        told.text()
+    }
+}
+
+/// What the log remembers of its own keys, as far as its stream was read.
+#[derive(Default)]
+pub(super) struct KeyEvents {
+    next: u64,
+    found: Vec<(EventId, Arc<[u8]>)>,
+}
+
+/// What is written next.
+enum Step {
+    Entries(Box<EntryQuery>),
+    Above(VecDeque<Tile>),
+    Keys(Box<std::collections::btree_map::IntoIter<KeyId, u64>>),
+    Heads,
+    Done,
+}
+
+/// A bundle that has begun.
+pub struct Bundle {
+    service: Arc<Service>,
+    tree: Arc<TreeLog>,
+    maker: Maker,
+    description: Description,
+    since: Option<u64>,
+    signers: Vec<Signer>,
+    step: Step,
+    /// Entries of the log itself that are still to come, by their log indexes.
+    own: VecDeque<u64>,
+    /// Tiles of level 0 at the edges that are still to come.
+    edges: VecDeque<u64>,
+    /// Entries of the tile that is being collected.
+    waiting: BTreeSet<u64>,
+    tiles: Vec<u64>,
+    proofs: HashMap<String, Inclusion>,
+    _turn: Turn,
+}
+
+/// What goes wrong between here and the log, told to whoever reads the server's log.
+fn broken(error: &dyn std::fmt::Display) -> Error {
+    tracing::error!(%error, "a bundle cannot be made");
+    Error::unavailable("the log cannot be read now; try again, and tell the operator if it lasts")
+}
+
+fn unmade(error: MakerError) -> Error {
+    broken(&error)
+}
+
+impl Service {
+    /// The scope that is asked for, if the caller may read all of it.
+    async fn scope_of_bundle(&self, caller: &Caller, asked: &BundleAsked) -> Result<(Scope, Place)> {
+        let BundleAsked { key, workspace, organization, .. } = *asked;
+        let (scope, place) = match (key, workspace, organization) {
+            (Some(key_id), None, None) => {
+                let row = self.read_model.key(key_id).await.map_err(|error| query_failed(&error))?;
+                let place = row.map(|row| super::keys::place_of(&row.state));
+                let place = place.filter(|place| self.sees(caller, *place));
+                let place = place.ok_or_else(|| Error::not_found("keyId", "key"))?;
+                (Scope::Key { organization_id: place.organization, key_id }, place)
+            }
+            (None, Some(workspace_id), None) => {
+                let known = self.tenants.workspace(workspace_id);
+                let place = known
+                    .map(|known| Place { organization: known.organization, workspace: Some(workspace_id) });
+                let place = place.filter(|place| self.sees(caller, *place));
+                let place = place.ok_or_else(|| Error::not_found("workspaceId", "workspace"))?;
+                (Scope::Workspace { organization_id: place.organization, workspace_id }, place)
+            }
+            (None, None, Some(organization)) => {
+                let organization =
+                    self.organization_in_sight(caller, Some(organization), "organizationId")?;
+                let place = Place { organization, workspace: None };
+                (Scope::Organization { organization_id: organization }, place)
+            }
+            _ => {
+                return Err(Error::invalid(
+                    "keyId",
+                    "name exactly one of keyId, workspaceId and organizationId",
+                ));
+            }
+        };
+        self.require(caller, Right::ReadTrail, place)?;
+        Ok((scope, place))
+    }
+
+    /// Begins a bundle: checks what is asked, and writes down that it begins.
+    pub async fn bundle(self: &Arc<Self>, caller: &Caller, asked: BundleAsked) -> Result<Bundle> {
+        if asked.from.zip(asked.to).is_some_and(|(from, to)| from >= to) {
+            return Err(Error::invalid("to", "the end is not after the beginning; give a later one"));
+        }
+        let (scope, place) = self.scope_of_bundle(caller, &asked).await?;
+        let turn = self.exports.begin(place.organization, caller.key)?;
+        let tree = Arc::clone(self.tree()?);
+        // Committed first, so that the tree has the commitment.
+        let proofs = if asked.to.is_some() { None } else { self.heads_of(&scope).await? };
+        let signed = self.checkpoint(caller).await?;
+        let size = signed.checkpoint.size;
+        if asked.since.is_some_and(|since| since > size) {
+            let message = format!("the tree has {size} entries; give the size of an earlier checkpoint");
+            return Err(Error::invalid("since", message));
+        }
+        let query = query_of(&scope);
+        let first = match asked.from {
+            Some(from) => self.index_at(&query, from).await?.map_or(size, |index| index.min(size)),
+            None => 0,
+        };
+        let end = match asked.to {
+            Some(to) => self.index_at(&query, to).await?.map_or(size, |index| index.min(size)),
+            None => size,
+        };
+        let mut own: BTreeSet<u64> = self.key_events(size).await?.into_iter().collect();
+        let (heads_size, proofs) = match proofs {
+            Some((index, heads_size, proofs)) if index < size => {
+                own.insert(index);
+                (Some(heads_size), proofs)
+            }
+            _ => (None, HashMap::new()),
+        };
+        let description = Description {
+            format: FORMAT.into(),
+            origin: signed.checkpoint.origin.clone(),
+            tree_size: size,
+            made_at: self.now(),
+            scope,
+            first_index: first,
+            end_index: end.max(first),
+            heads_size,
+            from: asked.from,
+            to: asked.to,
+        };
+        let (maker, signers) = self.maker(&description, &tree, &signed, asked.personal_data)?;
+        let event = Event::AuditExported(AuditExported {
+            what: Exported::Bundle,
+            format: ExportFormat::Tar,
+            filter: Personal(asked.told().into()),
+        });
+        self.note(&self.context(caller), place, event, Outcome::Success).await?;
+        let at_level_0 = |tile: &Tile| (tile.kind == Kind::Hashes(0)).then_some(tile.index);
+        Ok(Bundle {
+            service: Arc::clone(self),
+            tree,
+            maker,
+            since: asked.since,
+            signers,
+            step: Step::Entries(Box::new(query)),
+            own: own.into_iter().collect(),
+            edges: needed(size, asked.since, []).iter().filter_map(at_level_0).collect(),
+            waiting: BTreeSet::new(),
+            tiles: Vec::new(),
+            proofs,
+            description,
+            _turn: turn,
+        })
+    }
+
+    fn maker(
+        &self,
+        description: &Description,
+        tree: &TreeLog,
+        signed: &Signed,
+        personal_data: bool,
+    ) -> Result<(Maker, Vec<Signer>)> {
+        let state = tree.keys();
+        let keys: BTreeMap<u32, String> =
+            state.keys.iter().map(|key| (key.generation, key.verifier_key.to_string())).collect();
+        let log = LogId::from_uuid(self.store.log_id());
+        let signers: std::result::Result<Vec<Signer>, note::Error> = state
+            .active()
+            .map(|key| Signer::new(&description.origin, self.master.log_key(log, key.generation)))
+            .collect();
+        let signers = signers.map_err(|error| broken(&error))?;
+        let data_keys: Arc<dyn DataKeys> =
+            if personal_data { Arc::clone(&self.vault) as _ } else { Arc::new(NoDataKeys) };
+        let maker = Maker::new(description.clone(), &signed.note, None, &keys, data_keys).map_err(unmade)?;
+        Ok((maker, signers))
+    }
+
+    /// The log index of the first entry that was recorded at a moment or later.
+    async fn index_at(&self, query: &EntryQuery, at: Timestamp) -> Result<Option<u64>> {
+        let query = EntryQuery { from: Some(at), window: Window::first(1), ..query.clone() };
+        let page = self.read_model.entries(query).await.map_err(|error| query_failed(&error))?;
+        Ok(page.items.first().map(|item| item.node.log_index))
+    }
+
+    /// Where the events about the log's keys stand in a tree of a size.
+    async fn key_events(&self, size: u64) -> Result<Vec<u64>> {
+        let stream = Stream::Log(LogId::from_uuid(self.store.log_id())).to_string();
+        let mut known = self.key_events.lock().await;
+        loop {
+            let events = self.store.read_stream(&stream, Some(known.next), Direction::Forward, PAGE).await;
+            let events = events.map_err(|error| broken(&error))?;
+            let Some(last) = events.last() else { break };
+            known.next = last.revision + 1;
+            let about_keys = events.iter().filter(|event| event.event_type.starts_with("log.key_"));
+            known
+                .found
+                .extend(about_keys.map(|event| (EventId::from_uuid(event.id), Arc::clone(&event.bytes))));
+        }
+        let mut found = Vec::new();
+        for (id, _) in &known.found {
+            let entry = self.read_model.entry(*id).await.map_err(|error| query_failed(&error))?;
+            found.extend(entry.map(|entry| entry.log_index).filter(|index| *index < size));
+        }
+        Ok(found)
+    }
+
+    /// Where the streams of a scope end, if they are not too many: the log index of the commitment, the size of the
+    /// log that it is about, and the proofs.
+    async fn heads_of(&self, scope: &Scope) -> Result<Option<(u64, u64, HashMap<String, Inclusion>)>> {
+        let Some(streams) = self.streams_of(scope).await? else { return Ok(None) };
+        let proven = self.completeness_of(&streams).await?;
+        let Some(first) = proven.first() else { return Ok(None) };
+        let (index, size) = (first.commitment.log_index, first.commitment.committed.tree_size);
+        let proofs = proven.into_iter().filter_map(|one| match one.proof {
+            Proof::Included(proof) => Some((one.stream.to_string(), proof)),
+            Proof::Absent(_) => None,
+        });
+        Ok(Some((index, size, proofs.collect())))
+    }
+
+    /// All streams that are whole in a bundle; none if there are too many.
+    async fn streams_of(&self, scope: &Scope) -> Result<Option<Vec<Stream>>> {
+        let mut streams = BTreeMap::new();
+        // Those of verifications are the bulk, and stand in streams that are not whole.
+        let types = Event::TYPES.iter().map(|(name, _)| *name).filter(|name| !name.starts_with("usage."));
+        let mut query = EntryQuery { types: types.map(str::to_owned).collect(), ..query_of(scope) };
+        loop {
+            let page = self.read_model.entries(query.clone()).await.map_err(|error| query_failed(&error))?;
+            let whole =
+                page.items.iter().map(|item| item.node.stream).filter(|stream| scope.is_whole(stream));
+            streams.extend(whole.map(|stream| (stream.to_string(), stream)));
+            if streams.len() > MAX_PROVED {
+                return Ok(None);
+            }
+            match page.items.last().filter(|_| page.has_next) {
+                Some(last) => {
+                    query.window = Window::First { count: MAX_PAGE, after: Some(last.cursor.clone()) };
+                }
+                None => return Ok(Some(streams.into_values().collect())),
+            }
+        }
+    }
+}
+
+/// The entries of a scope in log order.
+fn query_of(scope: &Scope) -> EntryQuery {
+    let (organization, workspaces, key) = match *scope {
+        Scope::Key { organization_id, key_id } => (organization_id, None, Some(key_id)),
+        Scope::Workspace { organization_id, workspace_id } => {
+            (organization_id, Some(vec![workspace_id]), None)
+        }
+        Scope::Organization { organization_id } => (organization_id, None, None),
+        // Nobody asks a server for the whole log.
+        Scope::Log => (OrganizationId::from_uuid(uuid::Uuid::nil()), Some(Vec::new()), None),
+    };
+    EntryQuery {
+        workspaces,
+        key,
+        sequence: Sequence::Ascending,
+        window: Window::First { count: MAX_PAGE, after: None },
+        ..EntryQuery::new(organization)
+    }
+}
+
+impl Bundle {
+    /// Some more bytes; none when there are no more.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        while self.maker.ready() == 0 && !matches!(self.step, Step::Done) {
+            self.step().await?;
+        }
+        let bytes = self.maker.take();
+        Ok((!bytes.is_empty()).then_some(bytes))
+    }
+
+    async fn step(&mut self) -> Result<()> {
+        match std::mem::replace(&mut self.step, Step::Done) {
+            Step::Entries(query) => self.entries(query).await?,
+            Step::Above(mut tiles) => {
+                if let Some(tile) = tiles.pop_front() {
+                    let hashes = self.hashes(tile).await?;
+                    self.maker.tile(tile, &hashes);
+                    self.step = Step::Above(tiles);
+                } else {
+                    self.step = Step::Keys(Box::new(self.maker.keys_to_show().into_iter()));
+                }
+            }
+            Step::Keys(mut keys) => {
+                if let Some((key, revision)) = keys.next() {
+                    let state = self.state(key, revision).await?;
+                    self.maker.key(&state);
+                    self.step = Step::Keys(keys);
+                } else {
+                    self.step = Step::Heads;
+                }
+            }
+            Step::Heads => {
+                for stream in self.maker.heads_to_prove() {
+                    let proof = self.proofs.get(&stream);
+                    let proof =
+                        proof.ok_or_else(|| broken(&format!("no proof tells where {stream} ends")))?;
+                    self.maker.head(&stream, proof).map_err(unmade)?;
+                }
+                let signers: Vec<&Signer> = self.signers.iter().collect();
+                self.maker.finish(|text| Note::sign(text, &signers)).map_err(unmade)?;
+            }
+            Step::Done => {}
+        }
+        Ok(())
+    }
+
+    /// A page of entries, in tiles as they become whole.
+    async fn entries(&mut self, mut query: Box<EntryQuery>) -> Result<()> {
+        let page = self.service.read_model.entries((*query).clone()).await;
+        let page = page.map_err(|error| query_failed(&error))?;
+        let last = page.items.last().map(|item| item.cursor.clone());
+        let beyond = |entry: &Entry| entry.log_index >= self.description.end_index;
+        let more = page.has_next && last.is_some() && !page.items.iter().any(|item| beyond(&item.node));
+        let range = self.description.first_index..self.description.end_index;
+        let in_time = page.items.iter().map(|item| item.node.log_index).filter(|index| range.contains(index));
+        for index in in_time.collect::<Vec<_>>() {
+            self.collect_own(Some(index)).await?;
+            self.collect(index).await?;
+        }
+        if more {
+            query.window = Window::First { count: MAX_PAGE, after: last };
+            self.step = Step::Entries(query);
+            return Ok(());
+        }
+        self.collect_own(None).await?;
+        self.flush().await?;
+        self.edges_before(u64::MAX).await?;
+        let size = self.description.tree_size;
+        let tiles = needed(size, self.since, std::mem::take(&mut self.tiles));
+        self.step = Step::Above(tiles.into_iter().filter(|tile| tile.kind != Kind::Hashes(0)).collect());
+        Ok(())
+    }
+
+    /// The log's own entries before another one.
+    async fn collect_own(&mut self, before: Option<u64>) -> Result<()> {
+        while let Some(index) =
+            self.own.front().copied().filter(|own| before.is_none_or(|before| *own < before))
+        {
+            self.own.pop_front();
+            self.collect(index).await?;
+        }
+        Ok(())
+    }
+
+    async fn collect(&mut self, index: u64) -> Result<()> {
+        let tile = |index: u64| index / u64::from(FULL);
+        if self.waiting.first().is_some_and(|first| tile(*first) != tile(index)) {
+            self.flush().await?;
+        }
+        self.waiting.insert(index);
+        Ok(())
+    }
+
+    /// Writes the tile that was collected.
+    async fn flush(&mut self) -> Result<()> {
+        let waiting = std::mem::take(&mut self.waiting);
+        let Some(first) = waiting.first() else { return Ok(()) };
+        let index = first / u64::from(FULL);
+        self.edges_before(index).await?;
+        if self.edges.front() == Some(&index) {
+            self.edges.pop_front();
+        }
+        let tile = self.tile(index)?;
+        let hashes = self.hashes(tile).await?;
+        let all = self.tree.entries(Tile { kind: Kind::Entries, ..tile }).await;
+        let all =
+            all.map_err(|error| broken(&error))?.ok_or_else(|| broken(&"a tile of entries is missing"))?;
+        let entry = |index: u64| {
+            let at = usize::try_from(index % u64::from(FULL)).unwrap_or(usize::MAX);
+            all.get(at).map(|bytes| bundle::Entry { index, bytes: Arc::clone(bytes) })
+        };
+        let entries: Vec<bundle::Entry<Arc<[u8]>>> = waiting.into_iter().filter_map(entry).collect();
+        self.maker.tile(tile, &hashes);
+        self.maker.entries(tile, &entries).map_err(unmade)?;
+        self.tiles.push(index);
+        Ok(())
+    }
+
+    async fn edges_before(&mut self, index: u64) -> Result<()> {
+        while let Some(edge) = self.edges.front().copied().filter(|edge| *edge < index) {
+            self.edges.pop_front();
+            let tile = self.tile(edge)?;
+            let hashes = self.hashes(tile).await?;
+            self.maker.tile(tile, &hashes);
+            self.tiles.push(edge);
+        }
+        Ok(())
+    }
+
+    /// A tile of level 0, as wide as it is in the tree of the bundle.
+    fn tile(&self, index: u64) -> Result<Tile> {
+        let all = hashes_at(0, self.description.tree_size);
+        let width = all.saturating_sub(index * u64::from(FULL)).min(FULL.into());
+        let width = u16::try_from(width).ok().filter(|width| *width > 0);
+        let width = width.ok_or_else(|| broken(&"an entry lies beyond the tree"))?;
+        Ok(Tile { kind: Kind::Hashes(0), index, width })
+    }
+
+    async fn hashes(&self, tile: Tile) -> Result<Vec<crate::audit::tree::Hash>> {
+        let hashes = self.tree.tile(tile).await.map_err(|error| broken(&error))?;
+        hashes.ok_or_else(|| broken(&format!("{tile} is missing")))
+    }
+
+    /// A key as its events up to a revision made it, read with what the bundle discloses.
+    async fn state(&self, key: KeyId, last: u64) -> Result<KeyState> {
+        let stream = Stream::Key(key).to_string();
+        let (mut state, mut from) = (None, 0);
+        while from <= last {
+            let events = self.service.store.read_stream(&stream, Some(from), Direction::Forward, PAGE).await;
+            let events = events.map_err(|error| broken(&error))?;
+            let Some(end) = events.last().map(|event| event.revision) else { break };
+            for event in events.iter().filter(|event| event.revision <= last) {
+                let envelope: Envelope = self.maker.open(&event.bytes).map_err(|error| broken(&error))?;
+                state = KeyState::fold(state, &envelope);
+            }
+            from = end + 1;
+        }
+        state.ok_or_else(|| broken(&format!("{stream} has no key")))
+    }
+}
