@@ -86,7 +86,8 @@ fn a_life(root: &Client) -> (String, String) {
 fn shown(root: &Client, key: &str) -> String {
     let fields =
         "name email metadata allowedCidrs lastUsedIp lastUsedAt revocation { comment } createdBy { email }
-        events(first: 50) { nodes { type data source { ip } changes { field before after } } }
+        events(first: 50, filter: { types: [\"key.issued\", \"key.updated\", \"key.disabled\", \"key.revoked\",
+            \"key.erased\"] }) { nodes { type data source { ip } changes { field before after } } }
         verifications(first: 50) { nodes { ip resource code } }";
     let key = root.key(key, fields).unwrap();
     let usage = data(

@@ -4,11 +4,11 @@ use keyledger::config::DEFAULT_VERIFICATION_LOG_DAYS;
 use keyledger::decisions::{limits, slug, workspace};
 use keyledger::error::Code;
 use keyledger::service::revocations::MAX_REVOKED;
-use keyledger::service::{analytics, exports};
+use keyledger::service::{analytics, exports, reads};
 use keyledger::store::sqlite::Options;
 use keyledger::verify::limits::MAX_COST;
 use keyledger::verify::recorder::UNKNOWN_INTERVAL;
-use keyledger::{graphql, http, secret, simulation};
+use keyledger::{feed, graphql, http, readmodel, secret, simulation};
 use keyledger_schema::grant::Right;
 use keyledger_schema::resource::Resource;
 use keyledger_schema::{Action, Event, GrantRole, Scope, VerificationCode};
@@ -127,6 +127,12 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("buckets of an export", exports::MAX_BUCKETS),
         ("exports of an organization", n(exports::MAX_RUNNING)),
         ("life of a signed address", exports::links::LIFETIME.as_secs()),
+        ("keys that are followed", n(readmodel::MAX_FOLLOWED)),
+        ("feeds at once", n(feed::MAX_OF_KEY)),
+        ("events of a long poll", private("src/http/events.rs", "MAX_EVENTS")),
+        ("message on a WebSocket", private("src/http/socket.rs", "MAX_MESSAGE")),
+        ("reader of a feed", private("src/http/socket.rs", "PATIENCE")),
+        ("the same look", reads::MERGED.as_secs()),
         ("user agent", n(actor::MAX_USER_AGENT_BYTES)),
         ("one event", n(codec::MAX_EVENT_BYTES)),
         ("hops", private("src/http/address.rs", "MAX_HOPS")),
