@@ -55,6 +55,9 @@ fn run(command: &Command) -> Exit {
         Command::Audit(args) => match &args.command {
             cli::AuditCommand::Log(command) => log_command(command, &mut out),
         },
+        Command::Report(args) => cli::run(&args.connection, &mut out, |client, out| {
+            cli::report::run(args, client, &Edge::default(), out)
+        }),
         Command::Verify(args) => {
             cli::run(&args.connection, &mut out, |client, out| cli::verify::run(args, client, out))
         }
