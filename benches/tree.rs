@@ -1,5 +1,7 @@
 //! What the tree over the log costs: those who append, those who ask for a proof, and a rebuild. The directory is a
-//! temporary one: point `TMPDIR` at the disk in question. Prints figures and asserts nothing.
+//! temporary one: point `TMPDIR` at the disk in question. Prints figures.
+//!
+//! Without `--bench`, as `cargo test --benches` starts it, it does little of it and proves that it works.
 
 #![allow(missing_docs, reason = "a benchmark")]
 #![allow(
@@ -30,12 +32,22 @@ use sha2::{Digest, Sha256};
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
 
+#[path = "../schema/tests/keys/mod.rs"]
+mod keys;
+
+use keys::Keys;
+
 const EVENT_BYTES: usize = 700;
-const ENTRIES: u64 = 10_000_000;
-const PROOFS: u64 = 5_000;
-const ROUNDS: usize = 4;
-const ROUND: Duration = Duration::from_secs(5);
 const APPENDERS: u64 = 64;
+
+/// How much is done.
+struct Scale {
+    entries: u64,
+    proofs: u64,
+    rebuilt: u64,
+    rounds: usize,
+    round: Duration,
+}
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -71,7 +83,7 @@ async fn add_key(store: &dyn EventStore) {
     let new = NewEvent {
         id: envelope.id.uuid(),
         event_type: envelope.event.type_name().into(),
-        bytes: envelope.seal().unwrap().into(),
+        bytes: envelope.seal(&Keys::default()).unwrap().bytes.into(),
     };
     store.append(&stream.to_string(), Expected::NoStream, vec![new]).await.unwrap();
 }
@@ -103,22 +115,22 @@ fn append_for(store: &Arc<SqliteStore>, time: Duration, next: &AtomicU64) -> f64
     count.load(Ordering::Relaxed) as f64 / clock.elapsed().as_secs_f64()
 }
 
-fn appends() {
+fn appends(scale: &Scale) {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteStore::open(directory.path(), Options::default()).unwrap());
     runtime().block_on(add_key(&*store));
     let next = AtomicU64::new(0);
-    append_for(&store, Duration::from_secs(2), &next);
+    append_for(&store, scale.round / 2, &next);
     let (mut without, mut with) = (Vec::new(), Vec::new());
-    for round in 0..2 * ROUNDS {
+    for round in 0..2 * scale.rounds {
         // a b b a a b b a: neither is always the one that finds the larger log.
         if matches!(round % 4, 0 | 3) {
-            without.push(append_for(&store, ROUND, &next));
+            without.push(append_for(&store, scale.round, &next));
         } else {
             let log: Arc<dyn EventStore> = Arc::clone(&store) as _;
             let tree = TreeLog::open(directory.path(), log, Arc::new(private)).unwrap();
             runtime().block_on(tree.current()).unwrap();
-            with.push(append_for(&store, ROUND, &next));
+            with.push(append_for(&store, scale.round, &next));
             tree.close();
         }
     }
@@ -129,11 +141,11 @@ fn appends() {
     println!("  it adds                {:>8.1} %", (mean(&without) / mean(&with) - 1.0) * 100.0);
 }
 
-fn rebuild() {
+fn rebuild(scale: &Scale) {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteStore::open(directory.path(), Options::default()).unwrap());
     runtime().block_on(add_key(&*store));
-    let events = 400_000_u64;
+    let events = scale.rebuilt;
     runtime().block_on(async {
         for block in 0..events / 1_000 {
             let new = (0..1_000).map(|n| NewEvent {
@@ -172,7 +184,7 @@ fn rebuild() {
     println!("  the whole rebuild          {:>9.0}", rate(whole));
 }
 
-fn proofs() {
+fn proofs(scale: &Scale) {
     let directory = tempfile::tempdir().unwrap();
     let store = Arc::new(SqliteStore::open(directory.path(), Options::default()).unwrap());
     runtime().block_on(add_key(&*store));
@@ -180,7 +192,7 @@ fn proofs() {
     let events = runtime().block_on(store.read_all(None, Filter::All, 1)).unwrap();
     let mut writer = TreeWriter::create(directory.path(), store.log_id()).unwrap();
     let clock = Instant::now();
-    for number in 1..ENTRIES {
+    for number in 1..scale.entries {
         writer.push(leaf_hash(&number.to_be_bytes()), Position::from_raw(1));
         if writer.unwritten() == 65_536 {
             writer.flush().unwrap();
@@ -194,11 +206,11 @@ fn proofs() {
     let tree = TreeLog::open(directory.path(), log, Arc::new(private)).unwrap();
     let runtime = runtime();
     let size = runtime.block_on(tree.current()).unwrap().checkpoint.size;
-    assert_eq!(size, ENTRIES);
-    let mut times: Vec<Duration> = (0..PROOFS)
+    assert_eq!(size, scale.entries);
+    let mut times: Vec<Duration> = (0..scale.proofs)
         .map(|n| {
             // Far apart, so that hardly two of them share a tile.
-            let index = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % (ENTRIES - 1);
+            let index = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % (scale.entries - 1);
             let entry = (index + 1).to_be_bytes();
             let clock = Instant::now();
             runtime.block_on(tree.inclusion(&entry, index, size)).unwrap();
@@ -212,7 +224,19 @@ fn proofs() {
 }
 
 fn main() {
-    proofs();
-    rebuild();
-    appends();
+    let whole = std::env::args().any(|argument| argument == "--bench");
+    let scale = if whole {
+        Scale {
+            entries: 10_000_000,
+            proofs: 5_000,
+            rebuilt: 400_000,
+            rounds: 4,
+            round: Duration::from_secs(5),
+        }
+    } else {
+        Scale { entries: 1_000, proofs: 10, rebuilt: 1_000, rounds: 2, round: Duration::from_millis(20) }
+    };
+    proofs(&scale);
+    rebuild(&scale);
+    appends(&scale);
 }

@@ -1,5 +1,6 @@
 //! The application: opens what is in a data directory, ties the parts together, serves, stops.
 
+pub mod audit;
 mod greeting;
 mod identity;
 mod node;
@@ -17,6 +18,7 @@ use crate::config::Config;
 use crate::decisions::limits;
 use crate::edge::Edge;
 use crate::error;
+use crate::feed::Feeds;
 use crate::graphql::Api;
 use crate::http::{self, Kind, State};
 use crate::service::{Service, completeness};
@@ -195,7 +197,9 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
             log.into_iter().chain(tables).chain(tree).collect()
         }),
     });
-    let api = Data::new(Api::new(Arc::clone(&node.service), Arc::clone(&state.verifier)));
+    let feeds = Feeds::new(Arc::clone(&node.service), Arc::clone(&state.verifier));
+    let api = Api::new(Arc::clone(&node.service), Arc::clone(&state.verifier), feeds.clone());
+    let (api, followed) = (Data::new(api), Data::new(feeds.clone()));
     let service = Data::from(Arc::clone(&node.service));
     let public_log = config.public_log;
     let main = http::server::bind(Kind::Management, config.listen, &state, move |routes| {
@@ -205,6 +209,7 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
         http::configure_log(routes, &service, public_log);
         http::configure_proofs(routes, &service);
         http::configure_reports(routes, &service);
+        http::configure_feeds(routes, &followed);
     })
     .map_err(system(format!("cannot listen on {}; choose another address with --listen", config.listen)))?;
     let url = greeting::url(main.addresses.first().copied().unwrap_or(config.listen));
@@ -241,6 +246,7 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
             _ = interrupt.recv() => {}
         }
         tracing::info!("stopping: requests that have begun are answered first");
+        feeds.stop();
     };
     let served = http::server::run(listeners, &state, stop).await;
     timer.abort();

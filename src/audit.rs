@@ -9,11 +9,17 @@
 //! (a note, a proof, a path, a bundle) it takes from a stranger: everything is parsed strictly, has a limit, and has
 //! one spelling.
 
+pub mod bundle;
 pub mod checkpoint;
+pub mod earlier;
+pub mod event;
 pub mod heads;
+pub mod log;
 pub mod note;
 pub mod proof;
+pub mod streams;
 mod text;
 pub mod tile;
 pub mod tlog_proof;
 pub mod tree;
+pub mod verdict;

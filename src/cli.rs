@@ -15,9 +15,15 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use crate::config::{CommonFlags, ServerFlags};
 
 pub mod account;
+pub mod audit_args;
+pub mod audit_bundle;
+pub mod audit_export;
+pub mod audit_verify;
 pub mod client;
 pub mod confirm;
+pub mod consequences;
 pub mod credits;
+pub mod erase;
 pub mod export;
 pub mod failure;
 pub mod identity;
@@ -34,6 +40,7 @@ pub mod organization;
 pub mod organization_args;
 pub mod output;
 pub mod pages;
+pub mod part;
 pub mod policy;
 pub mod progress;
 pub mod queries;
@@ -66,6 +73,7 @@ Exit codes:
   4  the management key is missing, invalid or not allowed to do this
   5  there is no such thing here
   6  sent, but no answer came: the outcome is unknown
+  10 to 19  audit verify: what does not hold, see there
 
 Documentation: docs/command-line.md and docs/configuration.md";
 
@@ -98,11 +106,13 @@ pub enum Command {
     Role(role_args::RoleArgs),
     /// Show and change identities: somebody of your own, whose keys share rate limits and credits
     Identity(identity_args::IdentityArgs),
+    /// Make the personal data of a key or an identity unreadable for good
+    Erase(erase::EraseArgs),
     /// Show, set and adjust the credits of keys and identities
     Credits(identity_args::CreditsArgs),
     /// Show and export how often keys were verified
     Usage(usage_args::UsageArgs),
-    /// Show and prove what is in the log, and keep its signing keys
+    /// Show and prove what is in the log, keep its signing keys, hand it to auditors and check what was handed out
     Audit(AuditArgs),
     /// Show or write reports for auditors: key activity, access review, broken rules
     Report(report::ReportArgs),
@@ -261,6 +271,11 @@ pub enum AuditCommand {
     /// Checkpoints, proofs and keys.
     #[command(flatten)]
     Log(log_args::LogCommand),
+    /// Write events to a file
+    Export(Box<audit_export::AuditExportArgs>),
+    /// What auditors are given.
+    #[command(flatten)]
+    Auditor(audit_args::AuditorCommand),
 }
 
 /// Arguments of `whoami`.

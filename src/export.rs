@@ -1,16 +1,27 @@
-//! Tables as files: what columns they have, and how rows become CSV, JSON Lines or Parquet.
+//! Tables and events as files: what columns they have, and how rows become CSV, JSON Lines or Parquet, and events
+//! these and the formats of security tools.
 //!
 //! Architecture invariant: pure. Rows go in, bytes come out; nothing is kept but what one row group of a
 //! Parquet file needs, so a file of any length takes the memory of a short one.
 
+mod cef;
+mod cloudevents;
+mod columns;
 mod csv;
+mod event;
 pub mod html;
 mod jsonl;
+mod meaning;
+mod ocsf;
 mod parquet;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 use keyledger_schema::Timestamp;
 
-pub use self::parquet::ROW_GROUP;
+pub use self::event::{Logged, Open};
+pub use self::parquet::{ROW_GROUP, ROW_GROUP_BYTES};
 
 /// What the cells of a column hold.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -74,8 +85,40 @@ impl Cell {
     }
 }
 
+/// The same, borrowed.
+#[derive(Clone, Copy, Debug)]
+enum Value<'a> {
+    Nothing,
+    Text(&'a str),
+    Texts(&'a [String]),
+    Count(u64),
+    Moment(Timestamp),
+    Flag(bool),
+}
+
+impl Cell {
+    fn value(&self) -> Value<'_> {
+        match self {
+            Self::Nothing => Value::Nothing,
+            Self::Text(text) => Value::Text(text),
+            Self::Texts(texts) => Value::Texts(texts),
+            Self::Count(count) => Value::Count(*count),
+            Self::Moment(at) => Value::Moment(*at),
+            Self::Flag(flag) => Value::Flag(*flag),
+        }
+    }
+}
+
 /// One cell for each column.
 pub type Row = Vec<Cell>;
+
+/// What is written together.
+pub enum Batch {
+    /// Rows of a table.
+    Rows(Vec<Row>),
+    /// Events.
+    Events(Vec<Logged>),
+}
 
 /// The form of a file.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -86,18 +129,39 @@ pub enum Format {
     Jsonl,
     /// Apache Parquet.
     Parquet,
+    /// Open Cybersecurity Schema Framework, a JSON object a line.
+    Ocsf,
+    /// Common Event Format.
+    Cef,
+    /// CloudEvents 1.0, a JSON object a line.
+    CloudEvents,
 }
 
 impl Format {
-    /// Every format.
-    pub const ALL: [Self; 3] = [Self::Csv, Self::Jsonl, Self::Parquet];
+    /// Those of tables.
+    pub const TABLES: [Self; 3] = [Self::Csv, Self::Jsonl, Self::Parquet];
+    /// Every format: those of events.
+    pub const ALL: [Self; 6] =
+        [Self::Csv, Self::Jsonl, Self::Parquet, Self::Ocsf, Self::Cef, Self::CloudEvents];
 
-    /// As it is asked for, and as names of files end.
+    /// As it is asked for.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Csv => "csv",
             Self::Jsonl => "jsonl",
             Self::Parquet => "parquet",
+            Self::Ocsf => "ocsf",
+            Self::Cef => "cef",
+            Self::CloudEvents => "cloudevents",
+        }
+    }
+
+    /// As names of files end.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Ocsf => "ocsf.jsonl",
+            Self::CloudEvents => "cloudevents.jsonl",
+            other => other.name(),
         }
     }
 
@@ -105,8 +169,9 @@ impl Format {
     pub const fn media_type(self) -> &'static str {
         match self {
             Self::Csv => "text/csv; charset=utf-8",
-            Self::Jsonl => "application/jsonl",
+            Self::Jsonl | Self::Ocsf | Self::CloudEvents => "application/jsonl",
             Self::Parquet => "application/vnd.apache.parquet",
+            Self::Cef => "text/plain; charset=utf-8",
         }
     }
 }
@@ -116,15 +181,34 @@ impl Format {
 #[error("the file cannot be written: {0}")]
 pub struct Failed(String);
 
+impl Failed {
+    /// For whoever reads what is to be written.
+    pub fn new(what: String) -> Self {
+        Self(what)
+    }
+}
+
 enum Form {
     Csv,
     Jsonl,
     Parquet(Box<parquet::File>),
+    Ocsf,
+    Cef,
+    CloudEvents,
+}
+
+/// What a file has.
+enum Content {
+    Rows(Vec<Column>),
+    /// Events, with their stored bytes in base64 or without.
+    Events {
+        raw: bool,
+    },
 }
 
 /// Makes the bytes of one file, piece by piece.
 pub struct Encoder {
-    columns: Vec<Column>,
+    content: Content,
     form: Form,
     out: Vec<u8>,
 }
@@ -133,6 +217,18 @@ impl Encoder {
     /// Begins a file. A CSV file begins with the names of its columns, unless it goes on where another one
     /// ended.
     pub fn new(format: Format, columns: &[Column], names: bool) -> Result<Self, Failed> {
+        if !Format::TABLES.contains(&format) {
+            return Err(Failed("the format is for events only".into()));
+        }
+        Self::begin(format, columns, names, Content::Rows(columns.to_vec()))
+    }
+
+    /// Begins a file of events. `raw` adds their stored bytes.
+    pub fn of_events(format: Format, names: bool, raw: bool) -> Result<Self, Failed> {
+        Self::begin(format, columns::columns(raw), names, Content::Events { raw })
+    }
+
+    fn begin(format: Format, columns: &[Column], names: bool, content: Content) -> Result<Self, Failed> {
         let mut out = Vec::new();
         let form = match format {
             Format::Csv => {
@@ -143,22 +239,81 @@ impl Encoder {
             }
             Format::Jsonl => Form::Jsonl,
             Format::Parquet => Form::Parquet(Box::new(parquet::File::new(columns)?)),
+            Format::Ocsf => Form::Ocsf,
+            Format::Cef => Form::Cef,
+            Format::CloudEvents => Form::CloudEvents,
         };
-        Ok(Self { columns: columns.to_vec(), form, out })
+        Ok(Self { content, form, out })
+    }
+
+    /// Adds rows or events and gives the bytes that are ready, which may be none.
+    pub fn add(&mut self, batch: &Batch, open: &Open) -> Result<Vec<u8>, Failed> {
+        match batch {
+            Batch::Rows(rows) => self.rows(rows),
+            Batch::Events(events) => self.events(events, open),
+        }
     }
 
     /// Adds rows and gives the bytes that are ready, which may be none.
     pub fn rows(&mut self, rows: &[Row]) -> Result<Vec<u8>, Failed> {
-        let unfit = rows.iter().any(|row| row.len() != self.columns.len());
+        let Content::Rows(columns) = &self.content else {
+            return Err(Failed("a file of events has no rows of something else".into()));
+        };
+        let unfit = rows.iter().any(|row| row.len() != columns.len());
         if unfit {
             return Err(Failed("a row has not one cell for each column".into()));
         }
-        match &mut self.form {
-            Form::Csv => rows.iter().for_each(|row| csv::row(row, &mut self.out)),
-            Form::Jsonl => rows.iter().for_each(|row| jsonl::row(&self.columns, row, &mut self.out)),
-            Form::Parquet(file) => self.out.append(&mut file.rows(rows)?),
+        for row in rows {
+            let values = row.iter().map(Cell::value);
+            match &mut self.form {
+                Form::Csv => csv::row(values, &mut self.out),
+                Form::Parquet(file) => file.row(values)?,
+                _ => jsonl::row(columns, row, &mut self.out),
+            }
         }
-        Ok(std::mem::take(&mut self.out))
+        self.ready()
+    }
+
+    /// Adds events and gives the bytes that are ready, which may be none.
+    pub fn events(&mut self, events: &[Logged], open: &Open) -> Result<Vec<u8>, Failed> {
+        let Content::Events { raw } = self.content else {
+            return Err(Failed("a table has no events".into()));
+        };
+        let out = &mut self.out;
+        let mut encoded = String::new();
+        for logged in events {
+            let text = event::one_line(&logged.bytes, open)?;
+            let in_base64 = if raw && !matches!(self.form, Form::Ocsf) {
+                encoded.clear();
+                STANDARD.encode_string(&logged.bytes, &mut encoded);
+                Some(encoded.as_str())
+            } else {
+                None
+            };
+            match &mut self.form {
+                Form::Jsonl => jsonl::event(logged, &text, in_base64, out),
+                Form::Csv => columns::row(logged, &text, in_base64, &mut |row| {
+                    csv::row(row.iter().copied(), out);
+                    Ok(())
+                })?,
+                Form::Parquet(file) => {
+                    columns::row(logged, &text, in_base64, &mut |row| file.row(row.iter().copied()))?;
+                }
+                Form::Ocsf => ocsf::line(logged, &text, raw, out)?,
+                Form::Cef => cef::line(logged, &text, in_base64, out)?,
+                Form::CloudEvents => cloudevents::line(logged, &text, in_base64, out)?,
+            }
+        }
+        self.ready()
+    }
+
+    fn ready(&mut self) -> Result<Vec<u8>, Failed> {
+        if let Form::Parquet(file) = &mut self.form {
+            self.out.append(&mut file.take()?);
+        }
+        // The next piece has about the size of this one.
+        let next = Vec::with_capacity(self.out.len());
+        Ok(std::mem::replace(&mut self.out, next))
     }
 
     /// Ends the file and gives its last bytes.

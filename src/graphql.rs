@@ -9,9 +9,11 @@
 mod answer;
 mod completeness;
 mod connection;
+mod consequence;
 mod credits;
 mod document;
 mod event;
+mod export;
 mod identity;
 mod input;
 mod key;
@@ -23,16 +25,22 @@ mod report;
 mod role;
 mod scalar;
 mod simulation;
+mod subscription;
 mod tenant;
+mod trail;
 mod transparency;
 mod usage;
 mod verification;
 
 use std::sync::Arc;
 
-use async_graphql::{EmptySubscription, Request, Response, Schema};
+use async_graphql::parser::types::OperationType;
+use async_graphql::{Pos, Request, Response, Schema, ServerError};
+use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 
 use crate::caller::Caller;
+use crate::feed::Feeds;
 use crate::service::Service;
 use crate::verify::Verifier;
 
@@ -45,7 +53,7 @@ const MUTATION_COST: usize = 1_000;
 /// What each query costs on top of its fields: a refused one is written to the trail.
 const QUERY_COST: usize = 50;
 
-type Executable = Schema<query::Query, mutation::Mutation, EmptySubscription>;
+type Executable = Schema<query::Query, mutation::Mutation, subscription::Subscription>;
 
 /// The API, ready to execute requests. Cheap to clone.
 #[derive(Clone)]
@@ -53,8 +61,8 @@ pub struct Api(Executable);
 
 impl Api {
     /// The API over a service. The verifier tells whether callers are still who they were.
-    pub fn new(service: Arc<Service>, verifier: Arc<Verifier>) -> Self {
-        Self(builder().data(service).data(verifier).finish())
+    pub fn new(service: Arc<Service>, verifier: Arc<Verifier>, feeds: Feeds) -> Self {
+        Self(builder().data(service).data(verifier).data(feeds).finish())
     }
 
     /// Executes a request of an authenticated caller.
@@ -62,14 +70,58 @@ impl Api {
         if let Err(error) = document::check(&mut request) {
             return Response::from_errors(vec![error]);
         }
-        let mut response = self.0.execute(request.data(caller)).await;
-        response.errors = response.errors.into_iter().map(answer::in_our_words).collect();
-        response
+        if is_subscription(&mut request) {
+            let message = "a subscription is followed over a WebSocket, or with Accept: text/event-stream";
+            return Response::from_errors(vec![answer::invalid("query", message)]);
+        }
+        in_our_words(self.0.execute(request.data(caller)).await)
+    }
+
+    /// Follows a subscription of an authenticated caller: an answer for each event. The error is that of a request
+    /// that is none, before any of it is executed.
+    pub fn subscribe(
+        &self,
+        mut request: Request,
+        caller: Caller,
+    ) -> Result<BoxStream<'static, Response>, Box<Response>> {
+        let refused = |error| Err(Box::new(Response::from_errors(vec![error])));
+        if let Err(error) = document::check(&mut request) {
+            return refused(error);
+        }
+        if !is_subscription(&mut request) {
+            let message =
+                "only subscriptions are followed here; send queries and mutations in a POST of their own";
+            return refused(answer::invalid("query", message));
+        }
+        Ok(self.0.execute_stream(request.data(caller)).map(in_our_words).boxed())
     }
 }
 
-fn builder() -> async_graphql::SchemaBuilder<query::Query, mutation::Mutation, EmptySubscription> {
-    Schema::build(query::Query, mutation::Mutation::default(), EmptySubscription)
+fn in_our_words(mut response: Response) -> Response {
+    response.errors = response.errors.into_iter().map(answer::in_our_words).collect();
+    response
+}
+
+/// A refusal of ours as GraphQL shows it.
+pub fn refused(error: &crate::error::Error) -> ServerError {
+    answer::refusal(error).into_server_error(Pos::default())
+}
+
+/// Whether the operation that is meant is a subscription. A request that does not say which one is meant is the
+/// library's to refuse.
+pub fn is_subscription(request: &mut Request) -> bool {
+    let named = request.operation_name.clone();
+    let Ok(document) = request.parsed_query() else { return false };
+    let mut operations = document.operations.iter();
+    let meant = match named {
+        Some(named) => operations.find(|(name, _)| name.is_some_and(|name| *name == *named)),
+        None => operations.next(),
+    };
+    meant.is_some_and(|(_, operation)| operation.node.ty == OperationType::Subscription)
+}
+
+fn builder() -> async_graphql::SchemaBuilder<query::Query, mutation::Mutation, subscription::Subscription> {
+    Schema::build(query::Query, mutation::Mutation::default(), subscription::Subscription)
         .limit_depth(MAX_DEPTH)
         .limit_complexity(MAX_COMPLEXITY)
         .disable_suggestions()

@@ -8,11 +8,13 @@
 //! nothing, and append nothing. No log line is written per verification; the log has it.
 
 pub mod address;
+mod audit_export;
 mod authorize;
 mod batch;
 mod body;
 mod completeness;
 mod credentials;
+mod events;
 mod exports;
 mod fields;
 pub mod graphql;
@@ -23,6 +25,8 @@ mod log;
 mod problem;
 mod reports;
 pub mod server;
+mod socket;
+mod sse;
 mod verify;
 
 use std::sync::Arc;
@@ -34,7 +38,9 @@ pub use self::batch::MAX_REQUESTS;
 pub use self::body::MAX_BODY_BYTES;
 pub use self::problem::status;
 use crate::error::Error;
+use crate::feed::Feeds;
 use crate::service::Service;
+use crate::service::exports::links;
 use crate::verify::Verifier;
 
 /// What a node says when it is not ready: names of what is missing, for people.
@@ -99,6 +105,7 @@ pub fn configure_exports(config: &mut ServiceConfig, service: &Data<Service>) {
     config.app_data(Data::clone(service));
     let resource = |path| web::resource(path).default_service(web::to(problem::only_get));
     config
+        .service(resource(links::PATH).route(web::get().to(audit_export::events)))
         .service(resource("/v1/exports/usage").route(web::get().to(exports::usage)))
         .service(resource("/v1/exports/verifications").route(web::get().to(exports::verifications)));
 }
@@ -142,6 +149,13 @@ pub fn configure_proofs(config: &mut ServiceConfig, service: &Data<Service>) {
     config.app_data(Data::clone(service));
     let resource = |path| web::resource(path).default_service(web::to(problem::only_get));
     config.service(resource("/v1/audit/completeness").route(web::get().to(completeness::completeness)));
+}
+
+/// The routes of a management listener that wait for events.
+pub fn configure_feeds(config: &mut ServiceConfig, feeds: &Data<Feeds>) {
+    config.app_data(Data::clone(feeds));
+    let resource = web::resource("/v1/events").default_service(web::to(problem::only_get));
+    config.service(resource.route(web::get().to(events::poll)));
 }
 
 /// Runs a command on its own, so that a client who hangs up cuts nothing off in the middle: what has begun is

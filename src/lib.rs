@@ -1,6 +1,7 @@
 //! Keyledger: API keys that live in an event log.
 
 pub mod app;
+pub mod asof;
 pub mod audit;
 pub mod caller;
 pub mod cli;
@@ -9,6 +10,7 @@ pub mod decisions;
 pub mod edge;
 pub mod error;
 pub mod export;
+pub mod feed;
 pub mod graphql;
 pub mod http;
 pub mod readmodel;

@@ -4,6 +4,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use keyledger::app::LogKeyChange;
+use keyledger::cli::audit_args::AuditorCommand;
 use keyledger::cli::log_args::LogCommand;
 use keyledger::cli::{self, Command, Exit, Failure, failure};
 use keyledger::config::{CommonFlags, Config, LogFormat};
@@ -46,6 +47,9 @@ fn run(command: &Command) -> Exit {
         Command::Identity(args) => {
             cli::run(&args.connection, &mut out, |client, out| cli::identity::run(&args.command, client, out))
         }
+        Command::Erase(args) => {
+            cli::run(&args.connection, &mut out, |client, out| cli::erase::run(args, client, out))
+        }
         Command::Credits(args) => {
             cli::run(&args.connection, &mut out, |client, out| cli::credits::run(&args.command, client, out))
         }
@@ -54,6 +58,10 @@ fn run(command: &Command) -> Exit {
         }),
         Command::Audit(args) => match &args.command {
             cli::AuditCommand::Log(command) => log_command(command, &mut out),
+            cli::AuditCommand::Export(args) => cli::run(&args.connection, &mut out, |client, out| {
+                cli::audit_export::run(args, client, &Edge::default(), out)
+            }),
+            cli::AuditCommand::Auditor(command) => auditor(command, &mut out),
         },
         Command::Report(args) => cli::run(&args.connection, &mut out, |client, out| {
             cli::report::run(args, client, &Edge::default(), out)
@@ -63,6 +71,25 @@ fn run(command: &Command) -> Exit {
         }
         Command::Completions(args) => told(cli::completions(args.shell, &mut out), false),
         Command::Whoami(args) => cli::run(&args.connection, &mut out, cli::account::whoami),
+    }
+}
+
+fn auditor(command: &AuditorCommand, out: &mut io::Stdout) -> Exit {
+    match command {
+        AuditorCommand::Verify(args) => {
+            let checked = cli::audit_verify::Given::of(args).and_then(|given| {
+                let out = &mut cli::Output::new(out, args.json);
+                match (&args.bundle, &args.data_dir) {
+                    (Some(bundle), _) => cli::audit_verify::run(bundle, &given, out),
+                    (None, Some(directory)) => app::audit::verify(directory, &given, out),
+                    (None, None) => Err(Failure::usage("name a bundle, or a data directory with --data-dir")),
+                }
+            });
+            told(checked, args.json)
+        }
+        AuditorCommand::Bundle(args) => cli::run(&args.connection, out, |client, out| {
+            cli::audit_bundle::run(args, client, &Edge::default(), out)
+        }),
     }
 }
 

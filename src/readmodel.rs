@@ -24,11 +24,13 @@ pub mod analytics;
 mod cache;
 mod catalog;
 mod checkpoint;
+mod consequences;
 mod cursor;
 mod entries;
 mod fact;
 mod feed;
 mod files;
+mod following;
 mod identities;
 mod keys;
 mod load;
@@ -42,6 +44,7 @@ mod replay;
 mod rows;
 mod schema;
 mod snapshot;
+mod stretches;
 mod usage;
 
 use std::collections::HashMap;
@@ -64,11 +67,14 @@ use self::pool::Pool;
 use crate::edge::Edge;
 use crate::store::{EventStore, Position, ReadError};
 
+pub use consequences::{Consequence, ConsequenceQuery, MAX_DEPTH, MAX_FOLLOWED, Root, TooMany, Via};
 pub use entries::{Entry, EntryQuery};
+pub use following::{Followed, Mark, cursor_of};
 pub use identities::IdentityQuery;
 pub use keys::{KeyOrder, KeyQuery, KeyRow, KeySort};
 pub use page::{Item, MAX_BULK_PAGE, MAX_PAGE, Page, Sequence, Window};
 pub use progress::Progress;
+pub use stretches::{Found, Stretch, StretchQuery};
 pub use usage::addresses::MAX_ADDRESSES;
 
 /// With so many organizations, those that wait for no turn are forgotten.
@@ -268,6 +274,7 @@ struct Shared {
     /// The one connection that writes. Held for one transaction at a time.
     writer: Mutex<Connection>,
     standing: watch::Sender<Standing>,
+    newest: following::Newest,
     usage: watch::Sender<UsageStanding>,
     /// How many usage events the tables have seen. Changes only when there are more, so that the usage
     /// thread is not woken by every commit.
@@ -493,6 +500,11 @@ impl ReadModel {
     /// A page of an organization's audit entries.
     pub async fn entries(&self, query: EntryQuery) -> Result<Page<Entry>, QueryError> {
         self.lists.read(move |connection| entries::page(connection, &query)).await
+    }
+
+    /// Where in the log entries stand, from some place on. For whoever has to read all of them.
+    pub async fn stretches(&self, query: StretchQuery) -> Result<Found, QueryError> {
+        self.lists.read(move |connection| stretches::find(connection, &query)).await
     }
 
     /// How often was verified what a query asks for, by bucket and group. While usage is written, some of it may

@@ -17,6 +17,7 @@
 //! answer that shows it. `Debug` redacts; nothing here implements `Display` or `Serialize`.
 
 mod brought;
+mod links;
 
 use std::fmt;
 
@@ -27,6 +28,7 @@ use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 pub use brought::{
     Brought, Foreign, MAX_HINT_BYTES, MAX_IMPORTED_BYTES, MAX_PRESENTED_BYTES, MIN_IMPORTED_BYTES, Writing,
 };
+pub use links::Links;
 
 const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 /// `ceil(256 / log2(62))`.

@@ -279,8 +279,8 @@ impl TreeLog {
         let decided = |standing: &Standing| standing.stopped.is_some() || wanted(standing);
         if !decided(&standing.borrow()) {
             let _waiter = Waiter::new(&self.shared);
-            let waited = tokio::time::timeout(PATIENCE, standing.wait_for(decided)).await;
-            waited.map_err(|_| Unanswered::Behind)?.map_err(|_| Unanswered::Failed)?;
+            let end = tokio::time::timeout(PATIENCE, standing.wait_for(decided)).await;
+            end.map_err(|_| Unanswered::Behind)?.map_err(|_| Unanswered::Failed)?;
         }
         let standing = standing.borrow().clone();
         match standing.stopped {

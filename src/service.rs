@@ -14,6 +14,7 @@ pub mod credits;
 pub mod erasure;
 pub mod exports;
 pub mod founding;
+mod history;
 pub mod holders;
 pub mod identities;
 pub mod import;
@@ -22,10 +23,12 @@ pub mod log_keys;
 pub mod node;
 pub mod organizations;
 mod places;
+pub mod reads;
 mod refusals;
 pub mod reports;
 pub mod revocations;
 mod timer;
+pub mod told;
 pub mod transparency;
 mod workspaces;
 mod writer;
@@ -77,6 +80,7 @@ pub struct Service {
     idempotency: Idempotency,
     node: NodeId,
     refusals: refusals::Heads,
+    reads: reads::Lately,
     queues: keys::Queues,
     places: places::Queues,
     running: revocations::Running,
@@ -159,6 +163,7 @@ impl Service {
             idempotency,
             node,
             refusals: refusals::Heads::default(),
+            reads: reads::Lately::default(),
             queues: keys::Queues::default(),
             places: places::Queues::default(),
             running: revocations::Running::default(),

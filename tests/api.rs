@@ -10,6 +10,10 @@ mod addresses;
 mod administrators;
 #[path = "api/ask.rs"]
 mod ask;
+#[path = "api/audit_export_links.rs"]
+mod audit_export_links;
+#[path = "api/audit_exports.rs"]
+mod audit_exports;
 #[path = "api/bad_directories.rs"]
 mod bad_directories;
 #[path = "api/bad_documents.rs"]
@@ -30,8 +34,12 @@ mod credits;
 mod disposable;
 #[path = "api/erasure.rs"]
 mod erasure;
+#[path = "api/feed.rs"]
+mod feed;
 #[path = "api/founding.rs"]
 mod founding;
+#[path = "api/history.rs"]
+mod history;
 #[path = "api/idempotency.rs"]
 mod idempotency;
 #[path = "api/identities.rs"]
@@ -58,6 +66,8 @@ mod policy;
 mod quota;
 #[path = "api/rate_limits.rs"]
 mod rate_limits;
+#[path = "api/reads.rs"]
+mod reads;
 #[path = "api/reports.rs"]
 mod reports;
 #[path = "api/roles.rs"]

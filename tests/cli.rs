@@ -159,9 +159,32 @@ fn a_key_lives_from_create_to_delete_and_its_trail_tells_it_all() {
     assert_eq!(events[0]["type"], "key.issued");
     assert!(events.iter().all(|event| event["rawBytes"].is_string() && event["hash"].is_string()));
     let newest = server.json(&["key", "trail", id, "--limit", "1", "--newest-first"]);
-    assert_eq!(newest["key"]["events"]["nodes"][0]["type"], "key.deleted");
+    // The last that happened is that it was looked at.
+    assert_eq!(newest["key"]["events"]["nodes"][0]["type"], "audit.read");
     let secret = made["createKey"]["secret"].as_str().unwrap();
     assert!(!trail.contains(secret) && !whole.to_string().contains(secret));
+}
+
+#[test]
+fn a_key_is_shown_as_it_was_and_what_came_of_it() {
+    let server = Server::start();
+    let made = server.json(&["key", "create", "before", "-e", "production"]);
+    let id = made["createKey"]["key"]["id"].as_str().unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let then = made["createKey"]["key"]["createdAt"].as_str().unwrap();
+    server.text(&["key", "update", id, "--name", "after"]);
+    let shown = server.text(&["key", "show", id, "--as-of", then]);
+    assert!(shown.contains("name          before\n") && shown.contains("as of         "), "{shown}");
+    assert_eq!(server.json(&["key", "show", id, "--as-of", then])["key"]["name"], "before");
+    let early = server.run(&["key", "show", id, "--as-of", "1d"]);
+    assert_eq!(early.code, 5, "{}", early.err);
+    let viewer = server.graphql("{ viewer { keyId } }");
+    let root = viewer["data"]["viewer"]["keyId"].as_str().unwrap();
+    let came = server.text(&["key", "consequences", root]);
+    assert!(came.contains("key.issued") && came.contains("key.updated") && came.contains("itself"), "{came}");
+    let whole = server.json(&["key", "consequences", root, "--limit", "0", "--depth", "0"]);
+    let nodes = whole["consequences"]["nodes"].as_array().unwrap();
+    assert!(nodes.iter().any(|node| node["event"]["keyId"] == id), "{whole}");
 }
 
 #[test]

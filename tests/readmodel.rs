@@ -7,6 +7,8 @@ mod world;
 
 #[path = "readmodel/analytics.rs"]
 mod analytics;
+#[path = "readmodel/following.rs"]
+mod following;
 #[path = "readmodel/isolation.rs"]
 mod isolation;
 #[path = "readmodel/lists.rs"]

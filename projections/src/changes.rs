@@ -25,8 +25,8 @@ pub struct Change {
 pub fn of_key(before: Option<&KeyState>, after: &KeyState) -> Vec<Change> {
     let fields = |state: &KeyState| -> [(&'static str, Value); 22] {
         [
-            ("name", json!(state.name)),
-            ("email", json!(state.email)),
+            ("name", json!(state.name.0)),
+            ("email", json!(state.email.0)),
             ("environment", json!(state.environment)),
             ("prefix", json!(state.prefix)),
             ("scopes", json!(state.scopes)),
@@ -35,8 +35,8 @@ pub fn of_key(before: Option<&KeyState>, after: &KeyState) -> Vec<Change> {
             ("rateLimits", json!(state.rate_limits)),
             ("identity", json!(state.identity)),
             ("credits", state.credits.as_ref().map(credits).unwrap_or_default()),
-            ("allowedCidrs", json!(state.allowed_cidrs)),
-            ("metadata", json!(state.metadata)),
+            ("allowedCidrs", json!(state.allowed_cidrs.0)),
+            ("metadata", json!(state.metadata.0)),
             ("expiresAt", json!(state.expires_at)),
             ("secretVersion", json!(state.secret.record.version)),
             ("secretAcknowledged", json!(state.secret.acknowledged_at.is_some())),
@@ -46,7 +46,10 @@ pub fn of_key(before: Option<&KeyState>, after: &KeyState) -> Vec<Change> {
             ("disabledBy", json!(state.disabled_by.map(keyledger_schema::Rule::as_str))),
             ("leakReportedAt", json!(state.leak_reported_at)),
             ("revocationReason", json!(state.revoked.as_ref().map(|revoked| revoked.reason))),
-            ("revocationComment", json!(state.revoked.as_ref().and_then(|revoked| revoked.comment.clone()))),
+            (
+                "revocationComment",
+                json!(state.revoked.as_ref().and_then(|revoked| revoked.comment.as_deref())),
+            ),
         ]
     };
     let mut changes = between(before.map(&fields), fields(after));
@@ -58,11 +61,11 @@ pub fn of_key(before: Option<&KeyState>, after: &KeyState) -> Vec<Change> {
 pub fn of_identity(before: Option<&IdentityState>, after: &IdentityState) -> Vec<Change> {
     let fields = |state: &IdentityState| {
         [
-            ("externalId", json!(state.external_id)),
-            ("name", json!(state.name)),
+            ("externalId", json!(state.external_id.0)),
+            ("name", json!(state.name.as_deref())),
             ("rateLimits", json!(state.rate_limits)),
             ("credits", state.credits.as_ref().map(credits).unwrap_or_default()),
-            ("metadata", json!(state.metadata)),
+            ("metadata", json!(state.metadata.0)),
             ("deleted", json!(state.deleted_at.is_some())),
         ]
     };

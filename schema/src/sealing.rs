@@ -4,7 +4,7 @@
 //!
 //! A sealed value stands in the JSON of an event as `{"sealed":"<base64url>"}` (RFC 4648 §5, without padding).
 //! The bytes are the kind of the subject (1 key, 2 identity, 3 organization, 4 node, 5 workspace, 6 log), the 16
-//! bytes of its id, a nonce of 24 bytes, and the ciphertext with its tag of 16 bytes by XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha
+//! bytes of its id, the first 4 bytes of the data key's BLAKE3 hash, a nonce of 24 bytes, and the ciphertext with its tag of 16 bytes by XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha
 //! §2.2, over RFC 8439). What is encrypted is the value as JSON. The associated data is the text
 //!
 //! ```text
@@ -42,13 +42,15 @@ use crate::stream::Stream;
 /// Bytes of a nonce.
 pub const NONCE_BYTES: usize = 24;
 const SUBJECT_BYTES: usize = 17;
+/// Tells data keys of a subject apart: after a vault was lost, a subject gets another one.
+const NAME_BYTES: usize = 4;
 const TAG_BYTES: usize = 16;
 const MARK: &[u8] = br#"{"personal":"#;
 const SEALED: &[u8] = br#"{"sealed":""#;
 
 /// The most bytes of JSON that a value of so many bytes of JSON takes when it is sealed.
 pub const fn sealed_bytes(plain: usize) -> usize {
-    let inside = SUBJECT_BYTES + NONCE_BYTES + plain + TAG_BYTES;
+    let inside = SUBJECT_BYTES + NAME_BYTES + NONCE_BYTES + plain + TAG_BYTES;
     SEALED.len() + inside.div_ceil(3) * 4 + 2
 }
 
@@ -145,6 +147,13 @@ impl DataKey {
     /// Its bits, for whoever keeps or discloses it.
     pub const fn expose(&self) -> &[u8; 32] {
         &self.0
+    }
+
+    /// What it is told from others by.
+    fn name(&self) -> [u8; NAME_BYTES] {
+        let mut name = [0; NAME_BYTES];
+        name.copy_from_slice(&blake3::hash(&self.0).as_bytes()[..NAME_BYTES]);
+        name
     }
 
     /// Encrypts bytes and authenticates others with them.
@@ -244,8 +253,9 @@ pub(crate) fn seal(
             let aad = place.next();
             let nonce = sealer.nonce();
             let ciphertext = key.encrypt(&nonce, &rest[..end], aad.as_bytes()).ok_or(Error::Form)?;
-            let mut bytes = Vec::with_capacity(SUBJECT_BYTES + NONCE_BYTES + ciphertext.len());
+            let mut bytes = Vec::with_capacity(SUBJECT_BYTES + NAME_BYTES + NONCE_BYTES + ciphertext.len());
             bytes.extend_from_slice(&subject.to_bytes());
+            bytes.extend_from_slice(&key.name());
             bytes.extend_from_slice(&nonce);
             bytes.extend_from_slice(&ciphertext);
             out.extend_from_slice(SEALED);
@@ -298,26 +308,33 @@ pub fn subjects(text: &str) -> impl Iterator<Item = Subject> {
         let (_, after) = rest.split_once(r#"{"sealed":""#)?;
         rest = after;
         let (value, _) = after.split_once('"')?;
-        parts(value).ok().map(|(subject, _, _)| subject)
+        parts(value).ok().map(|parts| parts.subject)
     })
 }
 
-fn parts(value: &str) -> Result<(Subject, [u8; NONCE_BYTES], Vec<u8>), Error> {
-    let mut bytes = URL_SAFE_NO_PAD.decode(value).map_err(|_| Error::Form)?;
-    if bytes.len() < SUBJECT_BYTES + NONCE_BYTES + TAG_BYTES {
+struct Parts {
+    subject: Subject,
+    name: [u8; NAME_BYTES],
+    nonce: [u8; NONCE_BYTES],
+    ciphertext: Vec<u8>,
+}
+
+fn parts(value: &str) -> Result<Parts, Error> {
+    let bytes = URL_SAFE_NO_PAD.decode(value).map_err(|_| Error::Form)?;
+    let (subject, rest) = bytes.split_first_chunk::<SUBJECT_BYTES>().ok_or(Error::Form)?;
+    let (name, rest) = rest.split_first_chunk().ok_or(Error::Form)?;
+    let (nonce, ciphertext) = rest.split_first_chunk().ok_or(Error::Form)?;
+    if ciphertext.len() < TAG_BYTES {
         return Err(Error::Form);
     }
-    let subject = Subject::from_bytes(&bytes[..SUBJECT_BYTES]).ok_or(Error::Form)?;
-    let mut nonce = [0; NONCE_BYTES];
-    nonce.copy_from_slice(&bytes[SUBJECT_BYTES..SUBJECT_BYTES + NONCE_BYTES]);
-    bytes.drain(..SUBJECT_BYTES + NONCE_BYTES);
-    Ok((subject, nonce, bytes))
+    let subject = Subject::from_bytes(subject).ok_or(Error::Form)?;
+    Ok(Parts { subject, name: *name, nonce: *nonce, ciphertext: ciphertext.to_vec() })
 }
 
 fn open_value(value: &str, aad: &str, keys: &dyn DataKeys) -> Result<Option<Vec<u8>>, Error> {
-    let (subject, nonce, sealed) = parts(value)?;
-    let Some(key) = keys.data_key(subject) else { return Ok(None) };
-    key.decrypt(&nonce, &sealed, aad.as_bytes()).map(Some).ok_or(Error::Forged)
+    let Parts { subject, name, nonce, ciphertext } = parts(value)?;
+    let Some(key) = keys.data_key(subject).filter(|key| key.name() == name) else { return Ok(None) };
+    key.decrypt(&nonce, &ciphertext, aad.as_bytes()).map(Some).ok_or(Error::Forged)
 }
 
 /// The event's id and stream, which stand in the same places of every stored event.

@@ -23,6 +23,26 @@ pub enum Exit {
     NotFound = 5,
     /// Sent, but no answer came.
     OutcomeUnknown = 6,
+    /// A verification found the archive changed or cut off.
+    Archive = 10,
+    /// … a file other than the manifest names it.
+    Manifest = 11,
+    /// … no signature of a key that was given.
+    Signature = 12,
+    /// … an entry that is not in the tree.
+    Tree = 13,
+    /// … a log that does not go on where it was.
+    Consistency = 14,
+    /// … an event missing, moved or repeated.
+    Chain = 15,
+    /// … a stream that ends elsewhere than the log committed to.
+    Completeness = 16,
+    /// … a view that says something else than the entries.
+    View = 17,
+    /// … an event that cannot be read, or does not belong here.
+    Event = 18,
+    /// … other keys of the log than it introduced.
+    LogKeys = 19,
 }
 
 impl From<Exit> for std::process::ExitCode {

@@ -11,8 +11,8 @@ use super::role::{self, Place};
 use super::table::{moment, text, word};
 use super::value::{GrantArgument, Moment, RateLimitArgument, scope_input, set};
 use super::{
-    Failure, Output, confirm, credits, identity, import, key_list, key_show, leak, queries, revoke_many,
-    told, trail, value,
+    Failure, Output, confirm, consequences, credits, identity, import, key_list, key_show, leak, queries,
+    revoke_many, told, trail, value,
 };
 use crate::edge::Edge;
 
@@ -24,7 +24,9 @@ pub fn run(command: &KeyCommand, client: &Client, edge: &Edge, out: &mut Output<
             change(client, out, queries::CREATE, &input, "created")
         }
         KeyCommand::List(args) => key_list::show(args, client, edge, out),
-        KeyCommand::Show { id } => key_show::show(*id, client, out),
+        KeyCommand::Show { id, as_of } => {
+            key_show::show(*id, as_of.map(|at| at.before(edge.now())), client, out)
+        }
         KeyCommand::Rotate(args) => {
             if args.overlap.is_zero() {
                 confirmed(
@@ -57,6 +59,7 @@ pub fn run(command: &KeyCommand, client: &Client, edge: &Edge, out: &mut Output<
             change(client, out, queries::ACKNOWLEDGE, &json!({ "id": id }), "acknowledged")
         }
         KeyCommand::Trail(args) => trail::show(args, client, out),
+        KeyCommand::Consequences(args) => consequences::show(args, client, out),
         KeyCommand::Unused(args) => key_list::unused(args, client, edge, out),
         KeyCommand::RevokeMany(args) => revoke_many::run(args, client, edge, out),
         KeyCommand::Import(args) => import::run(args, client, out),

@@ -6,6 +6,7 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use keyledger_schema::{Environment, KeyId, OrganizationId, Scope, WorkspaceId};
 
 use super::Connection;
+use super::consequences::ConsequencesArgs;
 use super::identity_args::{IdentityArgument, RefillArgs};
 use super::value::{self, GrantArgument, Moment, RateLimitArgument, RoleArgument};
 
@@ -28,11 +29,17 @@ pub enum KeyCommand {
     /// List keys; active ones unless --status says otherwise
     List(Box<ListArgs>),
     /// Show everything about a key except its secret, which nobody can show again
-    #[command(after_help = "Example:\n  keyledger key show key_01h455vb4pex5vsknk084sn02q")]
+    #[command(after_help = "\
+Examples:
+  keyledger key show key_01h455vb4pex5vsknk084sn02q
+  keyledger key show key_01h455vb4pex5vsknk084sn02q --as-of 7d")]
     Show {
         /// Id of the key
         #[arg(value_name = "KEY_ID")]
         id: KeyId,
+        /// As it was then: 7d ago, or a moment (RFC 3339)
+        #[arg(long, value_name = "WHEN")]
+        as_of: Option<Moment>,
     },
     /// Give a key a new secret and show it once
     Rotate(RotateArgs),
@@ -61,6 +68,8 @@ pub enum KeyCommand {
     },
     /// Show what was done to a key: when, by whom, from where, with which outcome
     Trail(TrailArgs),
+    /// Show what a key did, what the keys did that it issued, and what that led to
+    Consequences(ConsequencesArgs),
     /// Report the active keys that nobody has used for long
     Unused(UnusedArgs),
     /// Cut many keys off for ever, after a look at which ones

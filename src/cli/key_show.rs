@@ -1,15 +1,30 @@
 //! `keyledger key show`: everything about a key but its secret.
 
-use keyledger_schema::KeyId;
+use keyledger_schema::{KeyId, Timestamp};
 use serde_json::{Value, json};
 
 use super::client::Client;
 use super::table::{actor, fields, grants, line, list, moment, named, rate_limit, scopes, text, word};
-use super::{Failure, Output, credits, queries};
+use super::{Exit, Failure, Output, credits, queries};
 
-/// Shows a key.
-pub fn show(id: KeyId, client: &Client, out: &mut Output<'_>) -> Result<(), Failure> {
-    let data = client.call(&queries::key(), &json!({ "id": id }))?;
+/// Shows a key, as it is or as it was at a moment.
+pub fn show(
+    id: KeyId,
+    as_of: Option<Timestamp>,
+    client: &Client,
+    out: &mut Output<'_>,
+) -> Result<(), Failure> {
+    let data = match as_of {
+        None => client.call(&queries::key(), &json!({ "id": id }))?,
+        Some(moment) => client.call(&queries::key_as_of(), &json!({ "id": id, "asOf": moment }))?,
+    };
+    if as_of.is_some() && data["key"].is_null() {
+        return Err(Failure::new(
+            Exit::NotFound,
+            "NOT_FOUND",
+            "there was no such key yet at that moment; name a later one",
+        ));
+    }
     if out.is_json() {
         return out.json(&data);
     }
@@ -71,6 +86,7 @@ fn described(key: &Value) -> String {
     let metadata = key["metadata"].as_object().filter(|object| !object.is_empty());
     fields(&[
         ("id", line(&key["id"])),
+        ("as of", at(&key["asOf"])),
         ("name", line(&key["name"])),
         ("status", vec![word(&key["status"])]),
         ("environment", vec![word(&key["environment"])]),

@@ -5,9 +5,14 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+/// Whether anybody sees it.
+pub fn is_shown(json: bool) -> bool {
+    !json && io::stderr().is_terminal()
+}
+
 fn on_terminal(length: Option<u64>, json: bool, template: &str) -> ProgressBar {
-    let shown = !json && io::stderr().is_terminal();
-    let target = if shown { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
+    let target =
+        if is_shown(json) { ProgressDrawTarget::stderr_with_hz(5) } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(length, target);
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style);
@@ -19,6 +24,20 @@ fn on_terminal(length: Option<u64>, json: bool, template: &str) -> ProgressBar {
 pub fn bytes(length: Option<u64>, json: bool) -> ProgressBar {
     let template = if length.is_some() { "{bar:40} {percent:>3}%  {msg}" } else { "{bytes}  {msg}" };
     on_terminal(length, json, template)
+}
+
+/// A bar over so many lines, or a count of them when nobody knows how many there are.
+pub fn lines(length: Option<u64>, json: bool) -> ProgressBar {
+    let template =
+        if length.is_some() { "{bar:40} {percent:>3}%  {human_pos} {msg}" } else { "{human_pos}  {msg}" };
+    on_terminal(length, json, template)
+}
+
+/// A bar over so many things.
+pub fn items(length: u64, what: &str, json: bool) -> ProgressBar {
+    let bar = on_terminal(Some(length), json, "{bar:40} {percent:>3}%  {per_sec} {msg}, {eta} left");
+    bar.set_message(what.to_owned());
+    bar
 }
 
 /// Something moves while an answer is awaited.

@@ -145,6 +145,28 @@ query($id: ID!, $first: Int, $after: String, $direction: OrderDirection) {
   }
 }";
 
+/// A page of what a key did and what came of it.
+pub const CONSEQUENCES: &str = "\
+query($id: ID!, $depth: Int!, $first: Int, $after: String) {
+  consequences(actorId: $id, depth: $depth, first: $first, after: $after) {
+    nodes {
+      via depth through
+      event {
+        id type version stream revision position logIndex at
+        actor { kind id email role } source { ip userAgent } request cause outcome
+        organizationId workspaceId keyId data rawBytes hash previousHash
+      }
+    }
+    pageInfo { hasNextPage endCursor }
+  }
+}";
+
+/// How many events there are.
+pub const EVENTS_COUNT: &str = "\
+query($filter: EventFilter) {
+  events(filter: $filter, first: 1) { totalCount }
+}";
+
 /// Totals, series and groups of verifications.
 pub const USAGE: &str = "\
 query(
@@ -225,6 +247,19 @@ mutation($input: ImportKeysInput!) {
 /// A key.
 pub fn key() -> String {
     format!("query($id: ID!) {{ key(id: $id) {{ ...KeyFields }} }}\n{KEY}")
+}
+
+/// The same as it was at a moment, without what is not known of one.
+pub fn key_as_of() -> String {
+    let known = KEY
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("credits "))
+        .map(|line| {
+            line.replace("firstUsedAt lastUsedAt lastUsedIp usage { valid refused lastCode } ", "asOf ")
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    format!("query($id: ID!, $asOf: DateTime!) {{ key(id: $id, asOf: $asOf) {{ ...KeyFields }} }}\n{known}")
 }
 
 /// A page of keys.
@@ -374,6 +409,9 @@ pub const CREATE_IDENTITY: Mutation = of("identity", "createIdentity");
 pub const UPDATE_IDENTITY: Mutation = of("identity", "updateIdentity");
 /// Takes it from lists.
 pub const DELETE_IDENTITY: Mutation = of("identity", "deleteIdentity");
+/// Makes personal data unreadable for good.
+pub const ERASE_SUBJECT: &str = "mutation($input: EraseSubjectInput!) { eraseSubject(input: $input) {
+    complete keys { id } identity { id } events { id type at } warnings { code message } } }";
 /// Sets the credits of a key.
 pub const SET_CREDITS_OF_KEY: Mutation = of("key", "setCredits");
 /// Sets the credits of an identity.
@@ -461,6 +499,8 @@ mod tests {
             CREDITS_OF_KEY,
             CREDITS_OF_IDENTITY,
             TRAIL,
+            CONSEQUENCES,
+            EVENTS_COUNT,
             CHECKPOINT,
             PROOF,
             LOG_KEYS,
@@ -468,10 +508,12 @@ mod tests {
             SIMULATE,
             UNUSED,
             REVOKE_MANY,
+            ERASE_SUBJECT,
             IMPORT,
         ];
         let made = [
             key(),
+            key_as_of(),
             keys(),
             verifications(),
             verifications_of_key(),

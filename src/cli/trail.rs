@@ -71,6 +71,12 @@ fn details(event: &Value) -> Vec<String> {
             lines.push("there are too many: no further addresses are told".into());
         }
     }
+    if event["type"] == "audit.read" {
+        let shown = text(&data["shown"]).map(|shown| format!(", {shown} shown")).unwrap_or_default();
+        let filter = text(&data["filter"]).filter(|filter| !filter.is_empty());
+        let filter = filter.map(|filter| format!(", {filter}")).unwrap_or_default();
+        lines.push(format!("{}{shown}{filter}", side(&data["what"])));
+    }
     if event["type"] == "command.refused" {
         lines.push(format!("{}: {}", side(&data["command"]), side(&data["code"])));
     }

@@ -135,6 +135,35 @@ fn the_verification_log_is_kept_for_one_to_3650_days() {
 }
 
 #[test]
+fn the_log_has_a_name_that_can_stand_in_checkpoints() {
+    let longest = "a".repeat(200);
+    for name in ["log.example.com/keys", "x", longest.as_str()] {
+        let flag = ServerFlags { log_origin: Some(name.into()), ..flags() };
+        assert_eq!(load(None, &flag, &[]).unwrap().log_origin.as_deref(), Some(name));
+    }
+    let secret = "0f".repeat(32);
+    for name in ["a b", "a+b", "a\tb", "\u{e9}", &format!("{longest}a"), &secret] {
+        let flag = ServerFlags { log_origin: Some(name.to_owned()), ..flags() };
+        let shown = problem(None, &flag, &[]);
+        assert!(shown.starts_with("the flag --log-origin is"), "{shown}");
+        assert!(!shown.contains(&secret), "{shown}");
+    }
+}
+
+#[test]
+fn the_log_is_public_only_when_that_is_said() {
+    assert!(!load(None, &flags(), &[]).unwrap().public_log);
+    for file in ["public_log = true", "public_log = \"true\""] {
+        assert!(load(Some(file), &flags(), &[]).unwrap().public_log);
+        assert!(!load(Some(file), &flags(), &[("KEYLEDGER_PUBLIC_LOG", "false")]).unwrap().public_log);
+    }
+    for text in ["yes", "1", "TRUE"] {
+        let shown = problem(None, &flags(), &[("KEYLEDGER_PUBLIC_LOG", text)]);
+        assert!(shown.contains("KEYLEDGER_PUBLIC_LOG") && shown.contains("expected true"), "{shown}");
+    }
+}
+
+#[test]
 fn the_master_key_follows_the_same_order() {
     let key = "0f".repeat(32);
     let from_environment = [("KEYLEDGER_MASTER_KEY", key.as_str())];

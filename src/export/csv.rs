@@ -4,7 +4,7 @@
 //! tag or a resource must not run anything on the machine of whoever opens the file. Several texts stand in one cell
 //! with spaces between.
 
-use super::{Cell, Column};
+use super::{Column, Value};
 
 /// What a formula begins with, and what some programs drop before they look for one.
 fn is_formula(text: &str) -> bool {
@@ -44,18 +44,18 @@ pub(super) fn names(columns: &[Column], out: &mut Vec<u8>) {
 }
 
 /// A line.
-pub(super) fn row(row: &[Cell], out: &mut Vec<u8>) {
-    for (at, value) in row.iter().enumerate() {
+pub(super) fn row<'a>(row: impl Iterator<Item = Value<'a>>, out: &mut Vec<u8>) {
+    for (at, value) in row.enumerate() {
         if at > 0 {
             out.push(b',');
         }
         match value {
-            Cell::Nothing => {}
-            Cell::Text(text) => cell(text, out),
-            Cell::Texts(texts) => cell(&texts.join(" "), out),
-            Cell::Count(count) => out.extend_from_slice(count.to_string().as_bytes()),
-            Cell::Moment(at) => out.extend_from_slice(at.to_string().as_bytes()),
-            Cell::Flag(flag) => out.extend_from_slice(if *flag { b"true" } else { b"false" }),
+            Value::Nothing => {}
+            Value::Text(text) => cell(text, out),
+            Value::Texts(texts) => cell(&texts.join(" "), out),
+            Value::Count(count) => out.extend_from_slice(count.to_string().as_bytes()),
+            Value::Moment(at) => out.extend_from_slice(at.to_string().as_bytes()),
+            Value::Flag(flag) => out.extend_from_slice(if flag { b"true" } else { b"false" }),
         }
     }
     out.extend_from_slice(b"\r\n");

@@ -1,7 +1,10 @@
 //! JSON Lines: an object a line, in UTF-8. What has no value is left out, as over REST.
 
+use std::io::Write as _;
+
 use serde_json::Value;
 
+use super::event::{Logged, Proof};
 use super::{Cell, Column};
 
 /// A line.
@@ -23,6 +26,25 @@ pub(super) fn row(columns: &[Column], row: &[Cell], out: &mut Vec<u8>) {
     }
     if out.len() == start {
         out.push(b'{');
+    }
+    out.extend_from_slice(b"}\n");
+}
+
+/// A line of an event: its place, its hashes, and its text as it is.
+pub(super) fn event(logged: &Logged, text: &str, raw: Option<&str>, out: &mut Vec<u8>) {
+    let proof = Proof::of(&logged.bytes);
+    let (hash, leaf) = (&*proof.hash, &*proof.leaf_hash);
+    // Writing to memory cannot fail.
+    let _ = write!(
+        out,
+        "{{\"logIndex\":{},\"position\":\"{}\",\"hash\":\"{hash}\",\"leafHash\":\"{leaf}\",\"event\":",
+        logged.log_index, logged.position
+    );
+    out.extend_from_slice(text.as_bytes());
+    if let Some(raw) = raw {
+        out.extend_from_slice(b",\"raw\":\"");
+        out.extend_from_slice(raw.as_bytes());
+        out.push(b'"');
     }
     out.extend_from_slice(b"}\n");
 }

@@ -10,10 +10,12 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::types::{Type, TypePtr};
 
-use super::{Cell, Column, Failed, Kind, Row};
+use super::{Column, Failed, Kind, Value};
 
 /// Rows of a row group: they are held until they are written together.
 pub const ROW_GROUP: usize = 16_384;
+/// How many bytes of texts end a row group before it has so many rows.
+pub const ROW_GROUP_BYTES: usize = 16 * 1024 * 1024;
 
 impl From<ParquetError> for Failed {
     fn from(error: ParquetError) -> Self {
@@ -47,14 +49,16 @@ impl Waiting {
         Self { column, values, defined: Vec::new(), repeated: Vec::new() }
     }
 
-    fn add(&mut self, cell: &Cell) -> Result<(), Failed> {
+    /// Adds a cell and gives the bytes of its texts.
+    fn add(&mut self, cell: Value<'_>) -> Result<usize, Failed> {
         let text = |text: &str| ByteArray::from(text.as_bytes().to_vec());
+        let mut bytes = 0;
         match (&mut self.values, cell) {
-            (_, Cell::Nothing) if self.column.optional => {
+            (_, Value::Nothing) if self.column.optional => {
                 self.defined.push(0);
-                return Ok(());
+                return Ok(0);
             }
-            (Values::Texts(values), Cell::Texts(texts)) if self.column.kind == Kind::Texts => {
+            (Values::Texts(values), Value::Texts(texts)) if self.column.kind == Kind::Texts => {
                 if texts.is_empty() {
                     self.defined.push(0);
                     self.repeated.push(0);
@@ -63,19 +67,23 @@ impl Waiting {
                     values.push(text(one));
                     self.defined.push(1);
                     self.repeated.push(i16::from(at > 0));
+                    bytes += one.len();
                 }
-                return Ok(());
+                return Ok(bytes);
             }
-            (Values::Texts(values), Cell::Text(one)) => values.push(text(one)),
-            (Values::Numbers(values), Cell::Count(count)) => {
-                values.push(i64::try_from(*count).unwrap_or(i64::MAX));
+            (Values::Texts(values), Value::Text(one)) => {
+                values.push(text(one));
+                bytes = one.len();
             }
-            (Values::Numbers(values), Cell::Moment(at)) => values.push(at.micros()),
-            (Values::Flags(values), Cell::Flag(flag)) => values.push(*flag),
+            (Values::Numbers(values), Value::Count(count)) => {
+                values.push(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+            (Values::Numbers(values), Value::Moment(at)) => values.push(at.micros()),
+            (Values::Flags(values), Value::Flag(flag)) => values.push(flag),
             _ => return Err(Failed(format!("a cell of {} is not of its kind", self.column.name))),
         }
         self.defined.push(1);
-        Ok(())
+        Ok(bytes)
     }
 
     fn write(&mut self, group: &mut SerializedRowGroupWriter<'_, Vec<u8>>) -> Result<(), Failed> {
@@ -131,6 +139,7 @@ pub(super) struct File {
     writer: SerializedFileWriter<Vec<u8>>,
     columns: Vec<Waiting>,
     waiting: usize,
+    waiting_bytes: usize,
 }
 
 impl File {
@@ -141,20 +150,24 @@ impl File {
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .build();
         let writer = SerializedFileWriter::new(Vec::new(), schema(columns)?, Arc::new(properties))?;
-        Ok(Self { writer, columns: columns.iter().copied().map(Waiting::new).collect(), waiting: 0 })
+        let columns = columns.iter().copied().map(Waiting::new).collect();
+        Ok(Self { writer, columns, waiting: 0, waiting_bytes: 0 })
     }
 
-    /// Adds rows and gives the bytes of the row groups that are full.
-    pub(super) fn rows(&mut self, rows: &[Row]) -> Result<Vec<u8>, Failed> {
-        for row in rows {
-            for (column, cell) in self.columns.iter_mut().zip(row) {
-                column.add(cell)?;
-            }
-            self.waiting += 1;
-            if self.waiting == ROW_GROUP {
-                self.end_group()?;
-            }
+    /// Adds a row; ends the row group that it fills.
+    pub(super) fn row<'a>(&mut self, row: impl Iterator<Item = Value<'a>>) -> Result<(), Failed> {
+        for (column, cell) in self.columns.iter_mut().zip(row) {
+            self.waiting_bytes += column.add(cell)?;
         }
+        self.waiting += 1;
+        if self.waiting == ROW_GROUP || self.waiting_bytes >= ROW_GROUP_BYTES {
+            self.end_group()?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of the row groups that are full.
+    pub(super) fn take(&mut self) -> Result<Vec<u8>, Failed> {
         self.writer.flush().map_err(ParquetError::from)?;
         Ok(std::mem::take(self.writer.inner_mut()))
     }
@@ -166,6 +179,7 @@ impl File {
         }
         group.close()?;
         self.waiting = 0;
+        self.waiting_bytes = 0;
         Ok(())
     }
 

@@ -4,7 +4,7 @@
 use ::parquet::file::reader::{FileReader, SerializedFileReader};
 use ::parquet::record::Field;
 use proptest::prelude::*;
-use serde_json::Value;
+use serde_json::Value as Json;
 
 use super::*;
 
@@ -95,12 +95,14 @@ fn csv_is_read_back() {
 fn no_text_in_csv_is_a_formula() {
     for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1", "=cmd|' /C calc'!A0,\"x\""] {
         let mut out = Vec::new();
-        csv::row(&[Cell::Text(text.to_owned()), Cell::Texts(vec![text.to_owned()])], &mut out);
+        let cells = [Cell::Text(text.to_owned()), Cell::Texts(vec![text.to_owned()])];
+        csv::row(cells.iter().map(Cell::value), &mut out);
         let read = records(&String::from_utf8(out).unwrap());
         assert_eq!(read, [[format!("'{text}"), format!("'{text}")]]);
     }
     let mut out = Vec::new();
-    csv::row(&[Cell::Text("a=1".into()), Cell::Count(1), Cell::Moment(moment(0))], &mut out);
+    let cells = [Cell::Text("a=1".into()), Cell::Count(1), Cell::Moment(moment(0))];
+    csv::row(cells.iter().map(Cell::value), &mut out);
     assert_eq!(out, b"a=1,1,2023-11-14T22:13:20.000000Z\r\n");
 }
 
@@ -114,17 +116,17 @@ fn a_file_that_goes_on_has_no_names() {
 fn json_lines_are_read_back_without_what_has_no_value() {
     let rows = rows(100);
     let text = String::from_utf8(written(Format::Jsonl, &rows, 9)).unwrap();
-    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<Json> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     assert_eq!(lines.len(), rows.len());
     for (line, row) in lines.iter().zip(&rows) {
         for (column, cell) in COLUMNS.iter().zip(row) {
             let expected = match cell {
                 Cell::Nothing => None,
-                Cell::Text(text) => Some(Value::from(text.as_str())),
-                Cell::Texts(texts) => Some(Value::from(texts.as_slice())),
-                Cell::Count(count) => Some(Value::from(*count)),
-                Cell::Moment(at) => Some(Value::from(at.to_string())),
-                Cell::Flag(flag) => Some(Value::from(*flag)),
+                Cell::Text(text) => Some(Json::from(text.as_str())),
+                Cell::Texts(texts) => Some(Json::from(texts.as_slice())),
+                Cell::Count(count) => Some(Json::from(*count)),
+                Cell::Moment(at) => Some(Json::from(at.to_string())),
+                Cell::Flag(flag) => Some(Json::from(*flag)),
             };
             assert_eq!(line.get(column.name), expected.as_ref());
         }
@@ -170,7 +172,7 @@ fn parquet_is_read_back_over_several_row_groups() {
 
 #[test]
 fn a_row_that_does_not_fit_is_refused() {
-    for format in Format::ALL {
+    for format in Format::TABLES {
         assert!(Encoder::new(format, COLUMNS, true).unwrap().rows(&[vec![Cell::Nothing]]).is_err());
     }
     let mut wrong = rows(1);
@@ -192,7 +194,7 @@ proptest! {
         let rows = [row];
         let csv = records(&String::from_utf8(written(Format::Csv, &rows, 1)).unwrap());
         prop_assert_eq!(csv[1][1].strip_prefix('\'').filter(|_| csv[1][1] != text).unwrap_or(&csv[1][1]), &text);
-        let line: Value = serde_json::from_slice(&written(Format::Jsonl, &rows, 1)).unwrap();
+        let line: Json = serde_json::from_slice(&written(Format::Jsonl, &rows, 1)).unwrap();
         prop_assert_eq!(line["keyId"].as_str(), Some(text.as_str()));
         let (parquet, _) = read_parquet(written(Format::Parquet, &rows, 1));
         prop_assert_eq!(&parquet[..], &rows[..]);

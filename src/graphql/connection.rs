@@ -4,6 +4,7 @@ use async_graphql::SimpleObject;
 use async_graphql::connection::PageInfo;
 
 use super::answer::page_failed;
+use super::consequence::ConsequenceNode;
 use super::event::EventNode;
 use super::identity::IdentityNode;
 use super::key::KeyNode;
@@ -151,6 +152,13 @@ macro_rules! connections {
     )+};
 }
 
+impl EventEdge {
+    /// An event outside of a list.
+    pub(super) fn new(cursor: String, node: EventNode) -> Self {
+        Self { cursor, node }
+    }
+}
+
 connections! {
     /// A list of keys.
     KeyConnection KeyEdge KeyNode total_count;
@@ -158,6 +166,8 @@ connections! {
     IdentityConnection IdentityEdge IdentityNode total_count;
     /// A list of events.
     EventConnection EventEdge EventNode total_count;
+    /// Events that follow from something, oldest first.
+    ConsequenceConnection ConsequenceEdge ConsequenceNode;
     /// A list of organizations.
     OrganizationConnection OrganizationEdge OrganizationNode total_count;
     /// A list of workspaces.

@@ -313,14 +313,16 @@ impl EventNode {
         match (&self.envelope.stream, &self.envelope.event) {
             (Stream::Key(id), _) => Some(id.to_string().into()),
             (_, Event::CommandRefused(refused)) => refused.key.map(|id| id.to_string().into()),
+            (_, Event::AuditRead(read)) => read.key.map(|id| id.to_string().into()),
             _ => None,
         }
     }
 
     /// The identity that it is about, where it is about one.
     async fn identity_id(&self) -> Option<ID> {
-        match self.envelope.stream {
-            Stream::Identity(id) => Some(id.to_string().into()),
+        match (&self.envelope.stream, &self.envelope.event) {
+            (Stream::Identity(id), _) => Some(id.to_string().into()),
+            (_, keyledger_schema::Event::AuditRead(read)) => read.identity.map(|id| id.to_string().into()),
             _ => None,
         }
     }

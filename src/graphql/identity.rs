@@ -2,23 +2,36 @@
 
 use async_graphql::{Context, ID, InputObject, Json, Object};
 use keyledger_projections::{IdentityState, PoolId};
-use keyledger_schema::{Metadata, OrganizationId};
+use keyledger_schema::{Metadata, OrganizationId, Timestamp};
 
 use super::answer::{parties, recorded};
 use super::connection::{self, EventConnection, KeyConnection, Slice};
 use super::credits::CreditsNode;
 use super::input::{self, EventFilter, KeyFilter, KeyOrder};
+use super::key::not_then;
 use super::policy::{RateLimitInput, RateLimitNode, rate_limits};
 use super::scalar::{DateTime, OrderDirection};
 use super::tenant::OrganizationNode;
-use super::{QUERY_COST, query};
+use super::{QUERY_COST, query, trail};
 use crate::decisions::identity::{NewIdentity, Update};
 use crate::decisions::limits;
 use crate::error::{Error, Result};
 
 /// Somebody of the user's own.
 #[derive(Clone)]
-pub(crate) struct IdentityNode(pub(super) IdentityState);
+pub(crate) struct IdentityNode(pub(super) IdentityState, Option<Timestamp>);
+
+impl IdentityNode {
+    /// As it is now.
+    pub(super) fn now(state: IdentityState) -> Self {
+        Self(state, None)
+    }
+
+    /// As it was at a moment.
+    pub(super) fn at(state: IdentityState, moment: Timestamp) -> Self {
+        Self(state, Some(moment))
+    }
+}
 
 /// Somebody of your own who holds keys, such as a customer. Its rate limits and its credits are shared by all its keys.
 #[Object(name = "Identity")]
@@ -43,8 +56,9 @@ impl IdentityNode {
         self.0.rate_limits.iter().map(RateLimitNode::from).collect()
     }
 
-    /// The credits that its keys share; null while they are unlimited.
+    /// The credits that its keys share; null while they are unlimited. Refused for an identity as of a moment.
     async fn credits(&self, context: &Context<'_>) -> async_graphql::Result<Option<CreditsNode>> {
+        not_then(self.1, "credits")?;
         let (service, _) = parties(context)?;
         Ok(CreditsNode::of(service.balance(PoolId::Identity(self.0.id)), service.now()))
     }
@@ -132,7 +146,8 @@ impl IdentityNode {
     ) -> async_graphql::Result<EventConnection> {
         let id = self.0.id.to_string();
         let slice = Slice { first, after, last, before };
-        let run = query::identity_trail(context, &self.0, filter.unwrap_or_default(), direction, slice);
+        let filter = filter.unwrap_or_default().until(self.1);
+        let run = trail::identity_trail(context, &self.0, filter, direction, slice);
         recorded(context, Some(&id), run).await
     }
 }

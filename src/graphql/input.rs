@@ -372,6 +372,17 @@ pub(crate) struct EventFilter {
     pub(super) to: Option<DateTime>,
 }
 
+impl EventFilter {
+    /// Only those up to a moment, if there is one.
+    pub(super) fn until(mut self, moment: Option<domain::Timestamp>) -> Self {
+        if let Some(moment) = moment {
+            let end = moment.plus(std::time::Duration::from_micros(1));
+            self.to = Some(DateTime(self.to.map_or(end, |to| to.0.min(end))));
+        }
+        self
+    }
+}
+
 /// An id of the expected type.
 pub(super) fn id<T: std::str::FromStr<Err = domain::id::Error>>(
     field: &'static str,

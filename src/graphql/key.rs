@@ -6,7 +6,7 @@ use async_graphql::{ComplexObject, Context, ID, Json, Object, SimpleObject};
 use keyledger_projections::key::{KeyState, KeyStatus as DomainStatus};
 use keyledger_projections::usage::KeyUsage;
 use keyledger_projections::{PoolId, permissions};
-use keyledger_schema::{Actor, Scope, Stream};
+use keyledger_schema::{Actor, Scope, Stream, Timestamp};
 
 use super::answer::{parties, query_failed, recorded, refusal};
 use super::completeness::{self, CompletenessProof};
@@ -17,21 +17,27 @@ use super::input::EventFilter;
 use super::policy::RateLimitNode;
 use super::role::RoleNode;
 use super::scalar::{
-    ActorKind, DateTime, Environment, GrantRole, Granularity, KeyStatus, Long, OrderDirection,
+    Action, ActorKind, DateTime, Environment, GrantRole, Granularity, KeyStatus, Long, OrderDirection,
     RevocationReason, ScopeAction, UsageDimension, VerificationCode,
 };
 use super::tenant::{GrantNode, OrganizationNode, WorkspaceNode};
 use super::usage::{self, Frame, UsageNode};
 use super::verification::{self, VerificationFilter};
-use super::{QUERY_COST, query};
+use super::{QUERY_COST, query, trail};
+use crate::asof::{self, Then};
+use crate::error::Error;
 use crate::readmodel::KeyRow;
 use crate::service::analytics;
+use crate::tenants::Tenant;
+use crate::verify::decision::Request;
 
 /// A key. Its use is read when it is asked for, unless the row that it came from had it.
 #[derive(Clone)]
 pub(crate) struct KeyNode {
     state: Arc<KeyState>,
     usage: Usage,
+    /// What it stood in, where it is shown as of a moment.
+    then: Option<Arc<Then>>,
 }
 
 /// What is known of a key's use so far.
@@ -47,10 +53,33 @@ impl KeyNode {
     }
 
     pub(super) fn shared(state: Arc<KeyState>) -> Self {
-        Self { state, usage: Usage::Unread }
+        Self { state, usage: Usage::Unread, then: None }
+    }
+
+    /// As it was at a moment.
+    pub(super) fn of_then(then: Then) -> Self {
+        Self { state: Arc::clone(&then.key), usage: Usage::Unread, then: Some(Arc::new(then)) }
+    }
+
+    fn moment(&self) -> Option<Timestamp> {
+        self.then.as_ref().map(|then| then.at)
+    }
+
+    /// The moment that status and the like are told of.
+    fn as_seen_at(&self, context: &Context<'_>) -> async_graphql::Result<Timestamp> {
+        self.moment().map_or_else(|| Ok(parties(context)?.0.now()), Ok)
+    }
+
+    /// Its organization and what holds in it, then or now.
+    fn tenant(&self, context: &Context<'_>) -> async_graphql::Result<Option<Arc<Tenant>>> {
+        match &self.then {
+            Some(then) => Ok(then.tenant()),
+            None => Ok(parties(context)?.0.tenants().tenant(self.state.organization)),
+        }
     }
 
     async fn usage_of(&self, context: &Context<'_>) -> async_graphql::Result<Option<KeyUsage>> {
+        not_then(self.moment(), "use")?;
         if let Usage::Read(usage) = &self.usage {
             return Ok(usage.clone());
         }
@@ -62,8 +91,19 @@ impl KeyNode {
 
 impl From<KeyRow> for KeyNode {
     fn from(row: KeyRow) -> Self {
-        Self { state: Arc::new(row.state), usage: Usage::Read(row.usage) }
+        Self { state: Arc::new(row.state), usage: Usage::Read(row.usage), then: None }
     }
+}
+
+/// Refuses what the log does not tell as of a moment.
+pub(super) fn not_then(moment: Option<Timestamp>, what: &str) -> async_graphql::Result<()> {
+    if moment.is_none() {
+        return Ok(());
+    }
+    let message = format!(
+        "its {what} as of a moment are not known; ask without asOf, or usageReport for a stretch of time"
+    );
+    Err(refusal(&Error::invalid("asOf", message)))
 }
 
 /// An action and a resource filter.
@@ -208,9 +248,45 @@ impl KeyNode {
         &self.state.name
     }
 
-    /// What it is now.
+    /// The moment that it is shown as of; null for now. Whatever is reached from here is then of that moment, too, where
+    /// the documentation of a field does not say otherwise: lists of other things are of now.
+    async fn as_of(&self) -> Option<DateTime> {
+        self.moment().map(DateTime)
+    }
+
+    /// What it is now, or was then.
     async fn status(&self, context: &Context<'_>) -> async_graphql::Result<KeyStatus> {
-        Ok(self.state.status(parties(context)?.0.now()).into())
+        Ok(self.state.status(self.as_seen_at(context)?).into())
+    }
+
+    /// What a call with its secret would be answered, rate limits and credits apart: now, or at the moment that it is
+    /// shown as of. For those who may read trails.
+    #[graphql(complexity = "5 * QUERY_COST")]
+    async fn would_answer(
+        &self,
+        context: &Context<'_>,
+        action: Option<Action>,
+        resource: Option<String>,
+        #[graphql(desc = "From this address; a key that is tied to networks is refused without one.")]
+        ip: Option<String>,
+        environment: Option<Environment>,
+    ) -> async_graphql::Result<VerificationCode> {
+        let id = self.state.id.to_string();
+        let run = async {
+            let (service, caller) = query::asked(context)?;
+            let action = action.map(|action| keyledger_schema::Action::from(action).to_string());
+            let request = Request {
+                environment: environment.map(Into::into),
+                address: usage::address(ip.as_deref()).map_err(|error| error.about("ip"))?,
+                access: Request::access(action.as_deref(), resource.as_deref())?,
+            };
+            if let Some(then) = &self.then {
+                return Ok(then.answer(&request));
+            }
+            let now = asof::key(service, caller, self.state.id, service.now()).await?;
+            Ok(now.map_or(keyledger_schema::VerificationCode::NotFound, |now| now.answer(&request)))
+        };
+        recorded(context, Some(&id), run).await.map(Into::into)
     }
 
     /// Where it may be used. Fixed when it was created.
@@ -225,12 +301,16 @@ impl KeyNode {
 
     /// Where it lives.
     async fn workspace(&self, context: &Context<'_>) -> async_graphql::Result<Option<WorkspaceNode>> {
-        Ok(parties(context)?.0.tenants().workspace(self.state.workspace).map(WorkspaceNode::new))
+        let found = match &self.then {
+            Some(then) => then.workspace(),
+            None => parties(context)?.0.tenants().workspace(self.state.workspace),
+        };
+        Ok(found.map(WorkspaceNode::new))
     }
 
     /// Its tenant.
     async fn organization(&self, context: &Context<'_>) -> async_graphql::Result<Option<OrganizationNode>> {
-        Ok(parties(context)?.0.tenants().tenant(self.state.organization).map(OrganizationNode))
+        Ok(self.tenant(context)?.map(OrganizationNode))
     }
 
     /// What its holder may do in your API, by its own scopes.
@@ -241,7 +321,7 @@ impl KeyNode {
     /// The roles that it holds, by name.
     #[graphql(complexity = "1 + 8 * child_complexity")]
     async fn roles(&self, context: &Context<'_>) -> async_graphql::Result<Vec<RoleNode>> {
-        let tenant = parties(context)?.0.tenants().tenant(self.state.organization);
+        let tenant = self.tenant(context)?;
         let mut roles: Vec<RoleNode> = self
             .state
             .roles
@@ -256,7 +336,7 @@ impl KeyNode {
     /// All that its holder may do in your API: its own scopes and those of its roles, each once.
     #[graphql(complexity = "1 + 16 * child_complexity")]
     async fn effective_scopes(&self, context: &Context<'_>) -> async_graphql::Result<Vec<EffectiveScope>> {
-        let tenant = parties(context)?.0.tenants().tenant(self.state.organization);
+        let tenant = self.tenant(context)?;
         let Some(tenant) = tenant else { return Ok(Vec::new()) };
         let found = permissions::effective(&self.state, &tenant.state.roles, &tenant.scope_names);
         Ok(found.iter().map(EffectiveScope::from).collect())
@@ -265,7 +345,7 @@ impl KeyNode {
     /// What its holder may do, in the words that the organization has for it: the display names of roles and
     /// scopes where there are such, and scopes as text where there are none.
     async fn permission_summary(&self, context: &Context<'_>) -> async_graphql::Result<Vec<String>> {
-        let tenant = parties(context)?.0.tenants().tenant(self.state.organization);
+        let tenant = self.tenant(context)?;
         let Some(tenant) = tenant else { return Ok(Vec::new()) };
         Ok(permissions::summary(&self.state, &tenant.state.roles, &tenant.scope_names))
     }
@@ -277,14 +357,19 @@ impl KeyNode {
 
     /// Whose it is, where it is somebody's of your own: it shares the rate limits and the credits of its identity.
     async fn identity(&self, context: &Context<'_>) -> async_graphql::Result<Option<IdentityNode>> {
+        if let Some(then) = &self.then {
+            return Ok(then.identity.clone().map(|state| IdentityNode::at(state, then.at)));
+        }
         let Some(id) = self.state.identity else { return Ok(None) };
         let found = parties(context)?.0.read_model().identity(id).await;
         let found = found.map_err(|error| refusal(&query_failed(&error)))?;
-        Ok(found.filter(|state| state.organization == self.state.organization).map(IdentityNode))
+        Ok(found.filter(|state| state.organization == self.state.organization).map(IdentityNode::now))
     }
 
     /// The credits of its own; null while they are unlimited, and once it is deleted. Those of its identity come on top.
+    /// Refused for a key as of a moment.
     async fn credits(&self, context: &Context<'_>) -> async_graphql::Result<Option<CreditsNode>> {
+        not_then(self.moment(), "credits")?;
         if self.state.credits.is_none() {
             return Ok(None);
         }
@@ -345,7 +430,7 @@ impl KeyNode {
 
     /// The secret before the current one while a rotation overlaps.
     async fn previous_secret(&self, context: &Context<'_>) -> async_graphql::Result<Option<PreviousSecret>> {
-        let now = parties(context)?.0.now();
+        let now = self.as_seen_at(context)?;
         if !matches!(self.state.status(now), DomainStatus::Active | DomainStatus::Inactive) {
             return Ok(None);
         }
@@ -407,22 +492,22 @@ impl KeyNode {
         self.state.revision
     }
 
-    /// When it was first used, whatever was answered; null for never.
+    /// When it was first used, whatever was answered; null for never. Refused for a key as of a moment.
     async fn first_used_at(&self, context: &Context<'_>) -> async_graphql::Result<Option<DateTime>> {
         Ok(self.usage_of(context).await?.map(|usage| DateTime(usage.first_at)))
     }
 
-    /// When it was last used, whatever was answered; null for never.
+    /// When it was last used, whatever was answered; null for never. Refused for a key as of a moment.
     async fn last_used_at(&self, context: &Context<'_>) -> async_graphql::Result<Option<DateTime>> {
         Ok(self.usage_of(context).await?.map(|usage| DateTime(usage.last_at)))
     }
 
-    /// From where it was last used, if that is known.
+    /// From where it was last used, if that is known. Refused for a key as of a moment.
     async fn last_used_ip(&self, context: &Context<'_>) -> async_graphql::Result<Option<String>> {
         Ok(self.usage_of(context).await?.and_then(|usage| usage.last_ip).map(|ip| ip.to_string()))
     }
 
-    /// Its use in numbers; null when it was never used.
+    /// Its use in numbers; null when it was never used. Refused for a key as of a moment.
     async fn usage(&self, context: &Context<'_>) -> async_graphql::Result<Option<KeyUsageNode>> {
         Ok(self.usage_of(context).await?.map(|usage| KeyUsageNode {
             valid: Long(usage.valid),
@@ -468,7 +553,7 @@ impl KeyNode {
     ) -> async_graphql::Result<VerificationConnection> {
         let id = self.state.id.to_string();
         let slice = Slice { first, after, last, before };
-        let filter = filter.unwrap_or_default();
+        let filter = filter.unwrap_or_default().until(self.moment());
         let run = async {
             let filter = filter.of_key(&id)?;
             verification::listed(context, Some(self.state.organization), filter, direction, slice).await
@@ -499,7 +584,8 @@ impl KeyNode {
     ) -> async_graphql::Result<EventConnection> {
         let id = self.state.id.to_string();
         let slice = Slice { first, after, last, before };
-        let run = query::trail(context, &self.state, filter.unwrap_or_default(), direction, slice);
+        let filter = filter.unwrap_or_default().until(self.moment());
+        let run = trail::trail(context, &self.state, filter, direction, slice);
         recorded(context, Some(&id), run).await
     }
 }

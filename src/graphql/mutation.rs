@@ -192,7 +192,7 @@ pub(crate) struct CreditsPayload {
 impl IdentityPayload {
     fn new(written: IdentityWritten) -> Self {
         Self {
-            identity: IdentityNode(written.state),
+            identity: IdentityNode::now(written.state),
             events: EventNode::written(written.events),
             warnings: warnings(written.warnings),
         }
@@ -203,7 +203,7 @@ impl CreditsPayload {
     fn new(written: Written<Credited>) -> Self {
         let (key, identity) = match written.state {
             Credited::Key(state) => (Some(KeyNode::new(*state)), None),
-            Credited::Identity(state) => (None, Some(IdentityNode(*state))),
+            Credited::Identity(state) => (None, Some(IdentityNode::now(*state))),
         };
         let events = EventNode::written(written.events);
         Self { key, identity, events, warnings: warnings(written.warnings) }

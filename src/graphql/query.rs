@@ -1,19 +1,21 @@
 //! Queries.
 
 use async_graphql::{Context, ID, Object};
-use keyledger_projections::key::KeyState;
-use keyledger_projections::{IdentityState, KeyStatus};
+use keyledger_projections::KeyStatus;
 use keyledger_schema::grant::{Place, Right};
-use keyledger_schema::{EventId, IdentityId, KeyId, NodeId, OrganizationId, RoleId, WorkspaceId};
+use keyledger_schema::{IdentityId, KeyId, OrganizationId, RoleId, WorkspaceId};
 
 use super::QUERY_COST;
 use super::answer::{has_code, page_failed, parties, query_failed, recorded};
 use super::completeness::{self, CompletenessProof};
 use super::connection::{
-    self, AccessReviewConnection, EventConnection, IdentityConnection, KeyActivityConnection, KeyConnection,
-    OrganizationConnection, PolicyViolationConnection, Slice, VerificationConnection, WorkspaceConnection,
+    self, AccessReviewConnection, ConsequenceConnection, EventConnection, IdentityConnection,
+    KeyActivityConnection, KeyConnection, OrganizationConnection, PolicyViolationConnection, Slice,
+    VerificationConnection, WorkspaceConnection,
 };
+use super::consequence::consequences;
 use super::event::EventNode;
+use super::export::{self, ExportUrl, ExportUrlInput};
 use super::identity::IdentityNode;
 use super::input::{self, EventFilter, KeyFilter, KeyOrder};
 use super::key::KeyNode;
@@ -23,17 +25,18 @@ use super::role::RoleNode;
 use super::scalar::{DateTime, Granularity, KeyOrderField, Long, OrderDirection, UsageDimension};
 use super::simulation::{self, SimulatedChange, Simulation};
 use super::tenant::{OrganizationNode, Viewer, WorkspaceNode};
+use super::trail::{event, events};
 use super::transparency::{self, CheckpointNode, ConsistencyProofNode, InclusionProofNode, LogKeyNode};
 use super::usage::{self, Frame, UsageFilter, UsageNode};
 use super::verification::{self, VerificationFilter};
+use crate::asof;
 use crate::caller::Caller;
 use crate::decisions::limits;
 use crate::error::{Code, Error, Result};
-use crate::readmodel::{EntryQuery, IdentityQuery, Item, KeyQuery, KeySort, Page, Sequence};
+use crate::readmodel::{IdentityQuery, Item, KeyQuery, KeySort, Sequence};
 use crate::secret::WellFormed;
 use crate::service::Service;
 use crate::service::analytics::Selection;
-use crate::service::identities;
 use crate::service::keys::place_of;
 
 /// The service and the caller, with errors of the domain.
@@ -77,20 +80,6 @@ fn organization(context: &Context<'_>, id: Option<OrganizationId>) -> Result<Org
     service.tenants().tenant(id).map(OrganizationNode).ok_or_else(|| Error::not_found("id", "organization"))
 }
 
-pub(super) async fn event(context: &Context<'_>, text: &str) -> Result<EventNode> {
-    let (service, caller) = asked(context)?;
-    let id: EventId = input::id("id", text)?;
-    let entry = service.read_model().entry(id).await.map_err(|error| query_failed(&error))?;
-    let seen = entry.filter(|entry| {
-        entry.organization.is_some_and(|organization| {
-            service.may(caller, Right::ReadTrail, Place { organization, workspace: entry.workspace })
-        })
-    });
-    let entry = seen.ok_or_else(|| Error::not_found("id", "event"))?;
-    let mut events = EventNode::of_entries(service, &[&entry]).await?;
-    events.pop().ok_or_else(Error::internal)
-}
-
 /// The organizations that the caller may see: its own and those below it, in the order of their creation.
 fn organizations(context: &Context<'_>, slice: Slice) -> Result<OrganizationConnection> {
     let (service, caller) = asked(context)?;
@@ -129,7 +118,7 @@ async fn identity_of(context: &Context<'_>, id: IdentityId, field: &'static str)
     let state = service.read_model().identity(id).await.map_err(|error| query_failed(&error))?;
     state
         .filter(|state| service.sight(caller, Right::ReadKeys, state.organization).is_ok())
-        .map(IdentityNode)
+        .map(IdentityNode::now)
         .ok_or_else(|| Error::not_found(field, "identity"))
 }
 
@@ -174,7 +163,7 @@ async fn identities(
     };
     let backward = query.window.is_backward();
     let page = service.read_model().identities(query).await.map_err(|error| page_failed(&error, backward))?;
-    Ok(IdentityConnection::new(page, IdentityNode))
+    Ok(IdentityConnection::new(page, IdentityNode::now))
 }
 
 /// The workspaces of an organization that the caller may see, in the order of their creation.
@@ -260,127 +249,14 @@ fn shown_of_secret(text: String) -> String {
 }
 
 /// An organization that the caller may know of; its own when none is named.
-fn organization_id(context: &Context<'_>, id: Option<&ID>, field: &'static str) -> Result<OrganizationId> {
+pub(super) fn organization_id(
+    context: &Context<'_>,
+    id: Option<&ID>,
+    field: &'static str,
+) -> Result<OrganizationId> {
     let (service, caller) = asked(context)?;
     let id = id.map(|id| input::id(field, id)).transpose()?;
     service.organization_in_sight(caller, id, field)
-}
-
-async fn events_of(
-    context: &Context<'_>,
-    organization: OrganizationId,
-    sight: Option<Vec<WorkspaceId>>,
-    (key, identity): (Option<KeyId>, Option<IdentityId>),
-    filter: EventFilter,
-    direction: OrderDirection,
-    slice: Slice,
-) -> Result<EventConnection> {
-    let (service, _) = asked(context)?;
-    let types = filter.types.unwrap_or_default();
-    limits::at_most("filter.types", "types", types.len(), keyledger_schema::Event::TYPES.len())?;
-    if let Some(unknown) =
-        types.iter().find(|name| !keyledger_schema::Event::TYPES.iter().any(|(known, _)| known == name))
-    {
-        let known: Vec<&str> = keyledger_schema::Event::TYPES.iter().map(|(name, _)| *name).collect();
-        let unknown: String = unknown.chars().take(64).collect();
-        let message = format!("there is no event type {unknown:?}; the types are {}", known.join(", "));
-        return Err(Error::invalid("filter.types", message));
-    }
-    let query = EntryQuery {
-        organization,
-        workspaces: sight,
-        key,
-        identity,
-        types,
-        actor: filter.actor_id.as_ref().map(|id| actor(id)).transpose()?,
-        from: filter.from.map(|at| at.0),
-        to: filter.to.map(|at| at.0),
-        sequence: match direction {
-            OrderDirection::Asc => Sequence::Ascending,
-            OrderDirection::Desc => Sequence::Descending,
-        },
-        window: slice.window()?,
-        count: context.look_ahead().field("totalCount").exists(),
-    };
-    let backward = query.window.is_backward();
-    let page = service.read_model().entries(query).await.map_err(|error| page_failed(&error, backward))?;
-    let entries: Vec<_> = page.items.iter().map(|item| &item.node).collect();
-    let events = EventNode::of_entries(service, &entries).await?;
-    let items = page.items.iter().map(|item| item.cursor.clone()).zip(events);
-    let page = Page {
-        start_cursor: page.start_cursor,
-        end_cursor: page.end_cursor,
-        items: items.map(|(cursor, node)| Item { cursor, node }).collect(),
-        has_next: page.has_next,
-        has_previous: page.has_previous,
-        total: page.total,
-    };
-    Ok(EventConnection::new(page, |node| node))
-}
-
-/// The bits of the id of a key or a node.
-fn actor(text: &str) -> Result<uuid::Uuid> {
-    match text.parse::<NodeId>() {
-        Ok(node) => Ok(node.uuid()),
-        Err(_) => input::id("filter.actorId", text).map(KeyId::uuid),
-    }
-}
-
-/// The trail of one key.
-pub(super) async fn trail(
-    context: &Context<'_>,
-    state: &KeyState,
-    filter: EventFilter,
-    direction: OrderDirection,
-    slice: Slice,
-) -> Result<EventConnection> {
-    let (service, caller) = asked(context)?;
-    service.require(caller, Right::ReadTrail, place_of(state))?;
-    if filter.key_id.as_ref().is_some_and(|id| id.as_str() != state.id.to_string()) {
-        return Err(Error::invalid("filter.keyId", "this is the trail of another key; leave keyId out"));
-    }
-    // Refusals stand in the organization's stream; who may read this key's trail may read those too.
-    if filter.identity_id.is_some() {
-        return Err(Error::invalid("filter.identityId", "this is the trail of a key; leave identityId out"));
-    }
-    events_of(context, state.organization, None, (Some(state.id), None), filter, direction, slice).await
-}
-
-/// The trail of one identity.
-pub(super) async fn identity_trail(
-    context: &Context<'_>,
-    state: &IdentityState,
-    filter: EventFilter,
-    direction: OrderDirection,
-    slice: Slice,
-) -> Result<EventConnection> {
-    let (service, caller) = asked(context)?;
-    service.require(caller, Right::ReadTrail, identities::place_of(state))?;
-    if filter.key_id.is_some() {
-        return Err(Error::invalid("filter.keyId", "this is the trail of an identity; leave keyId out"));
-    }
-    if filter.identity_id.as_ref().is_some_and(|id| id.as_str() != state.id.to_string()) {
-        let message = "this is the trail of another identity; leave identityId out";
-        return Err(Error::invalid("filter.identityId", message));
-    }
-    events_of(context, state.organization, None, (None, Some(state.id)), filter, direction, slice).await
-}
-
-async fn events(
-    context: &Context<'_>,
-    filter: EventFilter,
-    direction: OrderDirection,
-    slice: Slice,
-) -> Result<EventConnection> {
-    let (service, caller) = asked(context)?;
-    let organization = organization_id(context, filter.organization_id.as_ref(), "filter.organizationId")?;
-    let sight = service.sight(caller, Right::ReadTrail, organization)?;
-    let key = filter.key_id.as_ref().map(|id| input::id::<KeyId>("filter.keyId", id)).transpose()?;
-    let identity = filter.identity_id.as_ref().map(|id| input::id("filter.identityId", id)).transpose()?;
-    if key.is_some() && identity.is_some() {
-        return Err(Error::invalid("filter.identityId", "name a key or an identity, not both"));
-    }
-    events_of(context, organization, sight, (key, identity), filter, direction, slice).await
 }
 
 async fn node(context: &Context<'_>, id: &str) -> Result<Node> {
@@ -480,10 +356,24 @@ impl Query {
         recorded(context, organization_id.as_deref().map(String::as_str), run).await
     }
 
-    /// A key.
-    #[graphql(complexity = "QUERY_COST + child_complexity")]
-    async fn key(&self, context: &Context<'_>, id: ID) -> async_graphql::Result<KeyNode> {
-        recorded(context, Some(&id), key(context, &id)).await
+    /// A key; as it was at a moment that has passed, for those who may read trails. Null when it did not exist yet.
+    #[graphql(complexity = "if as_of.is_some() { 10 } else { 1 } * QUERY_COST + child_complexity")]
+    async fn key(
+        &self,
+        context: &Context<'_>,
+        id: ID,
+        #[graphql(
+            desc = "With all that it depended on then, such as its roles and its organization's policy."
+        )]
+        as_of: Option<DateTime>,
+    ) -> async_graphql::Result<Option<KeyNode>> {
+        let run = async {
+            let Some(moment) = as_of else { return key(context, &id).await.map(Some) };
+            let (service, caller) = asked(context)?;
+            let then = asof::key(service, caller, input::id("id", &id)?, moment.0).await?;
+            Ok(then.map(KeyNode::of_then))
+        };
+        recorded(context, Some(&id), run).await
     }
 
     /// The keys that the caller may see: active ones, newest first, unless asked otherwise.
@@ -577,6 +467,30 @@ impl Query {
         recorded(context, key_id.as_deref().map(String::as_str), run).await
     }
 
+    /// All that a key did and that came of it, or that came of one event, oldest first: what the key itself did, what the
+    /// keys did that it issued, directly or through others, and what an event of one of them led to. Only
+    /// what the caller may see.
+    #[graphql(complexity = "10 * QUERY_COST + connection::cost(first, last, child_complexity)")]
+    #[allow(clippy::too_many_arguments, reason = "Relay's arguments")]
+    async fn consequences(
+        &self,
+        context: &Context<'_>,
+        #[graphql(desc = "Of this key. Name this or eventId.")] actor_id: Option<ID>,
+        #[graphql(desc = "Of this event; of the key that it issued, too, if it issued one.")]
+        event_id: Option<ID>,
+        #[graphql(desc = "Over how many generations keys are followed: 0 to 16, all 16 when left out.")]
+        depth: Option<i32>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<ConsequenceConnection> {
+        let slice = Slice { first, after, last, before };
+        let run = consequences(context, actor_id.as_ref(), event_id.as_ref(), depth, slice);
+        let target = actor_id.as_deref().or(event_id.as_deref());
+        recorded(context, target.map(String::as_str), run).await
+    }
+
     /// How often keys were verified: totals, series and groups. For those who may read keys; by address for those
     /// who may read trails. Follows the log with a lag of a second or more under load.
     #[graphql(complexity = "QUERY_COST + usage::cost(&group_by, top, child_complexity)")]
@@ -659,6 +573,18 @@ impl Query {
             verification::listed(context, organization, filter.unwrap_or_default(), direction, slice).await
         };
         recorded(context, organization_id.as_deref().map(String::as_str), run).await
+    }
+
+    /// An address that hands out events as a file without a key, for five minutes. For those who may read trails.
+    #[graphql(complexity = "QUERY_COST + child_complexity")]
+    async fn export_url(
+        &self,
+        context: &Context<'_>,
+        input: ExportUrlInput,
+    ) -> async_graphql::Result<ExportUrl> {
+        let named = input.filter.as_ref().and_then(|filter| filter.organization_id.clone());
+        let target = named.as_deref().map(String::as_str);
+        recorded(context, target, async { export::url(context, input) }).await
     }
 
     /// The newest signed checkpoint of the log; one is made if the newest does not cover all that the log has. For

@@ -1,7 +1,7 @@
 //! The verification log.
 
 use async_graphql::{Context, ID, InputObject, Object};
-use keyledger_schema::OrganizationId;
+use keyledger_schema::{OrganizationId, Timestamp};
 
 use super::answer::refusal;
 use super::connection::{Slice, VerificationConnection};
@@ -10,6 +10,7 @@ use super::input::id;
 use super::key::KeyNode;
 use super::query::{self, asked};
 use super::scalar::{Action, DateTime, Environment, Long, OrderDirection, VerificationCode};
+use super::trail;
 use super::usage::{address, outcomes};
 use crate::error::{Code, Error, Result};
 use crate::service::analytics::{self, Selection, Sequence, Spelling, Verification, VerificationsAsked};
@@ -44,6 +45,15 @@ pub(crate) struct VerificationFilter {
 }
 
 impl VerificationFilter {
+    /// Only those up to a moment, if there is one.
+    pub(super) fn until(mut self, moment: Option<Timestamp>) -> Self {
+        if let Some(moment) = moment {
+            let end = moment.plus(std::time::Duration::from_micros(1));
+            self.to = Some(DateTime(self.to.map_or(end, |to| to.0.min(end))));
+        }
+        self
+    }
+
     /// Within the log of one key.
     pub(super) fn of_key(mut self, key: &str) -> Result<Self> {
         if self.key_id.as_ref().is_some_and(|named| named.as_str() != key) {
@@ -111,7 +121,7 @@ impl VerificationNode {
     /// The event that it stands in; null for those who may read a part of the organization's trail only.
     #[graphql(complexity = "1 + child_complexity")]
     async fn event(&self, context: &Context<'_>) -> async_graphql::Result<Option<EventNode>> {
-        match query::event(context, &self.0.event.to_string()).await {
+        match trail::event(context, &self.0.event.to_string()).await {
             Ok(event) => Ok(Some(event)),
             Err(error) if error.code == Code::NotFound => Ok(None),
             Err(error) => Err(refusal(&error)),

@@ -24,7 +24,7 @@ static VERIFIER: HeaderName = HeaderName::from_static("keyledger-verifier");
 pub(super) type Presented = Zeroizing<String>;
 
 /// What stands behind an authentication scheme, compared in any case (RFC 9110 §11.1).
-fn after_scheme<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
+pub(super) fn after_scheme<'a>(value: &'a str, scheme: &str) -> Option<&'a str> {
     let (name, rest) = value.split_once(' ')?;
     name.eq_ignore_ascii_case(scheme).then(|| rest.trim_matches(' '))
 }

@@ -23,7 +23,7 @@ use super::{State, credentials};
 use crate::caller::Caller;
 use crate::edge::Stopwatch;
 use crate::error::Error;
-use crate::export::{Encoder, Format};
+use crate::export::{Encoder, Format, Open};
 use crate::service::Service;
 use crate::service::analytics::{
     self, DIMENSIONS, GRANULARITIES, Granularity, MAX_GROUPS, MAX_KEYS, Selection, Sequence, UsageAsked,
@@ -35,11 +35,11 @@ use crate::service::exports::{Export, Wanted};
 const MAX_LIST: usize = MAX_KEYS;
 
 /// The parameters of a request by their names.
-struct Parameters(BTreeMap<String, String>);
+pub(super) struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {
     /// Only known ones, each once. What would be ignored is refused.
-    fn of(request: &HttpRequest, known: &[&[&'static str]]) -> Result<Self, Error> {
+    pub(super) fn of(request: &HttpRequest, known: &[&[&'static str]]) -> Result<Self, Error> {
         let pairs =
             web::Query::<Vec<(String, String)>>::from_query(request.query_string()).map_err(|_| {
                 Error::invalid("query", "the query of the URL is not well-formed; encode its values")
@@ -59,18 +59,21 @@ impl Parameters {
         Ok(Self(parameters))
     }
 
-    fn text(&self, name: &'static str) -> Option<&str> {
+    pub(super) fn text(&self, name: &'static str) -> Option<&str> {
         self.0.get(name).map(String::as_str)
     }
 
     /// A value with an error that says what is wrong with it.
-    fn parsed<T: FromStr<Err: std::fmt::Display>>(&self, name: &'static str) -> Result<Option<T>, Error> {
+    pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(
+        &self,
+        name: &'static str,
+    ) -> Result<Option<T>, Error> {
         let parsed = self.text(name).map(str::parse).transpose();
         parsed.map_err(|error: T::Err| Error::invalid(name, error.to_string()))
     }
 
     /// A value with an error that says what is expected.
-    fn one<T: FromStr>(&self, name: &'static str, expected: &str) -> Result<Option<T>, Error> {
+    pub(super) fn one<T: FromStr>(&self, name: &'static str, expected: &str) -> Result<Option<T>, Error> {
         let parsed = self.text(name).map(str::parse).transpose();
         parsed.map_err(|_| Error::invalid(name, format!("expected {expected}")))
     }
@@ -88,7 +91,7 @@ impl Parameters {
     }
 
     /// The same of a condition. All are meant where it is left out; an empty one would mean none.
-    fn condition<T>(
+    pub(super) fn condition<T>(
         &self,
         name: &'static str,
         read: impl Fn(&str) -> Result<T, String>,
@@ -102,7 +105,7 @@ impl Parameters {
         self.list(name, read)
     }
 
-    fn flag(&self, name: &'static str, otherwise: bool) -> Result<bool, Error> {
+    pub(super) fn flag(&self, name: &'static str, otherwise: bool) -> Result<bool, Error> {
         match self.text(name) {
             None => Ok(otherwise),
             Some("true") => Ok(true),
@@ -111,13 +114,17 @@ impl Parameters {
         }
     }
 
-    fn moment(&self, name: &'static str) -> Result<Option<Timestamp>, Error> {
+    pub(super) fn moment(&self, name: &'static str) -> Result<Option<Timestamp>, Error> {
         self.one(name, "a moment such as 2026-11-21T00:00:00Z; in a URL a + is written %2B")
     }
 
-    fn format(&self) -> Result<Format, Error> {
-        let named = Format::ALL.into_iter().find(|format| Some(format.name()) == self.text("format"));
-        named.ok_or_else(|| Error::invalid("format", "say the format: csv, jsonl or parquet"))
+    /// One of these formats.
+    pub(super) fn format(&self, formats: &[Format]) -> Result<Format, Error> {
+        let found = formats.iter().copied().find(|format| Some(format.name()) == self.text("format"));
+        found.ok_or_else(|| {
+            let names: Vec<&str> = formats.iter().map(|format| format.name()).collect();
+            Error::invalid("format", format!("say the format: one of {}", names.join(", ")))
+        })
     }
 
     fn selection(&self) -> Result<Selection, Error> {
@@ -174,7 +181,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const LOOK_AFTER: Duration = Duration::from_secs(5);
 
 /// A value by its name in a list.
-fn named<T: Copy>(names: &[(&'static str, T)], text: &str) -> Result<T, String> {
+pub(super) fn named<T: Copy>(names: &[(&'static str, T)], text: &str) -> Result<T, String> {
     let found = names.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
     found.ok_or_else(|| {
         let names: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
@@ -209,7 +216,7 @@ pub(super) async fn usage(
             series: true,
             group_series: true,
         }));
-        Ok((wanted, parameters.format()?, parameters.flag("names", true)?))
+        Ok((wanted, parameters.format(&Format::TABLES)?, parameters.flag("names", true)?))
     };
     answer(request, state, service, "exportUsage", "keyledger-usage", read).await
 }
@@ -231,13 +238,13 @@ pub(super) async fn verifications(
             window: Window::first(0),
         });
         let wanted = Wanted::Verifications { asked, after: parameters.text("after").map(str::to_owned) };
-        Ok((wanted, parameters.format()?, parameters.flag("names", true)?))
+        Ok((wanted, parameters.format(&Format::TABLES)?, parameters.flag("names", true)?))
     };
     answer(request, state, service, "exportVerifications", "keyledger-verifications", read).await
 }
 
 /// Begins an export and answers with its head; the body follows as it is read.
-async fn answer(
+pub(super) async fn answer(
     request: HttpRequest,
     state: Data<State>,
     service: Data<Service>,
@@ -246,6 +253,19 @@ async fn answer(
     read: impl Fn(&HttpRequest) -> Result<(Wanted, Format, bool), Error> + 'static,
 ) -> Result<HttpResponse, Refused> {
     let caller = credentials::caller(&request, &state).await?;
+    answer_to(caller, request, state, service, command, file, read).await
+}
+
+/// The same to a caller who is known.
+pub(super) async fn answer_to(
+    caller: Caller,
+    request: HttpRequest,
+    state: Data<State>,
+    service: Data<Service>,
+    command: &'static str,
+    file: &'static str,
+    read: impl Fn(&HttpRequest) -> Result<(Wanted, Format, bool), Error> + 'static,
+) -> Result<HttpResponse, Refused> {
     let begin = {
         let (caller, service) = (caller.clone(), service.into_inner());
         async move {
@@ -260,13 +280,14 @@ async fn answer(
         }
     };
     let (export, format, names) = super::to_its_end(begin).await??;
-    let encoder = Encoder::new(format, export.columns(), names).map_err(|failed| broken(&failed))?;
+    let encoder = export.encoder(format, names).map_err(|failed| broken(&failed))?;
+    let open = export.opener();
     let flow = Arc::new(Mutex::new(Reading::Waits(
-        Box::new(Flow { export, encoder: Some(encoder), state, caller }),
+        Box::new(Flow { export, encoder: Some(encoder), open, state, caller }),
         Stopwatch::start(),
     )));
     actix_web::rt::spawn(give_up(Arc::downgrade(&flow)));
-    let name = format!("attachment; filename=\"{file}.{}\"", format.name());
+    let name = format!("attachment; filename=\"{file}.{}\"", format.suffix());
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, format.media_type()))
         .insert_header((CONTENT_DISPOSITION, name))
@@ -275,7 +296,7 @@ async fn answer(
 }
 
 /// The organization that a request names.
-fn organization(request: &HttpRequest) -> Option<String> {
+pub(super) fn organization(request: &HttpRequest) -> Option<String> {
     let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string()).ok()?.into_inner();
     pairs.into_iter().find(|(name, _)| name == "organizationId").map(|(_, value)| value)
 }
@@ -290,6 +311,7 @@ struct Flow {
     export: Export,
     /// None when the file has ended.
     encoder: Option<Encoder>,
+    open: Arc<Open>,
     state: Data<State>,
     caller: Caller,
 }
@@ -355,12 +377,13 @@ async fn next_piece(shared: Arc<Shared>) -> Result<Option<(Bytes, Arc<Shared>)>,
 async fn piece(mut flow: Flow) -> Result<Option<(Bytes, Flow)>, Error> {
     while let Some(mut encoder) = flow.encoder.take() {
         flow.state.verifier.still_stands(&flow.caller)?;
-        let rows = flow.export.next().await.inspect_err(|error| {
+        let batch = flow.export.next().await.inspect_err(|error| {
             tracing::warn!(%error, "an export was cut off");
         })?;
+        let open = Arc::clone(&flow.open);
         // Some thousand rows take milliseconds, which verifications on this thread would wait for.
-        let encoded = web::block(move || match rows {
-            Some(rows) => encoder.rows(&rows).map(|bytes| (bytes, Some(encoder))),
+        let encoded = web::block(move || match batch {
+            Some(batch) => encoder.add(&batch, &*open).map(|bytes| (bytes, Some(encoder))),
             None => encoder.finish().map(|bytes| (bytes, None)),
         });
         let (bytes, rest) =

@@ -1,6 +1,9 @@
-//! `POST /graphql` (GraphQL over HTTP): management, for callers who present a management key.
+//! `/graphql`: management, for callers who present a management key. `POST` is GraphQL over HTTP, and with
+//! `Accept: text/event-stream` GraphQL over SSE; `GET` opens a WebSocket.
 
+use actix_web::guard::{self, GuardContext};
 use actix_web::http::StatusCode;
+use actix_web::http::header::UPGRADE;
 use actix_web::web::{self, Data, Payload, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use async_graphql::{Response, ServerError};
@@ -8,15 +11,23 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::problem::{CHALLENGE, JSON, NO_STORE, Refused, post_only};
-use super::{State, body, credentials};
+use super::{State, body, credentials, socket, sse};
 use crate::error::{Code, Error};
-use crate::graphql::Api;
+use crate::graphql::{Api, is_subscription};
 
 /// Adds the route to a management listener.
 pub fn configure(config: &mut ServiceConfig, api: &Data<Api>) {
     config.app_data(Data::clone(api));
-    let route = web::post().to(execute);
-    config.service(web::resource("/graphql").route(route).default_service(web::to(post_only)));
+    let resource = web::resource("/graphql")
+        .route(web::post().to(execute))
+        .route(web::get().guard(guard::fn_guard(asks_for_websocket)).to(socket::open));
+    config.service(resource.default_service(web::to(post_only)));
+}
+
+/// Whether a request asks for a WebSocket (RFC 6455 §4.2.1).
+fn asks_for_websocket(context: &GuardContext<'_>) -> bool {
+    let upgrade = context.head().headers().get(UPGRADE);
+    upgrade.is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
 }
 
 /// The body of a request. Files, batches and persisted queries are not taken.
@@ -45,7 +56,16 @@ async fn execute(request: HttpRequest, state: Data<State>, api: Data<Api>, paylo
         Ok(asked) => asked,
         Err(Refused(status, error)) => return refused(status, &error),
     };
+    let as_events = sse::is_asked_for(request.headers());
+    let mut asked = asked;
+    if as_events && is_subscription(&mut asked) {
+        return match api.subscribe(asked, caller) {
+            Ok(results) => sse::follow(results),
+            Err(response) => sse::once(&response),
+        };
+    }
     match super::to_its_end(async move { api.execute(asked, caller).await }).await {
+        Ok(response) if as_events => sse::once(&response),
         Ok(response) => answer(StatusCode::OK, &response),
         Err(error) => refused(error.status_code(), &error),
     }
@@ -70,7 +90,7 @@ async fn read(request: &HttpRequest, payload: Payload) -> Result<async_graphql::
 }
 
 /// A refusal before anything was executed, in GraphQL's form.
-fn refused(status: StatusCode, error: &Error) -> HttpResponse {
+pub(super) fn refused(status: StatusCode, error: &Error) -> HttpResponse {
     let mut problem = ServerError::new(error.message.clone(), None);
     let extensions = problem.extensions.get_or_insert_default();
     extensions.set("code", error.code.as_str());

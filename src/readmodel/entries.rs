@@ -38,6 +38,8 @@ pub struct Entry {
     /// The key whose trail it belongs to: that of its stream, or the one that a refused command of the
     /// key's own organization was about.
     pub key: Option<KeyId>,
+    /// Who did it: the 128 bits of a key's or a node's id.
+    pub actor: Option<Uuid>,
     /// When it was decided.
     pub at: Timestamp,
     /// Whether what was asked for happened.
@@ -90,7 +92,16 @@ impl EntryQuery {
         }
     }
 
-    fn condition(&self) -> Condition {
+    /// The index that finds them in log order.
+    pub(super) fn index(&self) -> &'static str {
+        match (self.key, self.identity) {
+            (_, Some(_)) => "entries_identity",
+            (Some(_), None) => "entries_key",
+            (None, None) => "entries_org",
+        }
+    }
+
+    pub(super) fn condition(&self) -> Condition {
         let mut condition = Condition::default();
         let organization = condition.bind(rows::blob(self.organization.uuid()));
         condition.and(&format!("org = {organization}"));
@@ -130,9 +141,10 @@ impl EntryQuery {
 /// What the index of identities' entries is about, in its own words.
 const IS_OF_IDENTITY: &str = "substr(stream, 1, 1) = x'06'";
 
-const COLUMNS: &str = "log_index, position, id, type, stream, revision, org, workspace, key, at, outcome";
+pub(super) const COLUMNS: &str =
+    "log_index, position, id, type, stream, revision, org, workspace, key, at, outcome, actor";
 
-fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+pub(super) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
     Ok(Entry {
         log_index: row.get::<_, i64>(0)?.cast_unsigned(),
         position: Position::from_raw(row.get::<_, i64>(1)?.cast_unsigned()),
@@ -145,7 +157,13 @@ fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
         key: rows::optional_id(row, 8)?.map(KeyId::from_uuid),
         at: Timestamp::from_micros(row.get(9)?),
         outcome: rows::outcome_of(row.get(10)?),
+        actor: rows::optional_id(row, 11)?,
     })
+}
+
+/// The place of an entry in every list of entries, in log order.
+pub(super) fn cursor(log_index: u64) -> String {
+    Cursor { value: Value::Nothing, number: log_index.cast_signed() }.write(List::Entries)
 }
 
 /// The entry of an event.
@@ -162,11 +180,7 @@ pub(super) fn page(connection: &Connection, query: &EntryQuery) -> Result<Page<E
     if query.workspaces.as_ref().is_some_and(Vec::is_empty) {
         return Ok(Page::empty(query.count));
     }
-    let index = match (query.key, query.identity) {
-        (_, Some(_)) => "entries_identity",
-        (Some(_), None) => "entries_key",
-        (None, None) => "entries_org",
-    };
+    let index = query.index();
     let mut condition = query.condition();
     let total = if query.count {
         let sql = format!("SELECT count(*) FROM entries INDEXED BY {index} WHERE {}", condition.sql);
@@ -190,8 +204,7 @@ pub(super) fn page(connection: &Connection, query: &EntryQuery) -> Result<Page<E
     let mut statement = connection.prepare_cached(&sql)?;
     let items = statement.query_map(params_from_iter(condition.params), |row| {
         let node = entry(row)?;
-        let place = Cursor { value: Value::Nothing, number: node.log_index.cast_signed() };
-        Ok(Item { cursor: place.write(List::Entries), node })
+        Ok(Item { cursor: cursor(node.log_index), node })
     })?;
     Ok(Page::of(items.collect::<rusqlite::Result<_>>()?, &query.window, total))
 }

@@ -33,6 +33,7 @@ pub(super) struct Fact {
     pub(super) organization: Option<OrganizationId>,
     pub(super) workspace: Option<WorkspaceId>,
     pub(super) actor: Option<Uuid>,
+    pub(super) cause: Option<EventId>,
     pub(super) at: Timestamp,
     pub(super) outcome: Outcome,
     pub(super) subject: Subject,
@@ -84,6 +85,8 @@ struct Head {
     #[serde(default)]
     workspace: Option<WorkspaceId>,
     actor: Actor,
+    #[serde(default)]
+    cause: Option<EventId>,
     outcome: Outcome,
 }
 
@@ -106,6 +109,7 @@ pub(super) fn read(recorded: &Recorded, keys: &dyn DataKeys) -> Result<Fact, Unr
             org: envelope.organization,
             workspace: envelope.workspace,
             actor: envelope.actor.clone(),
+            cause: envelope.cause,
             outcome: envelope.outcome,
         };
         (head, Some(envelope))
@@ -125,6 +129,7 @@ pub(super) fn read(recorded: &Recorded, keys: &dyn DataKeys) -> Result<Fact, Unr
         organization: head.org,
         workspace: head.workspace,
         actor: head.actor.id.as_deref().and_then(actor_bits),
+        cause: head.cause,
         at: head.at,
         outcome: head.outcome,
         subject: envelope.map_or(Subject::Usage, subject),
@@ -154,6 +159,7 @@ fn subject(envelope: Envelope) -> Subject {
         (Stream::Identity(_), _) => Subject::Identity(Box::new(envelope)),
         (_, Event::UsageGapDeclared(gap)) => Subject::Gap(gap.clone()),
         (_, Event::CommandRefused(refused)) => refused.key.map_or(Subject::Nothing, Subject::About),
+        (_, Event::AuditRead(read)) => read.key.map_or(Subject::Nothing, Subject::About),
         _ => Subject::Nothing,
     }
 }

@@ -17,7 +17,8 @@ use tokio::time::Sleep;
 
 use super::projector::{self, Failure, Projector};
 use super::{
-    Catalog, Observer, OpenError, Progress, Settings, Shared, fact, files, load, replay, schema, usage,
+    Catalog, Observer, OpenError, Progress, Settings, Shared, fact, files, following, load, replay, schema,
+    usage,
 };
 use crate::edge::Stopwatch;
 use crate::store::{Delivery, EventStore, Filter, Recorded};
@@ -101,6 +102,7 @@ pub(super) fn open(
         usage_seen: watch::Sender::new(projector.standing.usage_events),
         standing: watch::Sender::new(projector.standing.clone()),
         erasures: watch::Sender::new(0),
+        newest: following::Newest::default(),
         usage: watch::Sender::new(open.usage),
         stop: watch::Sender::new(false),
     };
@@ -217,8 +219,10 @@ fn apply(shared: &Shared, projector: &mut Projector, events: &[Recorded]) -> Res
     let (facts, unreadable) = fact::read_until_unreadable(events, &*shared.settings.data_keys);
     if !facts.is_empty() {
         let erased = facts.iter().any(|fact| fact.event_type.ends_with(".erased"));
+        let first = projector.standing.entries;
         let news = projector.apply(&mut shared.writer(), &facts)?;
         projector::tell(&shared.catalog, &*shared.observer, &news);
+        shared.newest.note(first, &facts);
         shared.standing.send_modify(|standing| {
             let stopped = standing.stopped.take();
             standing.clone_from(&projector.standing);

@@ -10,7 +10,7 @@ use std::collections::hash_map::Entry as Slot;
 use std::sync::Arc;
 
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, WorkspaceState};
-use keyledger_schema::{Envelope, Event, KeyId, OrganizationId, Stream, Timestamp, WorkspaceId};
+use keyledger_schema::{Envelope, Event, EventId, KeyId, OrganizationId, Stream, Timestamp, WorkspaceId};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
 use super::cache::{Cache, Known};
@@ -119,6 +119,7 @@ struct Batch<'a> {
     news: Vec<News>,
     find_key: CachedStatement<'a>,
     insert_entry: CachedStatement<'a>,
+    last_cause: Option<(EventId, Option<[u8; 16]>)>,
 }
 
 impl<'a> Batch<'a> {
@@ -133,10 +134,12 @@ impl<'a> Batch<'a> {
             changes: HashMap::new(),
             order: Vec::new(),
             news: Vec::new(),
+            last_cause: None,
             find_key: transaction.prepare_cached("SELECT seq, state FROM keys WHERE id = ?1")?,
             insert_entry: transaction.prepare_cached(
                 "INSERT INTO entries (log_index, position, id, type, stream, revision, org, workspace, key, \
-                 actor, at, outcome) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                 actor, at, outcome, cause, cause_actor) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
             )?,
         })
     }
@@ -295,7 +298,26 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    /// Who did what led to an event: of a bulk revocation of many keys always the same.
+    fn actor_of_cause(&mut self, cause: EventId) -> Result<Option<[u8; 16]>, Failure> {
+        if let Some((_, actor)) = self.last_cause.filter(|(known, _)| *known == cause) {
+            return Ok(actor);
+        }
+        let actor = self
+            .transaction
+            .prepare_cached("SELECT coalesce(cause_actor, actor) FROM entries WHERE id = ?1")?
+            .query_row([cause.uuid().into_bytes()], |row| row.get(0))
+            .optional()?
+            .flatten();
+        self.last_cause = Some((cause, actor));
+        Ok(actor)
+    }
+
     fn entry(&mut self, fact: &Fact, key: Option<KeyId>) -> Result<(), Failure> {
+        let cause_actor = match fact.cause {
+            Some(cause) => self.actor_of_cause(cause)?,
+            None => None,
+        };
         self.insert_entry.execute(params![
             self.standing.entries.cast_signed(),
             fact.position.raw().cast_signed(),
@@ -309,6 +331,8 @@ impl<'a> Batch<'a> {
             fact.actor.map(uuid::Uuid::into_bytes),
             fact.at.micros(),
             rows::outcome(fact.outcome),
+            fact.cause.map(|id| id.uuid().into_bytes()),
+            cause_actor,
         ])?;
         Ok(())
     }

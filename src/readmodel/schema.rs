@@ -98,6 +98,7 @@ CREATE TABLE reservations (
 CREATE INDEX reservations_workspace ON reservations (workspace, at);
 CREATE INDEX reservations_at ON reservations (at);
 
+-- cause_actor is who did what led to it, however many events lie between.
 CREATE TABLE entries (
     log_index INTEGER PRIMARY KEY,
     position INTEGER NOT NULL,
@@ -110,10 +111,20 @@ CREATE TABLE entries (
     key BLOB,
     actor BLOB,
     at INTEGER NOT NULL,
-    outcome INTEGER NOT NULL
+    outcome INTEGER NOT NULL,
+    cause BLOB,
+    cause_actor BLOB
 ) STRICT;
 CREATE INDEX entries_org ON entries (org) WHERE org IS NOT NULL;
 CREATE INDEX entries_key ON entries (key) WHERE key IS NOT NULL;
+-- What each actor did, see consequences.rs. Nobody asks who recorded verifications, which are most of the log.
+CREATE INDEX entries_actor ON entries (actor, log_index)
+    WHERE actor IS NOT NULL AND type <> 'usage.recorded';
+-- The keys that each actor issued.
+CREATE INDEX entries_issued ON entries (actor, log_index) WHERE type = 'key.issued';
+-- What followed from an event, and from those of an actor.
+CREATE INDEX entries_cause ON entries (cause, log_index) WHERE cause IS NOT NULL;
+CREATE INDEX entries_cause_actor ON entries (cause_actor, log_index) WHERE cause_actor IS NOT NULL;
 -- Those of identities, see rows.
 CREATE INDEX entries_identity ON entries (stream, log_index) WHERE substr(stream, 1, 1) = x'06';
 

@@ -54,12 +54,12 @@ fn place(level: u8, index: u64) -> i64 {
     (u64::from(level) << LEVEL_SHIFT | index).cast_signed()
 }
 
-fn sum(place: i64, position: Option<i64>, hashes: &[u8]) -> i64 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(&place.to_be_bytes());
-    hasher.update(&position.unwrap_or(-1).to_be_bytes());
-    hasher.update(hashes);
-    i64::from(hasher.finalize())
+fn sum(place: i64, position: Option<i64>, bytes: &[u8]) -> i64 {
+    let mut sum = crc32fast::Hasher::new();
+    sum.update(&place.to_be_bytes());
+    sum.update(&position.unwrap_or(-1).to_be_bytes());
+    sum.update(bytes);
+    i64::from(sum.finalize())
 }
 
 fn position(raw: Option<i64>) -> Option<Position> {

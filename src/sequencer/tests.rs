@@ -19,6 +19,7 @@ use crate::store::memory::MemoryStore;
 use crate::store::sqlite::{Options, SqliteStore};
 use crate::store::{Direction, Expected, NewEvent};
 use crate::stream_head::StreamHead;
+use crate::test_keys::Keys;
 
 const ORIGIN: &str = "log.example/a";
 
@@ -86,7 +87,7 @@ async fn append_to_log(store: &dyn EventStore, event: Event) {
     let new = NewEvent {
         id: envelope.id.uuid(),
         event_type: envelope.event.type_name().into(),
-        bytes: envelope.seal().unwrap().into(),
+        bytes: envelope.seal(&Keys::default()).unwrap().bytes.into(),
     };
     store.append(&stream.to_string(), head.expected(), vec![new]).await.unwrap();
 }
@@ -297,11 +298,11 @@ fn keys_overlap_until_the_older_one_is_retired() {
                 |generation| Checkpoint::open(signed.note.as_bytes(), ORIGIN, &[verifier(generation)]);
             [1, 2].map(|generation| opens(generation).is_ok()).to_vec()
         };
-        assert_eq!(signers(&*tree.current().await.unwrap()), [true, false]);
+        assert_eq!(signers(&tree.current().await.unwrap()), [true, false]);
         add_key(&*store, 2).await;
-        assert_eq!(signers(&*tree.current().await.unwrap()), [true, true]);
+        assert_eq!(signers(&tree.current().await.unwrap()), [true, true]);
         append_to_log(&*store, Event::LogKeyRetired(LogKeyRetired { generation: 1 })).await;
-        assert_eq!(signers(&*tree.current().await.unwrap()), [false, true]);
+        assert_eq!(signers(&tree.current().await.unwrap()), [false, true]);
         assert_eq!(tree.keys().active().count(), 1);
     });
     // What only the retired key signed is still believed after a restart.

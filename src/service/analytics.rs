@@ -8,11 +8,14 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use chrono_tz::Tz;
+use keyledger_schema::event::TrailPart;
 use keyledger_schema::grant::{Place, Right};
 use keyledger_schema::resource::MAX_BYTES;
 use keyledger_schema::{OrganizationId, Timestamp, WorkspaceId};
 
 use super::keys::place_of;
+use super::reads::Look;
+use super::told::Told;
 use super::{Service, lacking};
 use crate::caller::Caller;
 use crate::decisions::limits;
@@ -231,9 +234,38 @@ impl Service {
         asked: VerificationsAsked,
         spelling: Spelling,
     ) -> Result<Page<Verification>> {
+        let mut told = (Told::default(), Told::default());
+        told.0.verifications(&asked);
+        told.1.window(&asked.window);
         let query = self.verification_query(caller, asked, spelling).await?;
         let backward = query.window.is_backward();
-        self.read_model.verifications(query).await.map_err(|error| query_failed(&error, backward))
+        let key = match query.filter.keys[..] {
+            [key] => Some(key),
+            _ => None,
+        };
+        // Those who may read the trail of one workspace see who reads it.
+        let sight = match query.filter.sight.as_deref() {
+            Some([workspace]) => Some(*workspace),
+            _ => None,
+        };
+        let home = match key {
+            Some(key) => self.read_model.key(key).await.map_err(|error| query_failed(&error, backward))?,
+            None => None,
+        };
+        let workspace = home.map(|row| row.state.workspace).or(query.filter.workspace).or(sight);
+        let place = Place { organization: query.organization, workspace };
+        let page = self.read_model.verifications(query).await;
+        let page = page.map_err(|error| query_failed(&error, backward))?;
+        let look = Look {
+            key,
+            filter: told.0,
+            page: told.1,
+            shown: Some(page.items.len() as u64),
+            nothing_new: page.items.is_empty(),
+            ..Look::at(TrailPart::Verifications, place)
+        };
+        self.looked(caller, look).await?;
+        Ok(page)
     }
 
     pub(super) async fn usage_query(

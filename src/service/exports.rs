@@ -1,27 +1,31 @@
-//! Exports of usage and of the verification log.
+//! Exports of usage, of the verification log and of events.
 //!
 //! Invariants: the event that tells of an export is durable before its first row is handed out. Rows are read a few
 //! thousand at a time, each time in a transaction of its own that ends before they are handed out, so a slow reader
 //! holds nothing but its own rows.
 
+pub mod events;
+pub mod links;
+
 use std::collections::HashMap;
-use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{AuditExported, Event, ExportFormat, Exported};
 use keyledger_schema::grant::Place;
-use keyledger_schema::{KeyId, OrganizationId, Personal, Timestamp};
+use keyledger_schema::{KeyId, OrganizationId, Personal, Timestamp, WorkspaceId};
 
+use self::events::{EventsAsked, Reader};
 use super::Service;
 use super::analytics::{
-    self, Counts, DIMENSIONS, Dimension, DimensionValue, GRANULARITIES, Incomplete, MAX_GROUPS, Selection,
-    Sequence, Spelling, UsageAnswer, UsageAsked, UsageQuery, Verification, VerificationsAsked, Window,
+    self, Counts, DIMENSIONS, Dimension, DimensionValue, GRANULARITIES, Incomplete, MAX_GROUPS, Sequence,
+    Spelling, UsageAnswer, UsageAsked, UsageQuery, Verification, VerificationsAsked, Window,
 };
+use super::told::Told;
 use crate::caller::Caller;
 use crate::error::{Error, Result};
-use crate::export::{Cell, Column, Format, Kind, Row};
+use crate::export::{Batch, Cell, Column, Encoder, Failed, Format, Kind, Open, Row};
 use crate::readmodel::MAX_BULK_PAGE;
 use crate::readmodel::analytics::{UsageError, VerificationQuery};
 
@@ -90,21 +94,33 @@ pub enum Wanted {
         /// Where an earlier export ended.
         after: Option<String>,
     },
+    /// Events in log order.
+    Events(Box<EventsAsked>),
 }
 
 /// An export that has begun.
 pub struct Export {
     service: Arc<Service>,
-    columns: Vec<Column>,
+    content: Content,
     rows: Rows,
     /// Read before it began, since what cannot be read is refused.
-    first: Option<Vec<Row>>,
+    first: Option<Batch>,
     _turn: Turn,
+}
+
+/// What it has.
+enum Content {
+    Table(Vec<Column>),
+    /// Events, with their stored bytes or without.
+    Events {
+        raw: bool,
+    },
 }
 
 enum Rows {
     Usage { query: UsageQuery, next: Timestamp, end: Timestamp },
     Verifications { query: VerificationQuery },
+    Events(Reader),
     Done,
 }
 
@@ -237,22 +253,42 @@ fn usage_rows(answer: &UsageAnswer, dimensions: usize) -> Vec<Row> {
 }
 
 impl Export {
-    /// What the rows have.
-    pub fn columns(&self) -> &[Column] {
-        &self.columns
+    /// What makes a file of it. `names` says whether a CSV file begins with the names of its columns.
+    pub fn encoder(&self, format: Format, names: bool) -> std::result::Result<Encoder, Failed> {
+        match &self.content {
+            Content::Table(columns) => Encoder::new(format, columns, names),
+            Content::Events { raw } => Encoder::of_events(format, names, *raw),
+        }
     }
 
-    /// Some more rows; none when there are no more.
-    pub async fn next(&mut self) -> Result<Option<Vec<Row>>> {
+    /// What makes the text of events that is handed out.
+    pub fn opener(&self) -> Arc<Open> {
+        events::opener(&self.service)
+    }
+
+    /// Some more of it; none when there is no more.
+    pub async fn next(&mut self) -> Result<Option<Batch>> {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
         }
-        self.read().await
+        if let Rows::Events(reader) = &mut self.rows {
+            let events = reader.next().await?;
+            return Ok((!events.is_empty()).then_some(Batch::Events(events)));
+        }
+        Ok(self.read().await?.map(Batch::Rows))
+    }
+
+    /// What is read before it begins.
+    async fn begin(&mut self) -> Result<Option<Batch>> {
+        match &mut self.rows {
+            Rows::Events(reader) => reader.first().await.map(Batch::Events).map(Some),
+            _ => Ok(self.read().await?.map(Batch::Rows)),
+        }
     }
 
     async fn read(&mut self) -> Result<Option<Vec<Row>>> {
         match &mut self.rows {
-            Rows::Done => Ok(None),
+            Rows::Done | Rows::Events(_) => Ok(None),
             Rows::Verifications { query } => {
                 let organization = query.organization;
                 let page = self.service.read_model.verifications_in_bulk(query.clone()).await;
@@ -307,58 +343,18 @@ async fn stretch(
     }
 }
 
-/// As the query of a URL.
-#[derive(Default)]
-struct Told(String);
-
-impl Told {
-    fn tell(&mut self, name: &str, value: Option<impl ToString>) {
-        let Some(value) = value else { return };
-        if !self.0.is_empty() {
-            self.0.push('&');
-        }
-        self.0.push_str(name);
-        self.0.push('=');
-        for byte in value.to_string().bytes() {
-            if byte.is_ascii_alphanumeric() || b"-._~,:".contains(&byte) {
-                self.0.push(byte.into());
-            } else {
-                // Writing to a string cannot fail.
-                let _ = write!(self.0, "%{byte:02X}");
-            }
-        }
-    }
-
-    fn list(&mut self, name: &str, values: impl Iterator<Item = String>) {
-        let values: Vec<String> = values.collect();
-        self.tell(name, (!values.is_empty()).then(|| values.join(",")));
-    }
-
-    fn selection(&mut self, selection: &Selection) {
-        let filter = &selection.filter;
-        self.tell("includeBelow", selection.below.then_some(true));
-        self.tell("workspaceId", filter.workspace);
-        self.tell("environment", filter.environment);
-        self.list("keyIds", filter.keys.iter().map(ToString::to_string));
-        self.tell("identityId", filter.identity);
-        self.tell("roleId", filter.role);
-        self.list("outcomes", filter.outcomes.iter().map(ToString::to_string));
-        self.tell("action", filter.action);
-        self.tell("tag", filter.tag.as_deref());
-        self.tell("address", filter.address);
-    }
-}
-
 /// The name of a value in a list of names.
 fn name_in<T: PartialEq>(names: &[(&'static str, T)], value: &T) -> Option<String> {
     names.iter().find(|(_, other)| other == value).map(|(name, _)| (*name).to_owned())
 }
 
 impl Wanted {
-    fn selection(&self) -> &Selection {
+    /// The workspace that it is of, if it is of one.
+    fn workspace(&self) -> Option<WorkspaceId> {
         match self {
-            Self::Usage(asked) => &asked.selection,
-            Self::Verifications { asked, .. } => &asked.selection,
+            Self::Usage(asked) => asked.selection.filter.workspace,
+            Self::Verifications { asked, .. } => asked.selection.filter.workspace,
+            Self::Events(asked) => asked.workspace,
         }
     }
 
@@ -375,14 +371,12 @@ impl Wanted {
                 told.selection(&asked.selection);
             }
             Self::Verifications { asked, after } => {
-                told.tell("from", asked.from);
-                told.tell("to", asked.to);
-                told.selection(&asked.selection);
-                told.tell("resourcePrefix", asked.resource_prefix.as_deref());
+                told.verifications(asked);
                 told.tell("after", after.as_deref());
             }
+            Self::Events(asked) => asked.tell(&mut told),
         }
-        told.0
+        told.text()
     }
 }
 
@@ -390,8 +384,8 @@ impl Service {
     /// Begins an export: checks what is asked, reads its first rows, and writes down that it begins.
     pub async fn export(self: &Arc<Self>, caller: &Caller, wanted: Wanted, format: Format) -> Result<Export> {
         let told = wanted.told();
-        let workspace = wanted.selection().filter.workspace;
-        let (what, organization, columns, rows) = match wanted {
+        let workspace = wanted.workspace();
+        let (what, organization, content, rows) = match wanted {
             Wanted::Usage(asked) => {
                 let buckets = analytics::buckets(asked.from, asked.to, asked.granularity);
                 if buckets > MAX_BUCKETS {
@@ -406,7 +400,7 @@ impl Service {
                 let organization = query.organizations.first().copied().ok_or_else(Error::internal)?;
                 let columns = usage_columns(&query.group_by);
                 let (next, end) = (query.from, query.to);
-                (Exported::Usage, organization, columns, Rows::Usage { query, next, end })
+                (Exported::Usage, organization, Content::Table(columns), Rows::Usage { query, next, end })
             }
             Wanted::Verifications { asked, after } => {
                 // What is recorded while the export runs could keep it running for ever.
@@ -417,19 +411,27 @@ impl Service {
                 let query = self.verification_query(caller, asked, Spelling::Rest).await?;
                 let organization = query.organization;
                 let rows = Rows::Verifications { query };
-                (Exported::Verifications, organization, VERIFICATION.to_vec(), rows)
+                (Exported::Verifications, organization, Content::Table(VERIFICATION.to_vec()), rows)
+            }
+            Wanted::Events(asked) => {
+                let (organization, entries) = self.events_query(caller, &asked)?;
+                let reader = Reader::new(Arc::clone(self), entries, &asked);
+                (Exported::Events, organization, Content::Events { raw: asked.raw }, Rows::Events(reader))
             }
         };
         let turn = self.exports.begin(organization, caller.key)?;
         let service = Arc::clone(self);
-        let mut export = Export { service, columns, rows, first: None, _turn: turn };
-        export.first = export.read().await?;
+        let mut export = Export { service, content, rows, first: None, _turn: turn };
+        export.first = export.begin().await?;
         let event = Event::AuditExported(AuditExported {
             what,
             format: match format {
                 Format::Csv => ExportFormat::Csv,
                 Format::Jsonl => ExportFormat::Jsonl,
                 Format::Parquet => ExportFormat::Parquet,
+                Format::Ocsf => ExportFormat::Ocsf,
+                Format::Cef => ExportFormat::Cef,
+                Format::CloudEvents => ExportFormat::Cloudevents,
             },
             filter: Personal(told.into()),
         });

@@ -1,4 +1,4 @@
-//! What is written to an organization's audit stream: refused commands, and what was handed out.
+//! What is written to an organization's audit stream: refused commands, what was handed out, and what was looked at.
 
 use std::collections::HashMap;
 use std::future::Future;

@@ -15,6 +15,7 @@ mod queue;
 mod reader;
 mod row;
 mod schema;
+mod snapshot;
 mod tail;
 mod wal;
 mod writer;
@@ -34,6 +35,7 @@ use uuid::Uuid;
 
 pub use directory::DataDirectory;
 pub use failure::OpenError;
+pub use snapshot::{LogSnapshot, StoredEvent};
 
 use self::queue::Queue;
 use self::reader::Log;

@@ -52,7 +52,7 @@ pub enum OpenError {
         path: PathBuf,
     },
     /// Another master key.
-    #[error("the master key is not the one that {path} was made with", path = path.display())]
+    #[error("the master key is not the one that {path} was made with. Use the right one, from your backup", path = path.display())]
     MasterKeyWrong {
         /// Which file.
         path: PathBuf,

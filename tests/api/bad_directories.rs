@@ -14,13 +14,16 @@ use crate::support::{Home, Server};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Contents of every file but the lock's, which names the last process that looked, and the read model's,
-/// which may be brought up to date by whoever opens it.
+/// Contents of every file but the lock's, which names the last process that looked, and those of the read model and
+/// the tree, which may be brought up to date by whoever opens them.
 fn contents(directory: &Path) -> BTreeMap<PathBuf, blake3::Hash> {
     let files = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
     let matters = |path: &PathBuf| {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        name != "lock" && !name.starts_with("readmodel.db") && !name.ends_with("-shm")
+        name != "lock"
+            && !name.starts_with("readmodel.db")
+            && !name.starts_with("tree.db")
+            && !name.ends_with("-shm")
     };
     files.filter(matters).map(|path| (path.clone(), blake3::hash(&fs::read(&path).unwrap()))).collect()
 }
@@ -69,8 +72,8 @@ fn assert_refused(home: &Arc<Home>, arguments: &[&str], words: &[&str]) {
 /// stands in the write-ahead log to its place.
 fn used() -> Arc<Home> {
     let server = Server::fresh();
-    for name in ["marked key", "another key"] {
-        server.root().create_key(name).run();
+    for name in ["a key", "another key"] {
+        server.root().create_key(name).scope("read:marked-place/**").run();
     }
     let mut home = server.stop();
     for _ in 0..20 {
@@ -142,7 +145,7 @@ fn a_log_of_a_newer_version_is_refused() {
 
 #[test]
 fn a_log_with_a_changed_byte_is_refused() {
-    for word in ["marked key", "key.issued", "organization.bootstrapped"] {
+    for word in ["marked-place", "key.issued", "organization.bootstrapped"] {
         let home = used();
         let log = home.data_dir().join("events.db");
         change(&log, |bytes| {

@@ -13,7 +13,7 @@ const QUESTIONS: &str = "
         secretHint secretVersion secretIssuedAt secretAcknowledgedAt previousSecret { version hint validUntil } expiresAt
         createdAt createdBy { kind id email role } updatedAt revocation { at reason comment } deletedAt clonedFrom
         revision lastUsedAt lastUsedIp usage { valid refused lastCode }
-        events(first: 20) { totalCount edges { cursor node { id } } } }
+        events(first: 20, filter: { to: $until }) { totalCount edges { cursor node { id } } } }
     query {
         created: keys(first: 20, filter: $all) { totalCount edges { cursor node { ...Whole } } }
         named: keys(first: 20, filter: $all, orderBy: { field: NAME }) { edges { cursor node { id } } }

@@ -158,7 +158,9 @@ fn entries(server: &Server, size: u64) -> Vec<Vec<u8>> {
 
 fn tree_of(entries: &[Vec<u8>]) -> Tree {
     let mut tree = Tree::new();
-    entries.iter().for_each(|entry| tree.push(entry.clone()));
+    for entry in entries {
+        tree.push(entry.clone());
+    }
     tree
 }
 
@@ -255,7 +257,9 @@ fn the_whole_log_can_be_rebuilt_and_checked_by_somebody_else() {
     let path = InclusionProof::try_from_bytes(concat(&proof["hashes"])).unwrap();
     checkpoint.root_hash().verify_inclusion(&entry, index, &path).unwrap();
     assert_eq!(proved(&server, event, &entry, &keys(&client)), index);
-    // In the tree of exactly the events up to it, which nobody signed.
+    // In the tree of exactly the events up to it, when there is a larger one.
+    client.create_key("later").run();
+    assert!(current(&server).size > index + 1);
     let query = "query($id: ID!, $size: Long!) {
         inclusionProof(eventId: $id, treeSize: $size) { root hashes tlogProof checkpoint { size } } }";
     let earlier = data(&client, query, &json!({ "id": event, "size": index + 1 }))["inclusionProof"].take();

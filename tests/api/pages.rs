@@ -24,8 +24,9 @@ const LISTS: [List; 11] = [
     List { name: "keys", arguments: "orderBy: { field: EXPIRES_AT, direction: DESC }," },
     List { name: "keys", arguments: "orderBy: { field: LAST_USED_AT }," },
     List { name: "keys", arguments: "orderBy: { field: LAST_USED_AT, direction: DESC }," },
-    List { name: "events", arguments: "" },
-    List { name: "events", arguments: "direction: DESC," },
+    // Walking through all events would find the looks that the walk itself makes.
+    List { name: "events", arguments: "filter: { types: [\"key.issued\"] }," },
+    List { name: "events", arguments: "filter: { types: [\"key.issued\"] }, direction: DESC," },
     List { name: "workspaces", arguments: "" },
 ];
 

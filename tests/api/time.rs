@@ -37,7 +37,7 @@ fn both_secrets_are_valid_during_an_overlap_and_its_end_is_an_event() {
     eventually("the record of the end", || {
         types(&root, &issued.id()) == ["key.issued", "key.secret_rotated", "key.secret_overlap_ended"]
     });
-    let ended = root.key(&issued.id(), "events(last: 1) { nodes { actor { kind } data } }").unwrap();
+    let ended = root.key(&issued.id(), "events(last: 1, filter: { types: [\"key.secret_overlap_ended\"] }) { nodes { actor { kind } data } }").unwrap();
     let ended = &ended["events"]["nodes"][0];
     assert_eq!(ended["actor"]["kind"], "NODE");
     assert_eq!(ended["data"], json!({ "secret_version": 1, "ended_at": old.body["secretExpiresAt"] }));
@@ -79,7 +79,12 @@ fn a_key_expires_by_itself_and_its_expiry_is_recorded() {
     };
     assert!(listed("EXPIRED") && !listed("ACTIVE"));
     eventually("the record", || types(&root, &issued.id()) == ["key.issued", "key.expired"]);
-    let recorded = root.key(&issued.id(), "events(last: 1) { nodes { actor { kind id } data } }").unwrap();
+    let recorded = root
+        .key(
+            &issued.id(),
+            "events(last: 1, filter: { types: [\"key.expired\"] }) { nodes { actor { kind id } data } }",
+        )
+        .unwrap();
     assert_eq!(recorded["events"]["nodes"][0]["data"], json!({ "expired_at": expires_at }));
     assert_eq!(types(&root, &kept.id()), ["key.issued"]);
     for mutation in ["updateKey", "rotateKey", "enableKey", "disableKey", "cloneKey", "acknowledgeKeySecret"]

@@ -126,6 +126,7 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("keys that one simulation names", n(simulation::NAMED)),
         ("buckets of an export", exports::MAX_BUCKETS),
         ("exports of an organization", n(exports::MAX_RUNNING)),
+        ("life of a signed address", exports::links::LIFETIME.as_secs()),
         ("user agent", n(actor::MAX_USER_AGENT_BYTES)),
         ("one event", n(codec::MAX_EVENT_BYTES)),
         ("hops", private("src/http/address.rs", "MAX_HOPS")),

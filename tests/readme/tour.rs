@@ -128,7 +128,7 @@ fn go_on_the_tour(with_curl: bool) {
 }
 
 /// Guides whose commands can be pasted one after another.
-const GUIDES: [&str; 12] = [
+const GUIDES: [&str; 13] = [
     "docs/analytics.md",
     "docs/credits.md",
     "docs/finding-keys.md",
@@ -137,10 +137,12 @@ const GUIDES: [&str; 12] = [
     "docs/incidents.md",
     "docs/leaks.md",
     "docs/organizations.md",
+    "docs/personal-data.md",
     "docs/policies.md",
     "docs/quotas.md",
     "docs/rate-limits.md",
     "docs/roles.md",
+    "docs/transparency-log.md",
 ];
 
 #[test]

@@ -70,7 +70,7 @@ impl From<Erasure> for EraseSubjectPayload {
                 .to_owned(),
         });
         Self {
-            identity: identity.map(IdentityNode),
+            identity: identity.map(IdentityNode::now),
             keys: keys.into_iter().map(KeyNode::new).collect(),
             complete,
             events: EventNode::written(events),

@@ -127,7 +127,7 @@ pub(super) fn text<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Option<&'a 
     }
 }
 
-fn blob<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Option<&'a [u8]> {
+pub(super) fn blob<'a>(row: &'a rusqlite::Row<'_>, column: usize) -> Option<&'a [u8]> {
     match row.get_ref(column) {
         Ok(ValueRef::Blob(bytes)) => Some(bytes),
         _ => None,

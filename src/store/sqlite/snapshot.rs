@@ -1,0 +1,117 @@
+//! The log as it is at one moment, read in place: for checks of it, whether a server runs or not.
+//!
+//! Invariants: nothing is written, locked or repaired, and nothing that is appended meanwhile is seen. Checksums of
+//! rows are not compared: whoever reads here compares hashes that an attacker cannot make.
+
+use std::path::Path;
+
+use rusqlite::{Connection, OptionalExtension, params};
+use uuid::Uuid;
+
+use super::row::{integer, text};
+use super::{OpenError, schema};
+
+/// An event in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredEvent<'a> {
+    /// The number of events before it.
+    pub index: u64,
+    /// The stream that it is stored under.
+    pub stream: &'a str,
+    /// The revision that it is stored under.
+    pub revision: u64,
+    /// Its bytes.
+    pub bytes: &'a [u8],
+}
+
+/// The log at one moment.
+pub struct LogSnapshot {
+    connection: Connection,
+    path: std::path::PathBuf,
+    log_id: Uuid,
+    size: u64,
+}
+
+impl LogSnapshot {
+    /// Of the log in a data directory.
+    pub fn open(directory: &Path) -> Result<Self, OpenError> {
+        let path = schema::log_file(directory);
+        if !path.is_file() {
+            return Err(OpenError::io(&path, std::io::ErrorKind::NotFound.into()));
+        }
+        let failed = |error: rusqlite::Error| OpenError::engine(&path, &error);
+        let connection = schema::reading(&path).map_err(failed)?;
+        // What is read first fixes the moment.
+        connection.execute_batch("BEGIN").map_err(failed)?;
+        let log_id = schema::log_id(&connection).map_err(failed)?;
+        let size: Option<i64> =
+            connection.query_row("SELECT max(position) FROM events", [], |row| row.get(0)).map_err(failed)?;
+        let size = size.map_or(0, i64::cast_unsigned);
+        Ok(Self { connection, path, log_id, size })
+    }
+
+    /// The random id of the log.
+    pub const fn log_id(&self) -> Uuid {
+        self.log_id
+    }
+
+    /// How many events there are.
+    pub const fn size(&self) -> u64 {
+        self.size
+    }
+
+    fn failed(&self, error: &rusqlite::Error) -> OpenError {
+        OpenError::engine(&self.path, error)
+    }
+
+    /// Hands over all events in log order, until told to stop.
+    pub fn events(&self, mut take: impl FnMut(StoredEvent<'_>) -> bool) -> Result<(), OpenError> {
+        let failed = |error: rusqlite::Error| self.failed(&error);
+        let sql = "SELECT position, stream, revision, bytes FROM events ORDER BY position";
+        let mut statement = self.connection.prepare(sql).map_err(failed)?;
+        let mut rows = statement.query([]).map_err(failed)?;
+        let mut index = 0;
+        while let Some(row) = rows.next().map_err(failed)? {
+            let fields = (integer(row, 0), text(row, 1), integer(row, 2), super::row::blob(row, 3));
+            let (Some(position), Some(stream), Some(revision), Some(bytes)) = fields else {
+                return Err(OpenError::damaged(
+                    &self.path,
+                    format!("the event after position {index} cannot be read"),
+                ));
+            };
+            if position != index + 1 {
+                return Err(OpenError::damaged(
+                    &self.path,
+                    format!("position {}: the event is missing", index + 1),
+                ));
+            }
+            if !take(StoredEvent { index, stream, revision, bytes }) {
+                return Ok(());
+            }
+            index += 1;
+        }
+        Ok(())
+    }
+
+    /// The events of a stream up to a revision, in order.
+    pub fn stream(&self, stream: &str, last: u64) -> Result<Vec<Vec<u8>>, OpenError> {
+        let failed = |error: rusqlite::Error| self.failed(&error);
+        let sql = "SELECT bytes FROM events WHERE stream = ?1 AND revision <= ?2 ORDER BY revision";
+        let mut statement = self.connection.prepare_cached(sql).map_err(failed)?;
+        let events = statement
+            .query_map(params![stream, last.cast_signed()], |row| row.get(0))
+            .and_then(Iterator::collect);
+        events.map_err(failed)
+    }
+
+    /// The last event of a type in a stream, of those before a log index.
+    pub fn last_of(&self, stream: &str, event_type: &str, before: u64) -> Result<Option<Vec<u8>>, OpenError> {
+        let sql = "SELECT bytes FROM events WHERE stream = ?1 AND type = ?2 AND position <= ?3 \
+                   ORDER BY revision DESC LIMIT 1";
+        let bytes = self
+            .connection
+            .query_row(sql, params![stream, event_type, before.cast_signed()], |row| row.get(0))
+            .optional();
+        bytes.map_err(|error| self.failed(&error))
+    }
+}
