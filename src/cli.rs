@@ -44,6 +44,7 @@ pub mod part;
 pub mod policy;
 pub mod progress;
 pub mod queries;
+pub mod report;
 pub mod revoke_many;
 pub mod role;
 pub mod role_args;
@@ -113,6 +114,8 @@ pub enum Command {
     Usage(usage_args::UsageArgs),
     /// Show and prove what is in the log, keep its signing keys, hand it to auditors and check what was handed out
     Audit(AuditArgs),
+    /// Show or write reports for auditors: key activity, access review, broken rules
+    Report(report::ReportArgs),
     /// Ask whether a secret is valid, as a service would
     Verify(VerifyArgs),
     /// Show which key is in use and what it may do

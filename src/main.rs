@@ -63,6 +63,9 @@ fn run(command: &Command) -> Exit {
             }),
             cli::AuditCommand::Auditor(command) => auditor(command, &mut out),
         },
+        Command::Report(args) => cli::run(&args.connection, &mut out, |client, out| {
+            cli::report::run(args, client, &Edge::default(), out)
+        }),
         Command::Verify(args) => {
             cli::run(&args.connection, &mut out, |client, out| cli::verify::run(args, client, out))
         }

@@ -32,6 +32,9 @@ pub(crate) struct HeadsCommitment {
     root: String,
     /// The event's stored bytes in base64.
     raw_bytes: String,
+    /// That the event is in the log of a signed checkpoint, as a file (C2SP tlog-proof); null on a node that keeps no
+    /// tree over the log.
+    tlog_proof: Option<String>,
 }
 
 /// A node of the map on the way from a stream's leaf to the root.
@@ -78,6 +81,7 @@ impl From<Commitment> for HeadsCommitment {
             streams: Long(commitment.committed.streams),
             root: hex(commitment.committed.root.0),
             raw_bytes: STANDARD.encode(&commitment.bytes),
+            tlog_proof: commitment.tlog_proof,
         }
     }
 }

@@ -633,7 +633,7 @@ impl Query {
         filter: Option<ReportFilter>,
         #[graphql(desc = "Not before this moment.")] from: DateTime,
         #[graphql(desc = "Before this moment; now when left out.")] to: Option<DateTime>,
-        #[graphql(default, desc = "Only these; all when left out.")] actions: Vec<KeyAction>,
+        #[graphql(desc = "Only these; all when left out.")] actions: Option<Vec<KeyAction>>,
         first: Option<i32>,
         after: Option<String>,
         last: Option<i32>,
@@ -641,7 +641,12 @@ impl Query {
     ) -> async_graphql::Result<KeyActivityConnection> {
         let slice = Slice { first, after, last, before };
         let filter = filter.unwrap_or_default();
-        recorded(context, None, report::key_activity(context, &filter, (from, to), actions, slice)).await
+        recorded(
+            context,
+            None,
+            report::key_activity(context, &filter, (from, to), actions.unwrap_or_default(), slice),
+        )
+        .await
     }
 
     /// A report: every key that is active or could be switched on again, what it may do, and when it was last used, in

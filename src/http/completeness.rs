@@ -24,6 +24,8 @@ struct Commitment {
     streams: u64,
     root: Hex32,
     raw_bytes: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tlog_proof: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -65,6 +67,7 @@ impl From<Completeness> for Body {
                 streams: committed.streams,
                 root: committed.root,
                 raw_bytes: STANDARD.encode(&found.commitment.bytes),
+                tlog_proof: found.commitment.tlog_proof,
             },
         }
     }

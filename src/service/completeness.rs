@@ -42,6 +42,8 @@ pub struct Commitment {
     pub log_index: u64,
     /// What it says.
     pub committed: HeadsCommitted,
+    /// That it is in the log of a signed checkpoint (C2SP tlog-proof); none on a node that keeps no tree.
+    pub tlog_proof: Option<String>,
 }
 
 /// Where a stream ended, and why that can be believed.
@@ -116,8 +118,14 @@ impl Service {
         self.applied_to(position.ok_or_else(Error::internal)?).await?;
         let entry = self.read_model.entry(envelope.id).await;
         let entry = entry.map_err(|error| super::keys::query_failed(&error))?;
+        let entry = entry.ok_or_else(Error::internal)?;
+        let tlog_proof = match self.tree() {
+            Ok(_) => self.inclusion_of(&entry, None).await?.file(),
+            Err(_) => None,
+        };
         let commitment = Commitment {
-            log_index: entry.ok_or_else(Error::internal)?.log_index,
+            log_index: entry.log_index,
+            tlog_proof,
             committed: proven.committed,
             envelope,
             bytes,

@@ -156,7 +156,7 @@ impl Service {
         self.inclusion_of(&seen.ok_or_else(|| Error::not_found("eventId", "event"))?, tree_size).await
     }
 
-    async fn inclusion_of(&self, found: &Entry, tree_size: Option<u64>) -> Result<Inclusion> {
+    pub(super) async fn inclusion_of(&self, found: &Entry, tree_size: Option<u64>) -> Result<Inclusion> {
         let log_index = found.log_index;
         if tree_size.is_some_and(|size| size <= log_index) {
             let message = format!(

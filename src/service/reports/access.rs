@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyledger_projections::permissions::{self, Effective};
 use keyledger_projections::{IdentityState, KeyState, KeyStatus};
-use keyledger_schema::{IdentityId, Timestamp};
+use keyledger_schema::{IdentityId, KeyId, Personal, Timestamp};
 
 use super::{Asked, Kind, Scope};
 use crate::caller::Caller;
@@ -75,6 +75,8 @@ impl Service {
         let identities: HashMap<IdentityId, IdentityState> =
             found.into_iter().map(|state| (state.id, state)).collect();
         let limit = scope.now.minus(Duration::from_secs(DAY * u64::from(unused_days)));
+        let mut page = page;
+        self.name_creators(page.items.iter_mut().map(|item| &mut item.node.state)).await?;
         let access = |row: KeyRow| {
             let key = row.state;
             let last_used_at = row.usage.map(|usage| usage.last_at);
@@ -96,6 +98,23 @@ impl Service {
             }
         };
         Ok(map(page, access))
+    }
+
+    /// Puts the addresses of keys that issued others into what is shown of these. A state has their ids only.
+    pub(super) async fn name_creators<'a>(&self, keys: impl Iterator<Item = &'a mut KeyState>) -> Result<()> {
+        let mut keys: Vec<&mut KeyState> = keys.collect();
+        let mut ids: Vec<KeyId> = keys.iter().filter_map(|key| key.created_by.key_id()).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let states = self.read_model.keys_by_id(ids).await.map_err(|error| query_failed(&error))?;
+        let known = states.into_iter().filter(|state| state.erased_at.is_none());
+        let addresses: HashMap<KeyId, Box<str>> =
+            known.map(|state| (state.id, state.email.into_inner())).collect();
+        for key in &mut keys {
+            let address = key.created_by.key_id().and_then(|id| addresses.get(&id));
+            key.created_by.email = address.cloned().map(Personal);
+        }
+        Ok(())
     }
 
     /// Keys that can be used, or could be if somebody switched them on, in the order of their creation.

@@ -51,7 +51,7 @@ impl Service {
     ) -> Result<Page<Violator>> {
         let policy = self.tenants.tenant(scope.organization).ok_or_else(Error::internal)?.policy.clone();
         let has_previous = after.is_some();
-        let (mut after, mut items, mut looked_at) = (after, Vec::new(), 0);
+        let (mut after, mut items, mut looked_at) = (after, Vec::<Item<Violator>>::new(), 0);
         let has_next = loop {
             let window = Window::First { count: STRETCH, after: after.clone() };
             let page = self.usable_keys(scope, window, false).await?;
@@ -74,6 +74,7 @@ impl Service {
                 break more;
             }
         };
+        self.name_creators(items.iter_mut().map(|item| &mut item.node.key)).await?;
         Ok(Page { items, has_next, has_previous, total: None, start_cursor: None, end_cursor: after })
     }
 }
