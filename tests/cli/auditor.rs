@@ -8,8 +8,8 @@ use serde_json::Value;
 use crate::harness::{Done, Server, command, json, run};
 
 fn key(server: &Server, name: &str) -> String {
-    let made = server.json(&["key", "create", "--name", name, "--environment", "production"]);
-    made.pointer("/key/id").or_else(|| made.get("id")).and_then(Value::as_str).expect("an id").to_owned()
+    let made = server.json(&["key", "create", name, "--environment", "production"]);
+    made["createKey"]["key"]["id"].as_str().expect("an id").to_owned()
 }
 
 fn bundle(server: &Server, of: &[&str], file: &Path) -> Done {
