@@ -5,6 +5,7 @@ mod greeting;
 mod identity;
 mod node;
 mod progress;
+pub mod whole_log;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -87,6 +87,10 @@ fn auditor(command: &AuditorCommand, out: &mut io::Stdout) -> Exit {
             });
             told(checked, args.json)
         }
+        AuditorCommand::Bundle(args) if args.data_dir.is_some() => {
+            let json = args.connection.json;
+            told(app::whole_log::bundle(args, &mut cli::Output::new(out, json)), json)
+        }
         AuditorCommand::Bundle(args) => cli::run(&args.connection, out, |client, out| {
             cli::audit_bundle::run(args, client, &Edge::default(), out)
         }),

@@ -1,5 +1,7 @@
 //! The program as its users run it: the real binary against a real server.
 
+#[path = "cli/auditor.rs"]
+mod auditor;
 #[path = "cli/harness.rs"]
 mod harness;
 #[path = "cli/in_bulk.rs"]

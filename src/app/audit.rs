@@ -1,5 +1,4 @@
-//! `keyledger audit verify --data-dir` and `keyledger audit bundle --data-dir`: the log on this machine's disk, read
-//! in place.
+//! `keyledger audit verify --data-dir`: the log on this machine's disk, read in place.
 
 use std::fs;
 use std::path::Path;
@@ -25,12 +24,12 @@ const BATCH: usize = 512 * 1024;
 /// So many of these wait at most.
 const WAITING: usize = 4;
 
-fn failed(error: &OpenError) -> Failure {
+pub(super) fn failed(error: &OpenError) -> Failure {
     Failure::new(Exit::Failed, "INPUT", error.to_string())
 }
 
 /// The last signed checkpoint of a data directory; none where nothing was signed yet.
-fn last_checkpoint(directory: &Path) -> Result<Option<Vec<u8>>, Failure> {
+pub(super) fn last_checkpoint(directory: &Path) -> Result<Option<Vec<u8>>, Failure> {
     let path = directory.join(CHECKPOINT);
     match fs::metadata(&path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -45,7 +44,7 @@ fn last_checkpoint(directory: &Path) -> Result<Option<Vec<u8>>, Failure> {
 }
 
 /// The last commitment to the ends of streams among the first entries of the log.
-fn last_commitment(log: &LogSnapshot, before: u64) -> Result<Option<HeadsCommitted>, Failure> {
+pub(super) fn last_commitment(log: &LogSnapshot, before: u64) -> Result<Option<HeadsCommitted>, Failure> {
     let stream = Stream::Log(LogId::from_uuid(log.log_id())).to_string();
     let bytes = log.last_of(&stream, "log.heads_committed", before).map_err(|error| failed(&error))?;
     // What cannot be read is found when all events are.
@@ -119,7 +118,7 @@ fn check(
     Ok(read.and_then(|()| conclude(checkpoint.as_ref(), given, &leaves, &mut followed, report)))
 }
 
-fn read(signed: &[u8]) -> Result<(Note, Checkpoint), Fault> {
+pub(super) fn read(signed: &[u8]) -> Result<(Note, Checkpoint), Fault> {
     let wrong = |what: String| Fault::new(Check::Signature, format!("the checkpoint: {what}"));
     let note = Note::parse(signed).map_err(|error| wrong(error.to_string()))?;
     let checkpoint = Checkpoint::parse(note.text()).map_err(|error| wrong(error.to_string()))?;

@@ -88,6 +88,10 @@ impl Server {
         self.founded["rootKey"].as_str().expect("a root key")
     }
 
+    pub(crate) fn organization(&self) -> &str {
+        self.founded["organizationId"].as_str().expect("an organization")
+    }
+
     pub(crate) fn workspace(&self) -> &str {
         self.founded["workspaceId"].as_str().expect("a workspace")
     }

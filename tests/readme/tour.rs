@@ -26,6 +26,12 @@ fn steps(tour: &str) -> Vec<Step<'_>> {
         match (block.language, steps.last_mut()) {
             ("sh", _) => steps.push(Step { commands: block.lines.join("\n"), shown: Vec::new() }),
             ("text", Some(step)) if step.shown.is_empty() => step.shown = block.lines,
+            // A program that the reader saves.
+            ("python", _) => {
+                let lines = block.lines.join("\n");
+                let commands = format!("cat > check.py <<'END OF PROGRAM'\n{lines}\nEND OF PROGRAM");
+                steps.push(Step { commands, shown: Vec::new() });
+            }
             // What is looked at and not pasted.
             ("json" | "graphql" | "shell", _) => {}
             (other, _) => panic!("a block of {other:?} belongs to no step"),
@@ -130,6 +136,7 @@ fn go_on_the_tour(with_curl: bool) {
 /// Guides whose commands can be pasted one after another.
 const GUIDES: [&str; 13] = [
     "docs/analytics.md",
+    "docs/auditors-guide.md",
     "docs/credits.md",
     "docs/finding-keys.md",
     "docs/identities.md",

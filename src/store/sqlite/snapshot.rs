@@ -104,6 +104,16 @@ impl LogSnapshot {
         events.map_err(failed)
     }
 
+    /// The events of a stream whose types begin so, in order.
+    pub fn of_types(&self, stream: &str, beginning: &str) -> Result<Vec<Vec<u8>>, OpenError> {
+        let failed = |error: rusqlite::Error| self.failed(&error);
+        let sql = "SELECT bytes FROM events WHERE stream = ?1 AND substr(type, 1, length(?2)) = ?2 ORDER BY revision";
+        let mut statement = self.connection.prepare(sql).map_err(failed)?;
+        let events =
+            statement.query_map(params![stream, beginning], |row| row.get(0)).and_then(Iterator::collect);
+        events.map_err(failed)
+    }
+
     /// The last event of a type in a stream, of those before a log index.
     pub fn last_of(&self, stream: &str, event_type: &str, before: u64) -> Result<Option<Vec<u8>>, OpenError> {
         let sql = "SELECT bytes FROM events WHERE stream = ?1 AND type = ?2 AND position <= ?3 \
