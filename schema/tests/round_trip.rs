@@ -98,7 +98,9 @@ proptest! {
                         found.push(personal.to_string());
                         return;
                     }
-                    fields.values().for_each(|value| marked(value, found));
+                    for value in fields.values() {
+                        marked(value, found);
+                    }
                 }
                 serde_json::Value::Array(items) => items.iter().for_each(|value| marked(value, found)),
                 _ => {}
@@ -107,7 +109,9 @@ proptest! {
         let mut found = Vec::new();
         let actor = serde_json::to_value(&envelope.actor).unwrap();
         let source = serde_json::to_value(&envelope.source).unwrap();
-        [&actor, &source].into_iter().for_each(|value| marked(value, &mut found));
+        for value in [&actor, &source] {
+            marked(value, &mut found);
+        }
         let text = String::from_utf8(sealed(&envelope)).unwrap();
         prop_assert!(!text.contains(MARK));
         prop_assert!(text.matches(SEALED).count() >= found.len());

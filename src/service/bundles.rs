@@ -18,8 +18,8 @@ use keyledger_schema::{
 
 use super::Service;
 use super::exports::Turn;
-use super::told::Told;
 use super::keys::query_failed;
+use super::told::Told;
 use crate::audit::bundle::{self, Description, FORMAT, Maker, MakerError, Scope, needed};
 use crate::audit::heads::{Inclusion, Proof};
 use crate::audit::note::{self, Note, Signer};
