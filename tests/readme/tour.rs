@@ -128,7 +128,7 @@ fn go_on_the_tour(with_curl: bool) {
 }
 
 /// Guides whose commands can be pasted one after another.
-const GUIDES: [&str; 13] = [
+const GUIDES: [&str; 14] = [
     "docs/analytics.md",
     "docs/credits.md",
     "docs/finding-keys.md",
