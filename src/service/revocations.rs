@@ -271,7 +271,9 @@ impl Service {
         let _turn = self.queues.turn(id).await;
         let loaded = self.managed_by(mandate.holder, id).await?;
         let command = Command::Revoke(started.reason, started.comment.clone());
-        let written = Box::pin(self.command_key(mandate.context, loaded, command, None)).await?;
+        // Of many keys the last is revoked a while after the first.
+        let context = Context { at: self.now(), ..mandate.context.clone() };
+        let written = Box::pin(self.command_key(&context, loaded, command, None)).await?;
         Ok(written.events.last().and_then(|event| event.position))
     }
 

@@ -164,9 +164,10 @@ fn upper(text: impl Into<String>) -> String {
 
 /// A grant as the command line writes it.
 fn grant(grant: &Grant) -> String {
+    let role = grant.role.as_str().replace('_', "-");
     match grant.on {
-        GrantTarget::Organization(id) => format!("{}@organization:{id}", grant.role),
-        GrantTarget::Workspace(id) => format!("{}@workspace:{id}", grant.role),
+        GrantTarget::Organization(id) => format!("{role}@organization:{id}"),
+        GrantTarget::Workspace(id) => format!("{role}@workspace:{id}"),
     }
 }
 
@@ -225,7 +226,7 @@ pub(super) fn activity(row: &Activity) -> Shown {
         Some(email) => Line::text(email),
         None => Line::text(spoken(kind_of(actor))),
     }];
-    by.extend(actor.role.map(Line::text));
+    by.extend(actor.role.map(|role| Line::text(spoken(role.as_str()))));
     by.extend(ip.map(Line::text));
     by.extend(agent.map(Line::Text));
     let mut why: Vec<Line> = row.reason.iter().map(|reason| Line::text(spoken(reason))).collect();
@@ -236,7 +237,7 @@ pub(super) fn activity(row: &Activity) -> Shown {
     let mut took: Vec<Line> = effect.map(|effect| Line::text(length(effect))).into_iter().collect();
     took.extend(row.followed.map(|followed| Line::text(format!("from {}", spoken(followed.cause.as_str())))));
     let page = vec![
-        vec![Line::text(row.at)],
+        row.at.to_string().split('T').map(Line::text).collect(),
         vec![Line::text(spoken(row.action.as_str()))],
         vec![
             Line::text(&row.key_name),
