@@ -134,7 +134,7 @@ fn go_on_the_tour(with_curl: bool) {
 }
 
 /// Guides whose commands can be pasted one after another.
-const GUIDES: [&str; 14] = [
+const GUIDES: [&str; 15] = [
     "docs/analytics.md",
     "docs/auditors-guide.md",
     "docs/credits.md",
