@@ -586,7 +586,6 @@ fn every_optional_field_is_in_the_files() {
                 &["remaining", "refill", "adjusted_by", "reason"]
             }
             ("identity.created" | "identity.updated", 1) => &["name", "rate_limits", "metadata"],
-            ("identity.deleted", 1) => &["comment"],
             ("audit.read", 1) => &["key", "identity", "shown"],
             ("key.issued", 1) => &[
                 "grants",
@@ -614,7 +613,9 @@ fn every_optional_field_is_in_the_files() {
             ],
             ("key.secret_rotated", 1) => &["previous_valid_until"],
             ("key.disabled", 1) => &["comment", "rule"],
-            ("key.enabled" | "key.deleted" | "key.revoked" | "key.leak_reported", 1) => &["comment"],
+            ("key.enabled" | "key.deleted" | "key.revoked" | "key.leak_reported" | "identity.deleted", 1) => {
+                &["comment"]
+            }
             ("command.refused", 1) => &["target", "key"],
             ("usage.recorded", 1) => &[
                 "by", "key", "secret", "action", "ip", "merged", "resource", "tags", "first_ms", "cost",

@@ -134,7 +134,7 @@ fn read_all(
 ) -> Result<Result<(), Fault>, Failure> {
     thread::scope(|scope| {
         let (send, receive) = sync_channel::<Batch>(WAITING);
-        let follower = scope.spawn(move || receive.iter().try_for_each(|batch| batch.follow(followed)));
+        let chains = scope.spawn(move || receive.iter().try_for_each(|batch| batch.follow(followed)));
         let (mut batch, mut read) = (Batch::default(), 0_u64);
         let all = log.events(|event| {
             leaves.push(event.bytes);
@@ -152,8 +152,8 @@ fn read_all(
         let _ = send.send(batch);
         drop(send);
         progress(log.size(), read);
-        let follows = follower.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        all.map_err(|error| failed(&error)).map(|()| follows)
+        let holds = chains.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        all.map_err(|error| failed(&error)).map(|()| holds)
     })
 }
 

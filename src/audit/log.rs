@@ -120,7 +120,9 @@ impl Followed {
         let ends: Vec<(String, Head)> =
             ends.filter_map(|(stream, end)| Some((stream.to_string(), end.committed?))).collect();
         let mut map = Map::default();
-        ends.iter().for_each(|(stream, head)| map.set(stream, head));
+        for (stream, head) in &ends {
+            map.set(stream, head);
+        }
         if map.root() != commitment.root.0 || ends.len() as u64 != commitment.streams {
             return Err(Fault::new(Check::Completeness, "the streams do not end where the log committed to"));
         }

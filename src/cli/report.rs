@@ -170,7 +170,7 @@ fn show(args: &ReportArgs, client: &Client, edge: &Edge, out: &mut Output<'_>) -
         return out.json(&data);
     }
     let rows = data[connection]["nodes"].as_array().map_or(&[][..], Vec::as_slice);
-    let (headers, row): (&[&str], fn(&Value) -> Vec<Vec<String>>) = match args.report {
+    let (headers, row): (&[&str], Cells) = match args.report {
         ReportArgument::KeyActivity => (&["TIME", "ACTION", "KEY", "BY", "WHY", "TIME TO EFFECT"], activity),
         ReportArgument::AccessReview => {
             (&["KEY", "STATUS", "GRANTS", "SCOPES", "ISSUED", "LAST USED"], access)
@@ -183,6 +183,9 @@ fn show(args: &ReportArgs, client: &Client, edge: &Edge, out: &mut Output<'_>) -
     }
     Ok(())
 }
+
+/// The cells of a row, each with its lines.
+type Cells = fn(&Value) -> Vec<Vec<String>>;
 
 fn key(row: &Value) -> Vec<String> {
     [text(&row["keyName"]), text(&row["keyId"])].into_iter().flatten().collect()

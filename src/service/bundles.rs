@@ -110,6 +110,7 @@ fn broken(error: &dyn std::fmt::Display) -> Error {
     Error::unavailable("the log cannot be read now; try again, and tell the operator if it lasts")
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 fn unmade(error: MakerError) -> Error {
     broken(&error)
 }

@@ -26,6 +26,8 @@ fn verify(what: &[&str], file: Option<&Path>) -> (i32, Value) {
 }
 
 fn verifier_key(server: &Server) -> String {
+    // A log that is a moment old may have no key yet.
+    assert_eq!(server.run(&["audit", "checkpoint"]).code, 0);
     let keys = server.json(&["audit", "log-keys"]);
     keys["logKeys"][0]["verifierKey"].as_str().expect("a verifier key").to_owned()
 }
@@ -158,7 +160,8 @@ fn a_data_directory_is_checked_and_bundled_while_the_server_runs() {
     assert_eq!(code, 0, "{report}");
     let text = String::from_utf8_lossy(&fs::read(&file).expect("the bundle")).into_owned();
     assert!(text.contains(&mine) && text.contains("tile/entries/000") && !text.contains("data-keys/0"));
-    assert_eq!(verify(&["--data-dir", directory.path().to_str().expect("a name")], None).0, 1);
+    let empty = directory.path().to_str().expect("a name");
+    assert_eq!(run(command(&["audit", "verify", "--data-dir", empty])).code, 1);
 }
 
 #[test]

@@ -455,8 +455,8 @@ impl<'a> Examiner<'a> {
             if proved.stream != stream {
                 return Err(wrong(format!("{stream} is the next stream, not {}", proved.stream)));
             }
-            let held = proved.proof.verify(&root, &stream, &head);
-            held.map_err(|error| {
+            let proof = proved.proof.verify(&root, &stream, &head);
+            proof.map_err(|error| {
                 let Head { revision, .. } = head;
                 wrong(format!(
                     "{stream} did not end with revision {revision} when its end was committed to: {error}"
@@ -489,7 +489,9 @@ impl<'a> Examiner<'a> {
         let to_prove = self.heads.take().unwrap_or_else(|| self.heads_to_prove());
         if whole_log {
             let mut map = Map::default();
-            to_prove.iter().for_each(|(stream, head)| map.set(stream, head));
+            for (stream, head) in &to_prove {
+                map.set(stream, head);
+            }
             if map.root() != root {
                 return Err(fault(Check::Completeness, "the streams do not end where the log committed to"));
             }

@@ -49,8 +49,8 @@ pub(super) fn signer(seed: u8) -> Signer {
     Signer::new(ORIGIN, SigningKey::from_bytes(&[seed; 32])).unwrap()
 }
 
-fn comment() -> Option<Personal<Box<str>>> {
-    Some(Personal("=cmd, \"quoted\"".into()))
+fn comment() -> Personal<Box<str>> {
+    Personal("=cmd, \"quoted\"".into())
 }
 
 /// Data keys that anybody can derive; those of one key were erased.
@@ -106,7 +106,7 @@ impl World {
         world.issue(1, 11);
         world.issue(2, 21);
         world.issue(1, 12);
-        world.act(1, 11, Event::KeyDisabled(KeyDisabled { comment: comment(), rule: None }));
+        world.act(1, 11, Event::KeyDisabled(KeyDisabled { comment: Some(comment()), rule: None }));
         world.act(2, 21, Event::KeyDisabled(KeyDisabled { comment: None, rule: None }));
         world.usage(1);
         world.act(1, 11, Event::KeyEnabled(KeyEnabled::default()));
@@ -121,7 +121,7 @@ impl World {
         world.act(
             1,
             11,
-            Event::KeyRevoked(KeyRevoked { reason: RevocationReason::Compromised, comment: comment() }),
+            Event::KeyRevoked(KeyRevoked { reason: RevocationReason::Compromised, comment: Some(comment()) }),
         );
         world.commit();
         world
@@ -153,7 +153,9 @@ impl World {
     pub(super) fn commit(&mut self) {
         let size = self.entries.len() as u64;
         let mut map = Map::default();
-        self.ends.iter().for_each(|(stream, head)| map.set(stream, head));
+        for (stream, head) in &self.ends {
+            map.set(stream, head);
+        }
         let committed =
             HeadsCommitted { tree_size: size, streams: map.len() as u64, root: Hex32(map.root()) };
         self.commitments.push((size, self.ends.clone()));
@@ -243,11 +245,11 @@ impl World {
     }
 
     pub(super) fn bundle(&self, scope: Scope) -> Vec<u8> {
-        self.bundle_of(self.describe(scope), None)
+        self.bundle_of(&self.describe(scope), None)
     }
 
     /// The bundle that an honest server makes, since an earlier checkpoint.
-    pub(super) fn bundle_of(&self, description: Description, since: Option<u64>) -> Vec<u8> {
+    pub(super) fn bundle_of(&self, description: &Description, since: Option<u64>) -> Vec<u8> {
         let opened: Vec<Envelope> = self.entries.iter().map(|entry| Envelope::open(entry).unwrap()).collect();
         let seen = |bytes: &[u8]| super::super::event::Seen::read(bytes, &NoDataKeys).unwrap();
         let commitment = description.heads_size;
@@ -289,7 +291,9 @@ impl World {
         }
         let mut map = Map::default();
         if let Some((_, ends)) = self.commitments.iter().find(|(size, _)| Some(*size) == commitment) {
-            ends.iter().for_each(|(stream, head)| map.set(stream, head));
+            for (stream, head) in ends {
+                map.set(stream, head);
+            }
         }
         for stream in maker.heads_to_prove() {
             let Proof::Included(proof) = map.prove(&stream) else { panic!("{stream} is not in the map") };

@@ -331,7 +331,7 @@ fn a_rewritten_log_is_told_by_an_earlier_checkpoint() {
     grown.usage(1);
     grown.commit();
     for scope in [Scope::Log, KEY()] {
-        let bundle = grown.bundle_of(grown.describe(scope), Some(5));
+        let bundle = grown.bundle_of(&grown.describe(scope), Some(5));
         let report = verified(&bundle, &[], Some(&kept));
         assert_eq!(report.faults, vec![], "{scope:?}");
         assert!(
@@ -357,7 +357,7 @@ fn a_period_begins_and_ends_within_streams() {
     let world = World::new();
     let mut description = world.describe(KEY());
     (description.first_index, description.end_index, description.heads_size) = (5, 10, None);
-    let bundle = world.bundle_of(description, None);
+    let bundle = world.bundle_of(&description, None);
     let report = verified(&bundle, &[], None);
     assert_eq!(report.faults, vec![]);
     assert!(report.unproved.iter().any(|open| open.contains("period")));
