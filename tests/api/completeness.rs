@@ -80,16 +80,13 @@ fn verified(proof: &Value, head: Option<Head>) -> bool {
     let root = hash(&proof["commitment"]["root"]);
     let stream = text(&proof["stream"]);
     let steps = &proof["steps"];
-    match head {
-        Some(head) => {
-            let proof: Inclusion = serde_json::from_value(json!({ "steps": steps })).unwrap();
-            proof.verify(&root, &stream, &head).is_ok()
-        }
-        None => {
-            let other = json!({ "end": "other", "path": proof["otherPath"], "value": proof["otherValue"], "steps": steps });
-            serde_json::from_value::<Absence>(other).unwrap().verify(&root, &stream).is_ok()
-        }
+    if let Some(head) = head {
+        let proof: Inclusion = serde_json::from_value(json!({ "steps": steps })).unwrap();
+        return proof.verify(&root, &stream, &head).is_ok();
     }
+    let other =
+        json!({ "end": "other", "path": proof["otherPath"], "value": proof["otherValue"], "steps": steps });
+    serde_json::from_value::<Absence>(other).unwrap().verify(&root, &stream).is_ok()
 }
 
 /// A key's own stream as it is exported.
@@ -285,9 +282,9 @@ fn every_commitment_is_what_the_log_says_across_kills_and_restarts() {
         if round == 1 {
             let asker = root.clone();
             let key = keys[0].clone();
-            let asked = std::thread::spawn(move || drop(asker.key(&key, "completeness { revision }")));
+            let question = std::thread::spawn(move || drop(asker.key(&key, "completeness { revision }")));
             server.kill();
-            asked.join().unwrap();
+            question.join().unwrap();
         } else {
             server.kill();
         }

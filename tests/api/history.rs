@@ -30,7 +30,7 @@ fn types(key: &Value) -> Vec<String> {
     nodes.iter().map(|event| text(&event["type"])).filter(|name| name != "audit.read").collect()
 }
 
-fn set_policy(world: &World, rule: &str, value: Value) {
+fn set_policy(world: &World, rule: &str, value: bool) {
     let id = &world.server.home().tenant().organization;
     assert_eq!(attempt(&world.root, "setOrganizationPolicy", &json!({ "id": id, rule: value })).code(), "");
 }
@@ -59,9 +59,9 @@ fn a_key_is_shown_as_it_was_with_all_that_it_depended_on() {
     assert_eq!(attempt(&world.root, "renameWorkspace", &input).code(), "");
     world.root.rotate_key(&id, 0).unwrap();
     let two = moment();
-    set_policy(&world, "apiKeysEnabled", json!(false));
+    set_policy(&world, "apiKeysEnabled", false);
     let three = moment();
-    set_policy(&world, "apiKeysEnabled", json!(true));
+    set_policy(&world, "apiKeysEnabled", true);
     world.root.mutate("updateKey", &json!({ "id": id, "allowedCidrs": ["192.0.2.0/24"] })).unwrap();
     let four = moment();
     world.root.disable_key(&id).unwrap();

@@ -33,7 +33,9 @@ proptest! {
             let model = world.open(directory.path());
             let mut followers: Vec<(Mark, Vec<EventId>)> = vec![(Mark::START, Vec::new()); queries().len()];
             for (steps, max) in rounds {
-                steps.into_iter().for_each(|step| world.step(step));
+                for step in steps {
+                    world.step(step);
+                }
                 model.wait_applied(world.last, Duration::from_secs(10)).await.unwrap();
                 for (query, (mark, seen)) in queries().into_iter().zip(&mut followers) {
                     loop {
