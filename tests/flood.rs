@@ -25,7 +25,7 @@ use support::{Client, Home, Server};
 const CONNECTIONS: usize = 160;
 const FLOOD: Duration = Duration::from_millis(2_500);
 /// As documented for each verifier.
-const MAX_BYTES_PER_SECOND: f64 = 100_000.0;
+const MAX_BYTES_PER_SECOND: f64 = 200_000.0;
 /// As documented for each verifier and write.
 const MAX_ADDRESSES: usize = 64;
 

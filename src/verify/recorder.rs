@@ -12,9 +12,9 @@
 //! Verifications that name no key, because the secret is unknown, malformed or another tenant's, have a
 //! lane of their own: anybody can send random keys. It is written at most ten times a second (once a second
 //! in relaxed mode), and a verifier's records beyond 64 addresses are merged into one without an
-//! address. An organization's event in it holds at most 64 + 12 records of some 120 bytes for each verifier
-//! that asked: a flood adds at most 100 kB a second to the log for each verifier, whatever its rate,
-//! and typically 10 kB when it comes from one address. A record's `merged` counts verifications, which
+//! address. An organization's event in it holds at most 64 + 12 records of some 200 bytes for each verifier
+//! that asked: a flood adds at most 200 kB a second to the log for each verifier, whatever its rate,
+//! and typically 20 kB when it comes from one address. A record's `merged` counts verifications, which
 //! is the most records that it can stand for.
 //!
 //! When a write fails so that its outcome is unknown, the recorder stops, and from then on every

@@ -6,6 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use keyledger::store::sqlite::{Options, SqliteStore};
 use keyledger::store::{EventStore, Filter};
+use keyledger_schema::codec;
 use serde_json::{Value, json};
 
 use crate::ask::{attempt, data, eventually, in_millis, manager, text, types, world};
@@ -81,6 +82,7 @@ fn whole_life(root: &Client) -> String {
 #[test]
 fn the_trail_of_a_key_is_complete_in_order_and_chained() {
     let server = Server::fresh();
+    let vault = server.home().vault();
     let root = server.root();
     let id = whole_life(&root);
     let viewer = data(&root, "{ viewer { keyId email } }", &json!({}));
@@ -134,7 +136,9 @@ fn the_trail_of_a_key_is_complete_in_order_and_chained() {
         assert_eq!(event["keyId"], id.as_str());
         let stored = bytes(event);
         assert_eq!(event["hash"], chain_hash(&stored));
-        let stored: Value = serde_json::from_slice(&stored).unwrap();
+        // What is stored is sealed, and shown as it reads.
+        let stored = codec::opened(&stored, &vault).unwrap().into_owned();
+        let stored: Value = serde_json::from_str(&stored).unwrap();
         for (ours, theirs) in [
             ("id", "id"),
             ("type", "type"),

@@ -42,11 +42,12 @@ impl Log {
         let events = runtime.block_on(store.read_all(None, Filter::All, usize::MAX)).unwrap();
         let positions: Vec<_> = events.iter().map(|event| event.position).collect();
         assert!(positions.is_sorted_by(|a, b| a < b), "positions do not rise");
+        let vault = home.vault();
         let mut log = Self::default();
         let mut revisions = HashMap::new();
         for recorded in &events {
             let envelope =
-                Envelope::open(&recorded.bytes).unwrap_or_else(|error| panic!("{error}: {recorded:?}"));
+                vault.open(&recorded.bytes).unwrap_or_else(|error| panic!("{error}: {recorded:?}"));
             let revision = revisions.entry(envelope.stream).or_insert(0);
             assert_same(recorded, &envelope, *revision);
             *revision += 1;

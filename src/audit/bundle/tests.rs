@@ -317,7 +317,7 @@ fn each_part_that_lies_is_told_by_its_check() {
     assert_eq!(missing("checkpoint"), Some(Check::Archive));
     assert_eq!(missing("keys/1"), Some(Check::Signature));
     assert_eq!(missing("tile/0/000.p/13"), Some(Check::Archive));
-    assert_eq!(missing("entries/000"), Some(Check::Archive));
+    assert_eq!(missing("entries/000"), Some(Check::View));
     assert_eq!(missing("views/trail-000001.csv"), Some(Check::View));
     assert_eq!(missing("views/keys-000001.jsonl"), Some(Check::View));
     assert_eq!(missing("heads/000001.jsonl"), Some(Check::Completeness));
