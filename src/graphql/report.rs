@@ -324,8 +324,33 @@ pub(super) async fn key_activity(
         ..filter.asked()?
     };
     let count = context.look_ahead().field("totalCount").exists();
-    let page = service.key_activity(caller, &wanted, slice.window()?, count).await?;
+    let window = slice.window()?;
+    let page = service.key_activity(caller, &wanted, window.clone(), count).await?;
+    looked(service, caller, "keyActivity", &wanted, &window, page.items.len()).await?;
     Ok(KeyActivityConnection::new(page, KeyActivityNode::from))
+}
+
+/// Writes down that somebody looks at a report, before they see it.
+async fn looked(
+    service: &Service,
+    caller: &Caller,
+    report: &str,
+    wanted: &Asked,
+    window: &Window,
+    shown: usize,
+) -> Result<()> {
+    let fields = ("filter.organizationId", "filter.workspaceId");
+    let organization = service.organization_of_list(caller, wanted.organization, wanted.workspace, fields)?;
+    let (mut filter, mut page) = (Told::default(), Told::default());
+    filter.tell("report", Some(report));
+    filter.tell("workspaceId", wanted.workspace);
+    filter.tell("from", wanted.from);
+    filter.tell("to", wanted.to);
+    filter.tell("unusedDays", wanted.unused_days);
+    page.window(window);
+    let place = Place { organization, workspace: wanted.workspace };
+    let look = Look { filter, page, shown: Some(shown as u64), ..Look::at(TrailPart::Report, place) };
+    service.looked(caller, look).await
 }
 
 /// Access review.
@@ -338,7 +363,9 @@ pub(super) async fn access_review(
     let (service, caller) = asked(context)?;
     let wanted = Asked { unused_days, ..filter.asked()? };
     let count = context.look_ahead().field("totalCount").exists();
-    let page = service.access_review(caller, &wanted, slice.window()?, count).await?;
+    let window = slice.window()?;
+    let page = service.access_review(caller, &wanted, window.clone(), count).await?;
+    looked(service, caller, "accessReview", &wanted, &window, page.items.len()).await?;
     Ok(AccessReviewConnection::new(page, AccessNode::from))
 }
 
@@ -349,6 +376,8 @@ pub(super) async fn policy_violations(
     slice: Slice,
 ) -> Result<PolicyViolationConnection> {
     let (service, caller) = asked(context)?;
-    let page = service.policy_violators(caller, &filter.asked()?, slice.window()?).await?;
+    let (wanted, window) = (filter.asked()?, slice.window()?);
+    let page = service.policy_violators(caller, &wanted, window.clone()).await?;
+    looked(service, caller, "policyViolations", &wanted, &window, page.items.len()).await?;
     Ok(PolicyViolationConnection::new(page, ViolatorNode::from))
 }
