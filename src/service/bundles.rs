@@ -4,7 +4,9 @@
 //! caller may read are asked for, and each is checked again against the scope before it is written. What is held is
 //! one tile of entries and a few bytes for each key, however much follows.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+mod within;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use keyledger_projections::KeyState;
@@ -12,10 +14,11 @@ use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{AuditExported, Event, ExportFormat, Exported};
 use keyledger_schema::grant::{Place, Right};
 use keyledger_schema::{
-    DataKeys, Envelope, EventId, KeyId, LogId, NoDataKeys, OrganizationId, Personal, Stream, Timestamp,
-    WorkspaceId,
+    Envelope, EventId, KeyId, LogId, OrganizationId, Personal, Stream, Subject, Timestamp, WorkspaceId,
+    sealing,
 };
 
+use self::within::Within;
 use super::Service;
 use super::exports::Turn;
 use super::keys::query_failed;
@@ -30,6 +33,8 @@ use crate::readmodel::{Entry, EntryQuery, MAX_PAGE, Sequence, Window};
 use crate::sequencer::{Signed, TreeLog};
 use crate::store::Direction;
 
+/// How often it is tried to prove the ends of all streams at once while new ones begin.
+const ATTEMPTS: u32 = 8;
 /// How many events of a stream are read at once.
 const PAGE: usize = 500;
 /// The most streams whose ends are proved: all at once, since they have to be proved of one moment.
@@ -101,6 +106,10 @@ pub struct Bundle {
     waiting: BTreeSet<u64>,
     tiles: Vec<u64>,
     proofs: HashMap<String, Inclusion>,
+    within: Arc<Within>,
+    /// Subjects whose data keys were thought of.
+    considered: HashSet<Subject>,
+    personal_data: bool,
     _turn: Turn,
 }
 
@@ -197,7 +206,8 @@ impl Service {
             from: asked.from,
             to: asked.to,
         };
-        let (maker, signers) = self.maker(&description, &tree, &signed, asked.personal_data)?;
+        let within = Arc::new(Within::new(Arc::clone(&self.vault)));
+        let (maker, signers) = self.maker(&description, &tree, &signed, Arc::clone(&within))?;
         let event = Event::AuditExported(AuditExported {
             what: Exported::Bundle,
             format: ExportFormat::Tar,
@@ -218,6 +228,9 @@ impl Service {
             tiles: Vec::new(),
             proofs,
             description,
+            within,
+            considered: HashSet::new(),
+            personal_data: asked.personal_data,
             _turn: turn,
         })
     }
@@ -227,7 +240,7 @@ impl Service {
         description: &Description,
         tree: &TreeLog,
         signed: &Signed,
-        personal_data: bool,
+        within: Arc<Within>,
     ) -> Result<(Maker, Vec<Signer>)> {
         let state = tree.keys();
         let keys: BTreeMap<u32, String> =
@@ -238,9 +251,7 @@ impl Service {
             .map(|key| Signer::new(&description.origin, self.master.log_key(log, key.generation)))
             .collect();
         let signers = signers.map_err(|error| broken(&error))?;
-        let data_keys: Arc<dyn DataKeys> =
-            if personal_data { Arc::clone(&self.vault) as _ } else { Arc::new(NoDataKeys) };
-        let maker = Maker::new(description.clone(), &signed.note, None, &keys, data_keys).map_err(unmade)?;
+        let maker = Maker::new(description.clone(), &signed.note, None, &keys, within).map_err(unmade)?;
         Ok((maker, signers))
     }
 
@@ -276,10 +287,27 @@ impl Service {
     /// Where the streams of a scope end, if they are not too many: the log index of the commitment, the size of the
     /// log that it is about, and the proofs.
     async fn heads_of(&self, scope: &Scope) -> Result<Option<(u64, u64, HashMap<String, Inclusion>)>> {
-        let Some(streams) = self.streams_of(scope).await? else { return Ok(None) };
-        let proven = self.completeness_of(&streams).await?;
-        let Some(first) = proven.first() else { return Ok(None) };
-        let (index, size) = (first.commitment.log_index, first.commitment.committed.tree_size);
+        let Some(mut streams) = self.streams_of(scope).await? else { return Ok(None) };
+        let mut attempts = 0;
+        let (proven, index, size) = loop {
+            let named: Vec<Stream> = streams.values().map(|(stream, _)| *stream).collect();
+            let proven = self.completeness_of(&named).await?;
+            let Some(first) = proven.first() else { return Ok(None) };
+            let (index, size) = (first.commitment.log_index, first.commitment.committed.tree_size);
+            // A stream may have begun after they were listed and before their ends were committed to.
+            let Some(now) = self.streams_of(scope).await? else { return Ok(None) };
+            if now.iter().all(|(name, (_, begun))| *begun >= size || streams.contains_key(name)) {
+                break (proven, index, size);
+            }
+            attempts += 1;
+            if attempts >= ATTEMPTS {
+                return Err(Error::unavailable(
+                    "streams begin faster than their ends can be proved now; try again at a quieter time, or ask for a \
+                     bundle up to an earlier moment with to",
+                ));
+            }
+            streams = now;
+        };
         let proofs = proven.into_iter().filter_map(|one| match one.proof {
             Proof::Included(proof) => Some((one.stream.to_string(), proof)),
             Proof::Absent(_) => None,
@@ -287,17 +315,20 @@ impl Service {
         Ok(Some((index, size, proofs.collect())))
     }
 
-    /// All streams that are whole in a bundle; none if there are too many.
-    async fn streams_of(&self, scope: &Scope) -> Result<Option<Vec<Stream>>> {
+    /// All streams that are whole in a bundle, by their names, with the log index of the first event found of each; none
+    /// if there are too many.
+    async fn streams_of(&self, scope: &Scope) -> Result<Option<BTreeMap<String, (Stream, u64)>>> {
         let mut streams = BTreeMap::new();
         // Those of verifications are the bulk, and stand in streams that are not whole.
         let types = Event::TYPES.iter().map(|(name, _)| *name).filter(|name| !name.starts_with("usage."));
         let mut query = EntryQuery { types: types.map(str::to_owned).collect(), ..query_of(scope) };
         loop {
             let page = self.read_model.entries(query.clone()).await.map_err(|error| query_failed(&error))?;
-            let whole =
-                page.items.iter().map(|item| item.node.stream).filter(|stream| scope.is_whole(stream));
-            streams.extend(whole.map(|stream| (stream.to_string(), stream)));
+            for entry in page.items.iter().map(|item| &item.node) {
+                if scope.is_whole(&entry.stream) {
+                    streams.entry(entry.stream.to_string()).or_insert((entry.stream, entry.log_index));
+                }
+            }
             if streams.len() > MAX_PROVED {
                 return Ok(None);
             }
@@ -305,7 +336,7 @@ impl Service {
                 Some(last) => {
                     query.window = Window::First { count: MAX_PAGE, after: Some(last.cursor.clone()) };
                 }
-                None => return Ok(Some(streams.into_values().collect())),
+                None => return Ok(Some(streams)),
             }
         }
     }
@@ -443,9 +474,26 @@ impl Bundle {
             all.get(at).map(|bytes| bundle::Entry { index, bytes: Arc::clone(bytes) })
         };
         let entries: Vec<bundle::Entry<Arc<[u8]>>> = waiting.into_iter().filter_map(entry).collect();
+        self.disclose(&entries).await?;
         self.maker.tile(tile, &hashes);
         self.maker.entries(tile, &entries).map_err(unmade)?;
         self.tiles.push(index);
+        Ok(())
+    }
+
+    /// Lets the data keys through that entries need, as far as they are of the bundle's scope.
+    async fn disclose(&mut self, entries: &[bundle::Entry<Arc<[u8]>>]) -> Result<()> {
+        if !self.personal_data {
+            return Ok(());
+        }
+        let texts = entries.iter().filter_map(|entry| std::str::from_utf8(&entry.bytes).ok());
+        for subject in texts.flat_map(sealing::subjects) {
+            if self.considered.insert(subject)
+                && self.service.is_disclosed(&self.description.scope, subject).await?
+            {
+                self.within.allow(subject);
+            }
+        }
         Ok(())
     }
 
