@@ -42,10 +42,10 @@ pub struct BundleArgs {
     /// The whole log in this data directory
     #[arg(long, value_name = "DIRECTORY")]
     pub data_dir: Option<PathBuf>,
-    /// Only what was recorded from this moment on, such as 2026-11-01 or 30d
+    /// Only what was recorded from this moment on, such as 2026-01-01T00:00:00Z or 30d
     #[arg(long, value_name = "TIME", conflicts_with = "data_dir")]
     pub from: Option<Moment>,
-    /// Only what was recorded before this moment
+    /// Only what was recorded before this moment, such as 2026-01-01T00:00:00Z or 30d
     #[arg(long, value_name = "TIME", conflicts_with = "data_dir")]
     pub to: Option<Moment>,
     /// Size of the tree of an earlier checkpoint, whose consistency the bundle shall show
