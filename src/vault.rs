@@ -86,8 +86,9 @@ impl Shared {
         if known.is_some() {
             return known;
         }
-        let read = file::read(&self.connection(), &self.wrapping, subject);
-        match read {
+        // Held until it is remembered: what is erased meanwhile is remembered after it.
+        let connection = self.connection();
+        match file::read(&connection, &self.wrapping, subject) {
             Ok(Some(found)) => {
                 self.remember(subject, found.clone());
                 Some(found)

@@ -153,7 +153,12 @@ fn read_all(
         drop(send);
         progress(log.size(), read);
         let holds = chains.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        all.map_err(|error| failed(&error)).map(|()| holds)
+        match all {
+            Ok(()) => Ok(holds),
+            // That is what is looked for, and no failure of looking.
+            Err(OpenError::Damaged { what, .. }) => Ok(holds.and(Err(Fault::new(Check::Chain, what)))),
+            Err(error) => Err(failed(&error)),
+        }
     })
 }
 
@@ -182,8 +187,19 @@ fn conclude(
         let what = format!("signatures of the checkpoint, by {}", names.join(" and "));
         report.proves(Check::Signature, names.len() as u64, what);
         compare(checkpoint, leaves, report)?;
+    } else if given.keys.is_empty() {
+        report.leaves_open(
+            "That the entries are what was signed for: there is no signed checkpoint in the data directory.",
+        );
     } else {
-        report.leaves_open("That the entries are what was signed for: there is no signed checkpoint yet.");
+        // Whoever gives a key wants to know that something is signed with it.
+        let what = "a verifier key was given, and there is no signed checkpoint in the data directory: put the file \
+                    `checkpoint` back from its backup, or give an earlier checkpoint with --since and no key";
+        return Err(Fault::new(Check::Signature, what.to_owned()));
+    }
+    if let Some(other) = given.keys.iter().find(|key| !followed.keys().contains(key)) {
+        let what = format!("the log never introduced the key that was given: {other}");
+        return Err(Fault::new(Check::LogKeys, what));
     }
     if let Some(since) = &given.since {
         let size = since.checkpoint().size;

@@ -98,7 +98,13 @@ fn described(key: &Value) -> String {
         ("roles", list(&key["roles"], role)),
         ("effective", list(&key["effectiveScopes"], effective)),
         ("grants", grants(&key["grants"])),
-        ("allowed from", or(list(&key["allowedCidrs"], text), "everywhere")),
+        (
+            "allowed from",
+            or(
+                list(&key["allowedCidrs"], text),
+                if key["erasedAt"].is_null() { "everywhere" } else { "[erased]" },
+            ),
+        ),
         ("rate limits", list(&key["rateLimits"], rate_limit)),
         ("identity", identity(&key["identity"])),
         (
@@ -121,6 +127,7 @@ fn described(key: &Value) -> String {
         ("revoked", revoked.into_iter().collect()),
         ("leak reported", at(&key["leakReportedAt"])),
         ("deleted", at(&key["deletedAt"])),
+        ("erased", at(&key["erasedAt"])),
         ("first used", at(&key["firstUsedAt"])),
         ("last used", used.into_iter().collect()),
         ("verifications", usage.into_iter().collect()),

@@ -16,7 +16,7 @@ fragment KeyFields on Key {
   secretHint secretVersion secretIssuedAt secretAcknowledgedAt imported leakReportedAt
   previousSecret { version hint validUntil }
   expiresAt createdAt createdBy { kind id email } updatedAt
-  revocation { at reason comment } deletedAt clonedFrom
+  revocation { at reason comment } deletedAt erasedAt clonedFrom
   firstUsedAt lastUsedAt lastUsedIp usage { valid refused lastCode } revision
 }";
 

@@ -84,6 +84,11 @@ fn exists(state: &IdentityState, new: &NewIdentity) -> Result<Decision> {
         let error = Error::new(Code::Conflict, message).about("input.externalId");
         Err(error.with("id", state.id.to_string()))
     };
+    if state.erased_at.is_some() {
+        // Nothing that leads from the external id to the one who had it.
+        let message = "this external id cannot be given any more; choose another";
+        return Err(Error::new(Code::Conflict, message).about("input.externalId"));
+    }
     if state.deleted_at.is_some() {
         return conflict(
             "an identity with this external id was deleted, and an external id is never given twice; choose another",

@@ -27,6 +27,11 @@ impl IdentityNode {
         Self(state, None)
     }
 
+    /// Whether its personal data was erased.
+    pub(super) fn is_erased(&self) -> bool {
+        self.0.erased_at.is_some()
+    }
+
     /// As it was at a moment.
     pub(super) fn at(state: IdentityState, moment: Timestamp) -> Self {
         Self(state, Some(moment))

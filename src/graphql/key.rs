@@ -25,7 +25,7 @@ use super::usage::{self, Frame, UsageNode};
 use super::verification::{self, VerificationFilter};
 use super::{QUERY_COST, query, trail};
 use crate::asof::{self, Then};
-use crate::error::Error;
+use crate::error::{Code, Error};
 use crate::readmodel::KeyRow;
 use crate::service::analytics;
 use crate::tenants::Tenant;
@@ -280,6 +280,11 @@ impl KeyNode {
                 address: usage::address(ip.as_deref()).map_err(|error| error.about("ip"))?,
                 access: Request::access(action.as_deref(), resource.as_deref())?,
             };
+            if self.state.erased_at.is_some() {
+                let message =
+                    "the networks that the key was tied to were erased, so nobody can tell any more";
+                return Err(Error::new(Code::IllegalTransition, message).about("id"));
+            }
             if let Some(then) = &self.then {
                 return Ok(then.answer(&request));
             }

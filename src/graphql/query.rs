@@ -137,7 +137,12 @@ async fn identity(
             let organization = organization_id(context, organization, "organizationId")?;
             let external_id = limits::external_id("externalId", external_id)?;
             let id = asked(context)?.0.identity_id(organization, &external_id);
-            identity_of(context, id, "externalId").await
+            let found = identity_of(context, id, "externalId").await?;
+            // Nothing leads from the external id to the one who had it.
+            if found.is_erased() {
+                return Err(Error::not_found("externalId", "identity"));
+            }
+            Ok(found)
         }
         _ => Err(Error::invalid("id", "name exactly one of id and externalId")),
     }

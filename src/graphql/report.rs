@@ -2,6 +2,8 @@
 
 use async_graphql::{Context, Enum, ID, InputObject, Json, SimpleObject};
 use keyledger_projections::permissions::Effective;
+use keyledger_schema::event::TrailPart;
+use keyledger_schema::grant::Place;
 
 use super::connection::{AccessReviewConnection, KeyActivityConnection, PolicyViolationConnection, Slice};
 use super::input;
@@ -9,12 +11,16 @@ use super::key::ActorNode;
 use super::query::asked;
 use super::scalar::{DateTime, Environment, KeyStatus, Long};
 use super::tenant::GrantNode;
+use crate::caller::Caller;
 use crate::decisions::policy::Violation;
 use crate::error::Result;
-use crate::service::reports::Asked;
+use crate::service::Service;
+use crate::service::reads::Look;
 use crate::service::reports::access::Access;
 use crate::service::reports::activity::{self, Activity};
 use crate::service::reports::violations::Violator;
+use crate::service::reports::{Asked, Window};
+use crate::service::told::Told;
 
 /// What happened to a key.
 #[derive(Enum, Copy, Clone, PartialEq, Eq, Debug)]

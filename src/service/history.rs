@@ -17,7 +17,13 @@ const PAGE: usize = 500;
 impl Service {
     /// A key as it was; none before it was issued.
     pub async fn key_at(&self, id: KeyId, at: Timestamp) -> Result<Option<KeyState>> {
-        self.folded(Stream::Key(id), at, KeyState::fold).await
+        let mut state = self.folded(Stream::Key(id), at, KeyState::fold).await?;
+        if let Some(state) = state.as_mut().filter(|state| state.erased_at.is_none()) {
+            // What was erased since cannot be read of earlier moments either, and is told apart from what never was.
+            let now = self.read_model.key(id).await.map_err(|error| super::keys::query_failed(&error))?;
+            state.erased_at = now.and_then(|row| row.state.erased_at);
+        }
+        Ok(state)
     }
 
     /// An organization as it was.

@@ -35,7 +35,8 @@ pub(super) fn can_be_given(state: Option<&IdentityState>, organization: Organiza
 }
 
 impl Service {
-    /// The id of the identity that an organization calls so, whether there is one or not.
+    /// The id of the identity that an organization calls so, whether there is one or not. Whoever uses it must not
+    /// tell of an identity that was erased.
     pub fn identity_id(&self, organization: OrganizationId, external_id: &str) -> IdentityId {
         self.idempotency.identity_id(organization, external_id)
     }

@@ -6,9 +6,12 @@
 
 use std::sync::Arc;
 
+use keyledger_schema::event::TrailPart;
 use keyledger_schema::grant::{Place, Right};
 use keyledger_schema::{EventId, Stream};
 
+use super::reads::Look;
+use super::told::Told;
 use super::{Service, lacking};
 use crate::audit::tile::{Tile, write_bundle};
 use crate::audit::tlog_proof::TlogProof;
@@ -131,6 +134,12 @@ impl Service {
     /// A bundle of entries.
     pub async fn entries(&self, caller: &Caller, tile: Tile) -> Result<Vec<u8>> {
         self.require_all_trails(caller)?;
+        let mut filter = Told::default();
+        filter.tell("log", Some("entries"));
+        let place = Place { organization: caller.organization, workspace: None };
+        // Whoever follows the log would else find only what they wrote by following it.
+        let look = Look { filter, nothing_new: true, ..Look::at(TrailPart::Events, place) };
+        self.looked(caller, look).await?;
         let _place = self.entry_bundles.try_acquire().map_err(|_| {
             Error::new(
                 crate::error::Code::TooManyRequests,
@@ -153,7 +162,16 @@ impl Service {
                 self.may(caller, Right::ReadTrail, Place { organization, workspace: entry.workspace })
             })
         });
-        self.inclusion_of(&seen.ok_or_else(|| Error::not_found("eventId", "event"))?, tree_size).await
+        let seen = seen.ok_or_else(|| Error::not_found("eventId", "event"))?;
+        let inclusion = self.inclusion_of(&seen, tree_size).await?;
+        if let Some(organization) = seen.organization {
+            let mut filter = Told::default();
+            filter.tell("proofOf", Some(id));
+            let place = Place { organization, workspace: seen.workspace };
+            let look = Look { key: seen.key, filter, shown: Some(1), ..Look::at(TrailPart::Events, place) };
+            self.looked(caller, look).await?;
+        }
+        Ok(inclusion)
     }
 
     pub(super) async fn inclusion_of(&self, found: &Entry, tree_size: Option<u64>) -> Result<Inclusion> {

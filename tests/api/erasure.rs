@@ -104,6 +104,7 @@ fn what_is_erased_is_in_no_file_and_no_answer_and_the_log_still_verifies() {
     let server = Server::fresh();
     let root = server.root();
     let (identity, key) = a_life(&root);
+    let while_it_was_used = root.key(&key, "createdAt").unwrap()["createdAt"].clone();
     let other = root.create_key("other").scope("read:letters/**").run();
     root.verify_with(&json!({ "key": other.secret(), "ip": "2001:db8::1" })).unwrap();
     let log = |home: &Home| fs::read(home.data_dir().join("events.db")).unwrap().len();
@@ -139,6 +140,16 @@ fn what_is_erased_is_in_no_file_and_no_answer_and_the_log_still_verifies() {
     }
     assert!(after.contains("2001:db8::1"), "what others used is still told: {after}");
     assert!(after.contains("VALID"), "what was counted stays: {after}");
+    // Nothing leads from what somebody was called to what is left of them, and what was erased is not taken for what
+    // never was.
+    let query = "query($id: String!) { identity(externalId: $id) { id } }";
+    assert_eq!(root.graphql(query, &json!({ "id": EXTERNAL })).unwrap_err().code(), Some("NOT_FOUND"));
+    let create = "mutation($id: String!) { createIdentity(input: { externalId: $id }) { identity { id } } }";
+    let again = format!("{:?}", root.graphql(create, &json!({ "id": EXTERNAL })).unwrap_err());
+    assert!(again.contains("CONFLICT") && !again.contains(&identity), "{again}");
+    let then = "query($id: ID!, $at: DateTime!) { key(id: $id, asOf: $at) { name erasedAt wouldAnswer(action: READ, ip: \"192.0.2.1\") } }";
+    let then = root.graphql(then, &json!({ "id": key, "at": while_it_was_used }));
+    assert_eq!(then.unwrap_err().code(), Some("ILLEGAL_TRANSITION"));
     // Again is no event.
     let again = erase(&root, &identity).unwrap();
     assert_eq!((&again["events"], &again["complete"]), (&json!([]), &json!(true)));
