@@ -27,7 +27,9 @@ Examples:
   keyledger audit bundle --data-dir ./keyledger-data --output log.tar
 
 Needs a grant that allows reading trails; the export is in the trail before the first byte leaves.
-With --data-dir it is the whole log, read from the disk, whether a server runs or not.
+With --data-dir it is the whole log, read from the disk, whether a server runs or not. That one
+discloses no data keys: names, addresses and comments in it read as [erased].
+The bundle of an organization holds its verifications (usage.recorded); of a key or workspace not.
 How an auditor checks it: docs/auditors-guide.md")]
 pub struct BundleArgs {
     /// The trail of this key
@@ -42,17 +44,17 @@ pub struct BundleArgs {
     /// The whole log in this data directory
     #[arg(long, value_name = "DIRECTORY")]
     pub data_dir: Option<PathBuf>,
-    /// Only what was recorded from this moment on, such as 2026-11-01 or 30d
+    /// Only what was recorded from this moment on, such as 2026-01-01T00:00:00Z or 30d
     #[arg(long, value_name = "TIME", conflicts_with = "data_dir")]
     pub from: Option<Moment>,
-    /// Only what was recorded before this moment
+    /// Only what was recorded before this moment, such as 2026-01-01T00:00:00Z or 30d
     #[arg(long, value_name = "TIME", conflicts_with = "data_dir")]
     pub to: Option<Moment>,
     /// Size of the tree of an earlier checkpoint, whose consistency the bundle shall show
     #[arg(long, value_name = "TREE_SIZE")]
     pub since: Option<u64>,
     /// Leave out the keys that names, addresses and comments can be read with
-    #[arg(long)]
+    #[arg(long, conflicts_with = "data_dir")]
     pub without_personal_data: bool,
     /// File with the master key of the data directory [default: as of serve]
     #[arg(long, value_name = "FILE", requires = "data_dir")]
@@ -76,7 +78,8 @@ Exit codes beside those of every command, by the first thing that does not hold:
   11  the manifest: a file is not what it names
   12  a signature: not signed with a key that was given
   13  the tree: an entry is not in the log that the checkpoint states
-  14  consistency: the log does not go on where the earlier checkpoint ended
+  14  consistency: the log does not go on where the earlier checkpoint ended, or the bundle was
+      not made with --since and cannot be compared with it
   15  a chain: an event is missing, moved or repeated
   16  completeness: a stream does not end where the log committed to
   17  a view: a table or a key does not say what the entries say

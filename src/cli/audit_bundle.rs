@@ -56,6 +56,16 @@ impl Target {
     }
 }
 
+impl Drop for Target {
+    /// What was refused, or never began, leaves nothing behind; what was cut off stays for whoever wants to look.
+    fn drop(&mut self) {
+        if self.open.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            // Whoever cannot remove an empty file is told of what went wrong before.
+            std::fs::remove_file(&self.part).ok();
+        }
+    }
+}
+
 impl Write for Target {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.open.write(bytes)

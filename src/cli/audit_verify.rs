@@ -53,6 +53,13 @@ pub fn run(path: &Path, given: &Given, out: &mut Output<'_>) -> Result<(), Failu
     let unreadable = |error: std::io::Error| {
         Failure::new(Exit::Failed, "INPUT", format!("{} cannot be read: {error}", clean(&shown)))
     };
+    // It is read twice at the same time, and opening a pipe would wait for somebody to write into it.
+    if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+        let shown = clean(&shown);
+        return Err(Failure::usage(format!(
+            "{shown} is not a regular file; name the archive as a file on disk"
+        )));
+    }
     let open = || File::open(path).map(|file| BufReader::with_capacity(PIECE, file));
     let (archive, contents) = (open().map_err(unreadable)?, open().map_err(unreadable)?);
     let size = archive.get_ref().metadata().map_err(unreadable)?.len();

@@ -480,9 +480,14 @@ impl<'a> Examiner<'a> {
             ));
         }
         let Some(size) = inside.description.heads_size else {
-            self.report.leaves_open(
-                "That no event follows the last one of each stream: no end was committed to yet.",
-            );
+            let why = if whole_log {
+                "the log had not committed to any end yet"
+            } else if inside.description.to.is_some() {
+                "the bundle has no proofs of ends, since it ends at a moment that was asked for (--to)"
+            } else {
+                "the bundle has no proofs of ends, since it has more streams than ends are proved of, or none"
+            };
+            self.report.leaves_open(format!("That no event follows the last one of each stream: {why}."));
             return Ok(());
         };
         let root = self.committed_root()?;
@@ -536,8 +541,9 @@ impl<'a> Examiner<'a> {
             let size = earlier.checkpoint().size;
             let root = inside.forest.root(size).ok_or_else(|| {
                 let what = format!(
-                    "the bundle has not the tiles that show what the tree of {size} entries was; ask for one that is \
-                     made since that checkpoint"
+                    "the earlier checkpoint cannot be compared, which says nothing about the log: the bundle has not \
+                     the tiles that show what the tree of {size} entries was. Ask for a bundle that is made with \
+                     --since {size}"
                 );
                 fault(Check::Consistency, what)
             })?;
@@ -616,6 +622,17 @@ impl<'a> Examiner<'a> {
         ));
         if scope != Scope::Log {
             report.leaves_open("That there is no further stream: this bundle is not of the whole log.");
+        }
+        match scope {
+            Scope::Key { .. } | Scope::Workspace { .. } => report.leaves_open(
+                "Anything about verifications: their events (usage.recorded) are of a whole organization, and only in \
+                 its bundle.",
+            ),
+            Scope::Log => report.leaves_open(
+                "Which names, addresses and comments the entries hold: the bundle of a whole log discloses no data \
+                 keys, so they read as [erased].",
+            ),
+            Scope::Organization { .. } => {}
         }
         if partial {
             report.leaves_open("What happened before and after the period, in the streams that are in here.");

@@ -184,7 +184,18 @@ fn signatures(found: &Found, trust: Trust<'_>, report: &mut Report) -> Result<()
     };
     let failed = |of: &str, error: &note::Error| match error {
         note::Error::Unsigned if !trust.0.is_empty() => {
-            fault(format!("{of} is not signed with a key that was given with --key: it is not that log's"))
+            let retired = trust.0.iter().any(|key| own.contains(key));
+            fault(if retired {
+                format!(
+                    "{of} is not signed with a key that was given with --key: the bundle names that key, but not as \
+                     one that still signed. It was retired before; give the one in use, see keyledger audit log-keys"
+                )
+            } else {
+                format!(
+                    "{of} is not signed with a key that was given with --key, and the bundle does not know that key: \
+                     it is another log's"
+                )
+            })
         }
         error => fault(format!("{of}: {error}")),
     };

@@ -5,15 +5,15 @@ use super::description::{Description, Scope};
 /// What an auditor reads first.
 pub(super) fn text(description: &Description) -> String {
     let Description { origin, tree_size, made_at, scope, first_index, end_index, .. } = description;
-    let (what, entries) = match scope {
-        Scope::Key { key_id, .. } => (format!("the trail of the API key {key_id}"), SCOPED),
+    let (what, entries, left_out) = match scope {
+        Scope::Key { key_id, .. } => (format!("the trail of the API key {key_id}"), SCOPED, NO_USAGE),
         Scope::Workspace { workspace_id, .. } => {
-            (format!("what happened in the workspace {workspace_id}"), SCOPED)
+            (format!("what happened in the workspace {workspace_id}"), SCOPED, NO_USAGE)
         }
         Scope::Organization { organization_id } => {
-            (format!("what happened in the organization {organization_id}"), SCOPED)
+            (format!("what happened in the organization {organization_id}"), SCOPED, "")
         }
-        Scope::Log => ("the whole log".to_owned(), WHOLE),
+        Scope::Log => ("the whole log".to_owned(), WHOLE, NO_DATA_KEYS),
     };
     format!(
         "\
@@ -86,7 +86,7 @@ What it does not prove
   one that somebody else has.
 - That clocks were right, or that whoever held a secret was who it was given to.
 - In a bundle that is not of the whole log: that there is no further stream.
-"
+{left_out}"
     )
 }
 
@@ -95,6 +95,14 @@ entries/N            the entries in question among those that tile/0/N has hashe
                      Each is its log index (8 bytes, big-endian), its length
                      (2 bytes, big-endian), and its bytes. Those of the stream
                      log-... are the log's own and prove the rest";
+const NO_USAGE: &str = "\
+- Anything about verifications: their events (usage.recorded) are of a whole
+  organization, and only in its bundle.
+";
+const NO_DATA_KEYS: &str = "\
+- What names, addresses and comments say: the bundle of a whole log discloses no
+  data keys, so they read as [erased].
+";
 const WHOLE: &str = "\
 tile/entries/N       the entries, 256 in each file, each with its length before it
                      (2 bytes, big-endian)";
