@@ -487,7 +487,18 @@ impl<'a> Examiner<'a> {
             } else {
                 "the bundle has no proofs of ends, since it has more streams than ends are proved of, or none"
             };
+            let to_the_end = inside.description.end_index == inside.checkpoint.size;
+            if matches!(inside.description.scope, Scope::Key { .. }) && to_the_end {
+                return Err(fault(
+                    Check::Completeness,
+                    "the bundle of a key does not name a commitment to where its stream ends",
+                ));
+            }
             self.report.leaves_open(format!("That no event follows the last one of each stream: {why}."));
+            self.report.warnings.push(
+                "THE ENDS OF STREAMS ARE NOT PROVED: events may be missing at the end of each, such as a revocation."
+                    .to_owned(),
+            );
             return Ok(());
         };
         let root = self.committed_root()?;
@@ -622,6 +633,14 @@ impl<'a> Examiner<'a> {
         ));
         if scope != Scope::Log {
             report.leaves_open("That there is no further stream: this bundle is not of the whole log.");
+            report.leaves_open(
+                "That all is here of streams that are shown in part: refusals, reads and exports (audit-…) where they are \
+                 not of this scope alone, verifications (usage-…), and the log's own (log-…).",
+            );
+            report.leaves_open(
+                "That no signing key of the log was retired: only the events that introduced them are needed here. Give \
+                 with --key only those that are in use.",
+            );
         }
         match scope {
             Scope::Key { .. } | Scope::Workspace { .. } => report.leaves_open(
