@@ -1,7 +1,7 @@
 //! The sequencer: follows the log into the Merkle tree over it, kept in tiles in `tree.db`, and signs checkpoints.
 //!
 //! The leaf of an event is the bytes that are stored, and its index is the number of events before it. One thread
-//! ([`follow`]) takes what the log has at a leisurely pace, many events in one transaction ([`file`]), so that it
+//! ([`follow`]) takes what the log has at a leisurely pace, many events in one transaction ([`mod@file`]), so that it
 //! takes next to nothing from those who append. Events are hashed once; what it keeps in memory is the right edge of
 //! the tree ([`edge`]), whatever the size of the log.
 //!

@@ -49,7 +49,7 @@ fn split(size: u64) -> u64 {
     1 << (u64::BITS - 1 - (size - 1).leading_zeros())
 }
 
-/// MTH(D[start:end]). `start` is where some subtree of the whole starts, so perfect parts stand aligned.
+/// `MTH(D[start:end])`. `start` is where some subtree of the whole starts, so perfect parts stand aligned.
 fn subtree<N: Nodes>(nodes: &N, start: u64, end: u64) -> Result<Hash, N::Error> {
     let size = end - start;
     if size.is_power_of_two() {
@@ -66,7 +66,7 @@ pub fn root<N: Nodes>(nodes: &N, size: u64) -> Result<Hash, N::Error> {
     if size == 0 { Ok(empty_root()) } else { subtree(nodes, 0, size) }
 }
 
-/// PATH(index, D[0:size]) of RFC 9162 §2.1.3.1: what turns the hash of the entry into the root, from the leaf's
+/// `PATH(index, D[0:size])` of RFC 9162 §2.1.3.1: what turns the hash of the entry into the root, from the leaf's
 /// sibling upwards. `index` is below `size`.
 pub fn inclusion<N: Nodes>(nodes: &N, index: u64, size: u64) -> Result<Vec<Hash>, N::Error> {
     let (mut start, mut end) = (0, size);
@@ -85,7 +85,7 @@ pub fn inclusion<N: Nodes>(nodes: &N, index: u64, size: u64) -> Result<Vec<Hash>
     Ok(path)
 }
 
-/// PROOF(old, D[0:new]) of RFC 9162 §2.1.4.1: what shows that the first `old` entries are still what they were.
+/// `PROOF(old, D[0:new])` of RFC 9162 §2.1.4.1: what shows that the first `old` entries are still what they were.
 /// Nothing is needed where either tree tells all: an empty old one, or two of the same size. `old` is at most `new`.
 pub fn consistency<N: Nodes>(nodes: &N, old: u64, new: u64) -> Result<Vec<Hash>, N::Error> {
     if old == 0 || old == new {
