@@ -135,7 +135,11 @@ fn append(
         organization: of_key.then_some(ORGANIZATION),
         workspace: of_key
             .then(|| WorkspaceId::from_uuid(Uuid::from_u128(u128::from(0x77 + mix(id) % WORKSPACES)))),
-        actor: Actor::key(root, "root.00000007@keys.acme", Some(GrantRole::OrganizationAdministrator)),
+        actor: if of_key {
+            Actor::key(root, "root.00000007@keys.acme", Some(GrantRole::OrganizationAdministrator))
+        } else {
+            Actor::node(NODE)
+        },
         source: Source::default(),
         request: None,
         cause: None,

@@ -24,6 +24,7 @@ mod holder;
 mod identify;
 mod log;
 mod problem;
+mod reading;
 mod reports;
 pub mod server;
 mod socket;

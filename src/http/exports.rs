@@ -8,20 +8,17 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::time::Duration;
+use std::sync::Arc;
 
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use actix_web::rt::time::sleep;
-use actix_web::web::{self, Bytes, Data};
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::stream::try_unfold;
 use keyledger_schema::{Action, Environment, Timestamp, VerificationCode};
 
 use super::problem::{NO_STORE, Refused};
+use super::reading::{self, Source};
 use super::{State, credentials};
 use crate::caller::Caller;
-use crate::edge::Stopwatch;
 use crate::error::Error;
 use crate::export::{Encoder, Format, Open};
 use crate::service::Service;
@@ -175,11 +172,6 @@ const SELECTION: &[&str] = &[
     "address",
 ];
 
-/// How long an export waits for its reader.
-pub(super) const PATIENCE: Duration = Duration::from_mins(1);
-/// How often it is looked after.
-pub(super) const LOOK_AFTER: Duration = Duration::from_secs(5);
-
 /// A value by its name in a list.
 pub(super) fn named<T: Copy>(names: &[(&'static str, T)], text: &str) -> Result<T, String> {
     let found = names.iter().find(|(name, _)| *name == text).map(|(_, value)| *value);
@@ -282,17 +274,13 @@ pub(super) async fn answer_to(
     let (export, format, names) = super::to_its_end(begin).await??;
     let encoder = export.encoder(format, names).map_err(|failed| broken(&failed))?;
     let open = export.opener();
-    let flow = Arc::new(Mutex::new(Reading::Waits(
-        Box::new(Flow { export, encoder: Some(encoder), open, state, caller }),
-        Stopwatch::start(),
-    )));
-    actix_web::rt::spawn(give_up(Arc::downgrade(&flow)));
+    let flow = Flow { export, encoder: Some(encoder), open };
     let name = format!("attachment; filename=\"{file}.{}\"", format.suffix());
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, format.media_type()))
         .insert_header((CONTENT_DISPOSITION, name))
         .insert_header(NO_STORE)
-        .streaming(try_unfold(flow, next_piece)))
+        .streaming(reading::body(flow, state, caller)))
 }
 
 /// The organization that a request names.
@@ -312,86 +300,20 @@ struct Flow {
     /// None when the file has ended.
     encoder: Option<Encoder>,
     open: Arc<Open>,
-    state: Data<State>,
-    caller: Caller,
 }
 
-/// How an export is with its reader.
-enum Reading {
-    /// It was handed something a while ago, and has not come for more.
-    Waits(Box<Flow>, Stopwatch),
-    /// What it came for is being read.
-    Works,
-    /// Nothing follows.
-    Over,
-}
-
-type Shared = Mutex<Reading>;
-
-fn reading(shared: &Shared) -> MutexGuard<'_, Reading> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// Ends an export whose reader does not read on, or whose key may no longer read: it would keep a place that
-/// others wait for.
-async fn give_up(shared: Weak<Shared>) {
-    loop {
-        sleep(LOOK_AFTER).await;
-        let Some(shared) = shared.upgrade() else { return };
-        let mut reading = reading(&shared);
-        let over = match &*reading {
-            Reading::Waits(flow, since) => {
-                since.elapsed() >= PATIENCE || flow.state.verifier.still_stands(&flow.caller).is_err()
-            }
-            Reading::Works => false,
-            Reading::Over => return,
-        };
-        if over {
-            *reading = Reading::Over;
-            tracing::info!("an export was given up: its reader did not read on, or may not any more");
-            return;
-        }
-    }
-}
-
-/// The next bytes for a reader that came for more.
-async fn next_piece(shared: Arc<Shared>) -> Result<Option<(Bytes, Arc<Shared>)>, Error> {
-    let taken = std::mem::replace(&mut *reading(&shared), Reading::Works);
-    let Reading::Waits(flow, _) = taken else {
-        *reading(&shared) = Reading::Over;
-        return Err(Error::unavailable(
-            "the export was given up, since nobody read on for a minute; begin again",
-        ));
-    };
-    let piece = piece(*flow).await;
-    let (next, piece) = match piece {
-        Ok(Some((bytes, flow))) => (Reading::Waits(Box::new(flow), Stopwatch::start()), Ok(Some(bytes))),
-        Ok(None) => (Reading::Over, Ok(None)),
-        Err(error) => (Reading::Over, Err(error)),
-    };
-    *reading(&shared) = next;
-    Ok(piece?.map(|bytes| (bytes, shared)))
-}
-
-/// The next bytes of a body; never none of them, which would be taken for its end.
-async fn piece(mut flow: Flow) -> Result<Option<(Bytes, Flow)>, Error> {
-    while let Some(mut encoder) = flow.encoder.take() {
-        flow.state.verifier.still_stands(&flow.caller)?;
-        let batch = flow.export.next().await.inspect_err(|error| {
-            tracing::warn!(%error, "an export was cut off");
-        })?;
-        let open = Arc::clone(&flow.open);
+impl Source for Flow {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        let Some(mut encoder) = self.encoder.take() else { return Ok(None) };
+        let batch = self.export.next().await?;
+        let open = Arc::clone(&self.open);
         // Some thousand rows take milliseconds, which verifications on this thread would wait for.
-        let encoded = web::block(move || match batch {
+        let made = web::block(move || match batch {
             Some(batch) => encoder.add(&batch, &*open).map(|bytes| (bytes, Some(encoder))),
             None => encoder.finish().map(|bytes| (bytes, None)),
         });
-        let (bytes, rest) =
-            encoded.await.map_err(|_| Error::internal())?.map_err(|failed| broken(&failed))?;
-        flow.encoder = rest;
-        if !bytes.is_empty() {
-            return Ok(Some((Bytes::from(bytes), flow)));
-        }
+        let (bytes, rest) = made.await.map_err(|_| Error::internal())?.map_err(|failed| broken(&failed))?;
+        self.encoder = rest;
+        Ok(Some(bytes))
     }
-    Ok(None)
 }

@@ -1,17 +1,15 @@
 //! `GET /v1/reports/…`: whole reports as files, and as pages for people.
 //!
-//! The body is made as it is read, some hundred rows at a time. A body that ends without its last chunk is not
-//! whole; that happens when the key is revoked meanwhile, too.
+//! The body is made as it is [read](super::reading), some hundred rows at a time.
 
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use actix_web::web::{self, Bytes, Data};
+use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
-use futures_util::stream::try_unfold;
 use keyledger_schema::Timestamp;
 
 use super::problem::{NO_STORE, Refused};
+use super::reading::{self, Source};
 use super::{State, credentials};
-use crate::caller::Caller;
 use crate::error::Error;
 use crate::export::html;
 use crate::service::Service;
@@ -120,16 +118,13 @@ async fn answer(
     if form == Form::Html {
         answer.insert_header((CONTENT_SECURITY_POLICY, html::content_security_policy()));
     }
-    Ok(answer.streaming(try_unfold((file, state, caller), piece)))
+    Ok(answer.streaming(reading::body(file, state, caller)))
 }
 
-type Flow = (ReportFile, Data<State>, Caller);
-
-/// The next bytes of a body.
-async fn piece((mut file, state, caller): Flow) -> Result<Option<(Bytes, Flow)>, Error> {
-    state.verifier.still_stands(&caller)?;
-    let bytes = file.next().await.inspect_err(|error| tracing::warn!(%error, "a report was cut off"))?;
-    Ok(bytes.map(|bytes| (Bytes::from(bytes), (file, state, caller))))
+impl Source for ReportFile {
+    async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
+        Self::next(self).await
+    }
 }
 
 /// What happened to keys in a period.
