@@ -7,11 +7,13 @@
 //! Architecture invariant: no I/O, no clock, no randomness. What a key may do is not known here.
 
 pub mod claims;
+pub mod issuer;
 pub mod jwk;
 pub mod jwt;
 pub mod keyring;
 
 pub use claims::Claims;
+pub use issuer::Issuers;
 pub use keyring::Keyring;
 
 /// The longest token that is looked at, in bytes. Headers of requests hold little more.

@@ -122,7 +122,7 @@ impl Node {
         let memory = Memory {
             directory: Arc::default(),
             tenants: Arc::default(),
-            keyring: Arc::default(),
+            keyring: Arc::new(Keyring::new(&format!("http://{}", config.listen))),
             vault: Arc::clone(&vault),
         };
         let (directory, tenants) = (Arc::clone(&memory.directory), Arc::clone(&memory.tenants));

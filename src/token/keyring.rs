@@ -11,6 +11,7 @@ use ed25519_dalek::VerifyingKey;
 use keyledger_projections::OrganizationState;
 use keyledger_schema::OrganizationId;
 
+use super::issuer::Issuers;
 use super::jwk;
 
 /// A public key of an organization.
@@ -33,13 +34,19 @@ struct All {
 }
 
 /// See the head of this module.
-#[derive(Default)]
 pub struct Keyring {
+    /// Who issues tokens here.
+    pub issuers: Issuers,
     all: RwLock<All>,
     edition: AtomicU64,
 }
 
 impl Keyring {
+    /// An empty one of a server with this public URL, see [`Issuers::new`].
+    pub fn new(base: &str) -> Self {
+        Self { issuers: Issuers::new(base), all: RwLock::default(), edition: AtomicU64::new(0) }
+    }
+
     fn read(&self) -> RwLockReadGuard<'_, All> {
         self.all.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -56,6 +63,7 @@ impl Keyring {
 
     /// Takes over the keys that an organization has now.
     pub fn organization_changed(&self, state: &OrganizationState) {
+        self.issuers.organization_changed(state);
         let mut now = Vec::new();
         for known in state.signing_keys.iter().filter(|key| key.retired_at.is_none()) {
             let Ok(key) = VerifyingKey::from_bytes(&known.public_key.0) else { continue };
