@@ -17,11 +17,13 @@
 pub mod decision;
 pub mod directory;
 mod entry;
+pub mod exchange;
 #[cfg(test)]
 mod fixture;
 mod intern;
 pub mod limits;
 pub mod meter;
+pub mod mint;
 pub mod realm;
 pub mod recorder;
 pub mod replay;
