@@ -97,6 +97,7 @@ impl Observer for Memory {
 pub(super) struct Node {
     pub(super) service: Arc<Service>,
     directory: Arc<Directory>,
+    keyring: Arc<Keyring>,
     master: MasterKey,
     edge: Edge,
     id: NodeId,
@@ -126,6 +127,7 @@ impl Node {
             vault: Arc::clone(&vault),
         };
         let (directory, tenants) = (Arc::clone(&memory.directory), Arc::clone(&memory.tenants));
+        let keyring = Arc::clone(&memory.keyring);
         let balances: Arc<dyn Balances> = Arc::new(Spender(Arc::clone(&directory)));
         let days = u64::from(config.verification_log_days);
         let read_model = ReadModel::open(
@@ -156,7 +158,7 @@ impl Node {
         let parts = (edge.clone(), vault, master.clone());
         let service = Service::new(store, read_model, tenants, key_of, balances, parts, id);
         let service = Arc::new(service.with_tree(tree));
-        Ok(Self { service, directory, master, edge, id })
+        Ok(Self { service, directory, keyring, master, edge, id })
     }
 
     /// Starts recording, and with it verification.
@@ -170,7 +172,8 @@ impl Node {
         let (edge, Recording { head, next_seq }) = (self.edge.clone(), recording);
         let recorder = Recorder::start(store, edge, self.id, head, next_seq, mode, give_back, vault)
             .map_err(system("cannot start the recorder"))?;
-        Ok(Verifier::new(self.master.secret_hasher(), directory, recorder, self.edge.clone()))
+        let (hasher, keyring) = (self.master.secret_hasher(), Arc::clone(&self.keyring));
+        Ok(Verifier::new(hasher, directory, keyring, recorder, self.edge.clone()))
     }
 
     /// Stops the threads that follow the log.
