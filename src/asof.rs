@@ -57,7 +57,7 @@ impl Then {
         }
         directory.apply(None, &self.key);
         match directory.find(&self.key.secret.record.hash) {
-            Some(entry) => decide(&entry, request, self.at),
+            Some(entry) => decide(&entry, None, request, self.at),
             // A deleted key is nobody's.
             None => VerificationCode::NotFound,
         }

@@ -179,7 +179,8 @@ impl Node {
         let (edge, Recording { head, next_seq }) = (self.edge.clone(), recording);
         let recorder = Recorder::start(store, edge, self.id, head, next_seq, mode, give_back, vault)
             .map_err(system("cannot start the recorder"))?;
-        Ok(Verifier::new(self.master.secret_hasher(), directory, recorder, self.edge.clone()))
+        let (hasher, keyring) = (self.master.secret_hasher(), Arc::clone(&self.keyring));
+        Ok(Verifier::new(hasher, directory, keyring, recorder, self.edge.clone()))
     }
 
     /// What signs tokens.

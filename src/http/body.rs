@@ -94,14 +94,16 @@ pub(super) struct VerifyBody<'a> {
     pub(super) action: Option<Cow<'a, str>>,
     pub(super) resource: Option<Cow<'a, str>>,
     pub(super) ip: Option<Cow<'a, str>>,
+    pub(super) audience: Option<Cow<'a, str>>,
     pub(super) cost: u32,
     pub(super) limits: Option<Vec<Cow<'a, str>>>,
     pub(super) tags: Tags,
 }
 
 /// The fields that are texts, in the order of [`Raw::texts`]; then the others.
-const FIELDS: [&str; 8] = ["key", "environment", "action", "resource", "ip", "cost", "limits", "tags"];
-const TEXTS: usize = 5;
+const FIELDS: [&str; 9] =
+    ["key", "environment", "action", "resource", "ip", "audience", "cost", "limits", "tags"];
+const TEXTS: usize = 6;
 /// The most texts of a list.
 const MAX_TEXTS: usize = if MAX_CHOSEN > MAX_TAGS { MAX_CHOSEN } else { MAX_TAGS };
 
@@ -123,13 +125,16 @@ impl<'a> VerifyBody<'a> {
         if let Some(problem) = raw.problem {
             return Err(problem);
         }
-        let [key, environment, action, resource, ip] = raw.texts;
+        let [key, environment, action, resource, ip, audience] = raw.texts;
         let key = key
             .ok_or_else(|| Error::invalid("key", "name the key to verify: the text that its holder sent"))?;
         let cost = Charge::cost(raw.cost)?;
         let limits = raw.limits.map(chosen).transpose()?;
         let tags = Tags::new(raw.tags.as_deref().unwrap_or_default())?;
-        Ok(Self { key, environment, action, resource, ip, cost, limits, tags })
+        if let Some(text) = &audience {
+            crate::verify::audience(text)?;
+        }
+        Ok(Self { key, environment, action, resource, ip, audience, cost, limits, tags })
     }
 }
 
@@ -310,6 +315,8 @@ mod tests {
             (r#"{"key":["s3cret"]}"#, Some("key"), "a text"),
             (r#"{"key":"a","key":"b"}"#, Some("key"), "twice"),
             (r#"{"key":"a","price":1}"#, Some("price"), "no such field"),
+            (r#"{"key":"a","audience":""}"#, Some("audience"), "1 to 255 bytes"),
+            (r#"{"key":"a","audience":["b"]}"#, Some("audience"), "a text"),
             (r#"{"key":"a","tags":1}"#, Some("tags"), "at most 8 texts"),
             (r#"{"key":"a","tags":[1]}"#, Some("tags"), "at most 8 texts"),
             (r#"{"key":"a","tags":["s3cret tag"]}"#, Some("tags"), "at most 8 texts"),
