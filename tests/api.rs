@@ -56,6 +56,12 @@ mod keys;
 mod leaks;
 #[path = "api/log.rs"]
 mod log;
+#[path = "api/oauth.rs"]
+mod oauth;
+#[path = "api/oauth_ended.rs"]
+mod oauth_ended;
+#[path = "api/oauth_refused.rs"]
+mod oauth_refused;
 #[path = "api/organizations.rs"]
 mod organizations;
 #[path = "api/pages.rs"]

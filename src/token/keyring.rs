@@ -11,10 +11,8 @@ use ed25519_dalek::VerifyingKey;
 use keyledger_projections::OrganizationState;
 use keyledger_schema::OrganizationId;
 
-use super::claims::Claims;
 use super::issuer::Issuers;
 use super::jwk;
-use super::jwt::Unchecked;
 
 /// A public key of an organization.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -56,16 +54,6 @@ impl Keyring {
     /// The key of this name. A retired one has none.
     pub fn find(&self, kid: &str) -> Option<Arc<PublicKey>> {
         self.read().by_kid.get(kid).cloned()
-    }
-
-    /// What a token says that one of these keys signed for its own organization. Whether it is still good is not
-    /// known here.
-    pub fn claims(&self, token: &str) -> Option<Claims> {
-        let unchecked = Unchecked::parse(token)?;
-        let signer = self.find(unchecked.kid())?;
-        let claims = unchecked.claims(&signer.key)?;
-        let own = claims.org == signer.organization && self.issuers.is(&claims.iss, claims.org);
-        own.then_some(claims)
     }
 
     /// Whether an organization has any keys here.
