@@ -42,6 +42,7 @@ use keyledger_schema::{KeyId, Means, OrganizationId, SecretScheme, Timestamp, Ve
 pub use self::callers::unauthenticated;
 use self::decision::{Request, decide};
 use self::directory::{Directory, Entry};
+pub use self::introspection::Inquiry;
 use self::limits::{Charge, NoSuchLimit};
 use self::meter::Checked;
 use self::recorder::{Detail, Recorder, Use};
