@@ -53,7 +53,7 @@ impl Then {
             directory.identity_changed(identity);
         }
         for tenant in self.tenants.all() {
-            directory.organization_changed(&tenant.state, &tenant.above, tenant.policy.keys_enabled());
+            directory.organization_changed(&tenant.state, &tenant.above, &tenant.policy);
         }
         directory.apply(None, &self.key);
         match directory.find(&self.key.secret.record.hash) {

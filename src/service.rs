@@ -29,6 +29,7 @@ mod refusals;
 pub mod reports;
 pub mod revocations;
 mod timer;
+mod tokens;
 pub mod told;
 pub mod transparency;
 mod workspaces;

@@ -22,12 +22,14 @@ mod callers;
 pub mod decision;
 pub mod directory;
 mod entry;
+pub mod exchange;
 #[cfg(test)]
 mod fixture;
 mod intern;
 mod introspection;
 pub mod limits;
 pub mod meter;
+pub mod mint;
 pub mod realm;
 pub mod recorder;
 pub mod replay;

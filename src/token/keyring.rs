@@ -11,8 +11,10 @@ use ed25519_dalek::VerifyingKey;
 use keyledger_projections::OrganizationState;
 use keyledger_schema::OrganizationId;
 
+use super::claims::Claims;
 use super::issuer::Issuers;
 use super::jwk;
+use super::jwt::Unchecked;
 
 /// A public key of an organization.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -54,6 +56,28 @@ impl Keyring {
     /// The key of this name. A retired one has none.
     pub fn find(&self, kid: &str) -> Option<Arc<PublicKey>> {
         self.read().by_kid.get(kid).cloned()
+    }
+
+    /// What a token says that one of these keys signed for its own organization. Whether it is still good is not
+    /// known here.
+    pub fn claims(&self, token: &str) -> Option<Claims> {
+        let unchecked = Unchecked::parse(token)?;
+        let signer = self.find(unchecked.kid())?;
+        let claims = unchecked.claims(&signer.key)?;
+        let own = claims.org == signer.organization && self.issuers.is(&claims.iss, claims.org);
+        own.then_some(claims)
+    }
+
+    /// Whether an organization has any keys here.
+    pub fn has(&self, organization: OrganizationId) -> bool {
+        self.read().of.get(&organization).is_some_and(|kids| !kids.is_empty())
+    }
+
+    /// The keys of an organization whose signatures count, the oldest first.
+    pub fn of(&self, organization: OrganizationId) -> Vec<Arc<PublicKey>> {
+        let all = self.read();
+        let kids = all.of.get(&organization).into_iter().flatten();
+        kids.filter_map(|kid| all.by_kid.get(kid)).filter(|key| !key.revoked).cloned().collect()
     }
 
     /// Changes with every change of any key, after the change can be seen.
