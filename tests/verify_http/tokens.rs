@@ -67,7 +67,7 @@ fn world(keys: &[KeyState]) -> World {
     let world = World::with(keys, &[]);
     for n in [1, 2] {
         world.keyring.organization_changed(&tenant(n));
-        world.directory.organization_changed(&tenant(n), &[], true);
+        world.directory.organization_changed(&tenant(n), &[], &Policy::default());
     }
     world
 }
@@ -331,7 +331,8 @@ fn a_token_never_outlives_what_its_key_may() {
     assert_eq!(changed(|key| key.scopes.clear()), "VALID");
 
     let world = fresh();
-    world.directory.organization_changed(&tenant(1), &[], false);
+    let off = Policy { api_keys_enabled: Some(false), ..Policy::default() };
+    world.directory.organization_changed(&tenant(1), &[], &off);
     assert_eq!(code(&world, &token), "KEYS_DISABLED");
 
     let world = fresh();
@@ -383,7 +384,7 @@ fn a_token_may_what_both_it_and_its_key_may_now() {
     organization
         .roles
         .insert(role, RoleState { id: role, definition, created_at: at, updated_at: at, revision: 1 });
-    world.directory.organization_changed(&organization, &[], true);
+    world.directory.organization_changed(&organization, &[], &Policy::default());
     let whole = mint(&Claims { scope: "read:customers/** write:customers/**".into(), ..claims(KEY) });
     let narrow = mint(&Claims { scope: "read:customers/42".into(), ..claims(KEY) });
     let none = mint(&Claims { scope: "".into(), ..claims(KEY) });
@@ -399,7 +400,7 @@ fn a_token_may_what_both_it_and_its_key_may_now() {
     assert!(!may(&none, "read", "customers/42") && code(&world, &none) == "VALID");
     // Whatever a token says, it gives nothing that its key does not have.
     assert!(may(&wide, "write", "customers/1") && !may(&wide, "admin", "customers/1"));
-    world.directory.organization_changed(&tenant(1), &[], true);
+    world.directory.organization_changed(&tenant(1), &[], &Policy::default());
     assert!(!may(&whole, "write", "customers/1") && may(&whole, "read", "customers/1"));
     assert!(!may(&wide, "write", "customers/1"));
 }
