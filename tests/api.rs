@@ -84,6 +84,8 @@ mod secrets;
 mod simulation;
 #[path = "api/time.rs"]
 mod time;
+#[path = "api/tokens_accepted.rs"]
+mod tokens_accepted;
 #[path = "api/trail.rs"]
 mod trail;
 #[path = "api/usage.rs"]

@@ -1,5 +1,5 @@
-//! `POST /v1/identify`: somebody found a text that may be a secret, and asks which key it is; and may revoke
-//! that key in the same call.
+//! `POST /v1/identify`: somebody found a text that may be a secret or a token, and asks of which key it is; and may
+//! revoke that key in the same call.
 //!
 //! Invariant: the text is neither echoed nor logged, and whoever may not read the key it belongs to is
 //! answered exactly as for a text that is no secret at all.
@@ -8,7 +8,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use keyledger_projections::{KeyState, KeyStatus};
 use keyledger_schema::grant::{Place, Right};
-use keyledger_schema::{Actor, Environment, EventId, KeyId, OrganizationId, Timestamp, WorkspaceId};
+use keyledger_schema::{Actor, Environment, EventId, KeyId, OrganizationId, Timestamp, TokenId, WorkspaceId};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -20,6 +20,7 @@ use crate::caller::Caller;
 use crate::error::Error;
 use crate::service::Service;
 use crate::service::holders::{Leak, Reported};
+use crate::verify::Held;
 
 /// How a refusal is called in the trail.
 const COMMAND: &str = "identify";
@@ -43,11 +44,22 @@ struct Key<'a> {
     secret_version: u32,
 }
 
+/// What is told of a token that was found instead of a secret.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Token {
+    id: TokenId,
+    expires_at: Timestamp,
+}
+
 #[derive(Serialize, Default)]
 struct Body<'a> {
     found: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<Key<'a>>,
+    /// The token, if the text is one and not the secret that was exchanged for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<Token>,
     /// The report in the key's trail.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<EventId>,
@@ -118,12 +130,14 @@ pub(super) async fn identify(
         Box::pin(service.recorded(&caller, COMMAND, None, run)).await
     };
     let reported = super::to_its_end(run).await??;
-    let body = reported.as_ref().map_or_else(Body::default, |(version, reported)| {
+    let body = reported.as_ref().map_or_else(Body::default, |(found, reported)| {
         let revoked = reported.revoked.as_ref();
-        let key = Key::of(&reported.state, *version, service.now());
+        let key = Key::of(&reported.state, found.entry.secret_version, service.now());
+        let token = found.token.as_ref().map(|token| &token.claims);
         Body {
             found: true,
             key: Some(key),
+            token: token.map(|claims| Token { id: claims.jti, expires_at: claims.expires_at() }),
             event: reported.event,
             revoked: revoked.map(Result::is_ok),
             error: revoked.and_then(|revoked| revoked.as_ref().err()).map(Inner::from),
@@ -164,14 +178,13 @@ fn candidates(text: &str) -> impl Iterator<Item = &str> {
     std::iter::once(text).chain(parts.take(MAX_PARTS))
 }
 
-/// The report, and which of the key's secrets was found; none where there is nothing that the caller may
-/// know of.
+/// The report, and what was found; none where there is nothing that the caller may know of.
 async fn report(
     state: &State,
     service: &Service,
     caller: &Caller,
     asked: Asked,
-) -> Result<Option<(u32, Reported)>, Error> {
+) -> Result<Option<(Held, Reported)>, Error> {
     let mut found = None;
     for candidate in candidates(&asked.text) {
         found = state
@@ -181,11 +194,11 @@ async fn report(
             break;
         }
     }
-    let Some(entry) = found.map(|held| held.entry) else { return Ok(None) };
+    let Some(held) = found else { return Ok(None) };
     let mut reported = service
-        .report_leak(caller, COMMAND, entry.key, entry.secret_version, asked.leak)
+        .report_leak(caller, COMMAND, held.entry.key, held.entry.secret_version, asked.leak)
         .await
         .map_err(of_body)?;
     reported.revoked = reported.revoked.map(|revoked| revoked.map_err(of_body));
-    Ok(Some((entry.secret_version, reported)))
+    Ok(Some((held, reported)))
 }
