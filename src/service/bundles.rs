@@ -2,11 +2,11 @@
 //!
 //! Invariants: the event that tells of a bundle is durable before its first byte is handed out. Only entries that the
 //! caller may read are asked for, and each is checked again against the scope before it is written. What is held is
-//! one tile of entries and a few bytes for each key, however much follows.
+//! one tile of entries and some three hundred bytes for each stream, however much follows.
 
 mod within;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
 use keyledger_projections::KeyState;
@@ -24,7 +24,7 @@ use super::exports::Turn;
 use super::keys::query_failed;
 use super::told::Told;
 use crate::audit::bundle::{self, Description, FORMAT, Maker, MakerError, Scope, needed};
-use crate::audit::heads::{Inclusion, Proof};
+use crate::audit::heads::{Excerpt, Head, Proof};
 use crate::audit::note::{self, Note, Signer};
 use crate::audit::tile::{FULL, Kind, Tile, hashes_at};
 use crate::caller::Caller;
@@ -37,8 +37,9 @@ use crate::store::Direction;
 const ATTEMPTS: u32 = 8;
 /// How many events of a stream are read at once.
 const PAGE: usize = 500;
-/// The most streams whose ends are proved: all at once, since they have to be proved of one moment.
-pub const MAX_PROVED: usize = 1_000;
+/// What the streams begin with that are whole in a bundle, but for the one `audit-` stream of an organization, which
+/// begins with whatever comes first.
+const BEGINNINGS: [&str; 4] = ["organization.created", "workspace.created", "identity.created", "key.issued"];
 
 /// What is to be bundled: exactly one of a key, a workspace and an organization.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -85,7 +86,7 @@ enum Step {
     Entries(Box<EntryQuery>),
     Above(VecDeque<Tile>),
     Keys(Box<std::collections::btree_map::IntoIter<KeyId, u64>>),
-    Heads,
+    Heads(std::vec::IntoIter<(Stream, Head)>),
     Done,
 }
 
@@ -105,7 +106,7 @@ pub struct Bundle {
     /// Entries of the tile that is being collected.
     waiting: BTreeSet<u64>,
     tiles: Vec<u64>,
-    proofs: HashMap<String, Inclusion>,
+    ends: Option<Excerpt>,
     within: Arc<Within>,
     /// Subjects whose data keys were thought of.
     considered: HashSet<Subject>,
@@ -170,7 +171,7 @@ impl Service {
         let turn = self.exports.begin(place.organization, caller.key)?;
         let tree = Arc::clone(self.tree()?);
         // Committed first, so that the tree has the commitment.
-        let proofs = if asked.to.is_some() { None } else { self.heads_of(&scope).await? };
+        let ends = if asked.to.is_some() { None } else { self.heads_of(&scope).await? };
         let signed = self.checkpoint(caller).await?;
         let size = signed.checkpoint.size;
         if asked.since.is_some_and(|since| since > size) {
@@ -187,12 +188,12 @@ impl Service {
             None => size,
         };
         let mut own: BTreeSet<u64> = self.key_events(size).await?.into_iter().collect();
-        let (heads_size, proofs) = match proofs {
-            Some((index, heads_size, proofs)) if index < size => {
+        let (heads_size, ends) = match ends {
+            Some((index, heads_size, ends)) if index < size => {
                 own.insert(index);
-                (Some(heads_size), proofs)
+                (Some(heads_size), Some(ends))
             }
-            _ => (None, HashMap::new()),
+            _ => (None, None),
         };
         let description = Description {
             format: FORMAT.into(),
@@ -226,7 +227,7 @@ impl Service {
             edges: needed(size, asked.since, []).iter().filter_map(at_level_0).collect(),
             waiting: BTreeSet::new(),
             tiles: Vec::new(),
-            proofs,
+            ends,
             description,
             within,
             considered: HashSet::new(),
@@ -284,59 +285,47 @@ impl Service {
         Ok(found)
     }
 
-    /// Where the streams of a scope end, if they are not too many: the log index of the commitment, the size of the
-    /// log that it is about, and the proofs.
-    async fn heads_of(&self, scope: &Scope) -> Result<Option<(u64, u64, HashMap<String, Inclusion>)>> {
-        let Some(mut streams) = self.streams_of(scope).await? else { return Ok(None) };
-        let mut attempts = 0;
-        let (proven, index, size) = loop {
-            let named: Vec<Stream> = streams.values().map(|(stream, _)| *stream).collect();
-            let proven = self.completeness_of(&named).await?;
-            let Some(first) = proven.first() else { return Ok(None) };
-            let (index, size) = (first.commitment.log_index, first.commitment.committed.tree_size);
+    /// Where the streams of a scope end: the log index of the commitment, the size of the log that it is about, and what
+    /// proves it. None if nothing begins in the scope.
+    async fn heads_of(&self, scope: &Scope) -> Result<Option<(u64, u64, Excerpt)>> {
+        let mut query = EntryQuery { types: BEGINNINGS.map(str::to_owned).into(), ..query_of(scope) };
+        let mut streams: Vec<Stream> =
+            self.begun(scope, &mut query).await?.into_iter().map(|(stream, _)| stream).collect();
+        if let Scope::Organization { organization_id } = *scope {
+            streams.push(Stream::Audit(organization_id));
+        }
+        if streams.is_empty() {
+            return Ok(None);
+        }
+        for _ in 0..ATTEMPTS {
+            let (index, size, ends) = self.ends_of(streams.clone()).await?;
             // A stream may have begun after they were listed and before their ends were committed to.
-            let Some(now) = self.streams_of(scope).await? else { return Ok(None) };
-            if now.iter().all(|(name, (_, begun))| *begun >= size || streams.contains_key(name)) {
-                break (proven, index, size);
+            let more = self.begun(scope, &mut query).await?;
+            if more.iter().all(|(_, begun)| *begun >= size) {
+                return Ok(Some((index, size, ends)));
             }
-            attempts += 1;
-            if attempts >= ATTEMPTS {
-                return Err(Error::unavailable(
-                    "streams begin faster than their ends can be proved now; try again at a quieter time, or ask for a \
-                     bundle up to an earlier moment with to",
-                ));
-            }
-            streams = now;
-        };
-        let proofs = proven.into_iter().filter_map(|one| match one.proof {
-            Proof::Included(proof) => Some((one.stream.to_string(), proof)),
-            Proof::Absent(_) => None,
-        });
-        Ok(Some((index, size, proofs.collect())))
+            streams.extend(more.into_iter().map(|(stream, _)| stream));
+        }
+        Err(Error::unavailable(
+            "streams begin faster than their ends can be proved now; try again at a quieter time, or ask for a bundle up \
+             to an earlier moment with to",
+        ))
     }
 
-    /// All streams that are whole in a bundle, by their names, with the log index of the first event found of each; none
-    /// if there are too many.
-    async fn streams_of(&self, scope: &Scope) -> Result<Option<BTreeMap<String, (Stream, u64)>>> {
-        let mut streams = BTreeMap::new();
-        // Those of verifications are the bulk, and stand in streams that are not whole.
-        let types = Event::TYPES.iter().map(|(name, _)| *name).filter(|name| !name.starts_with("usage."));
-        let mut query = EntryQuery { types: types.map(str::to_owned).collect(), ..query_of(scope) };
+    /// The streams of a scope that are whole in a bundle and begin where a query begins, with the log indexes of their
+    /// first events. Leaves the query behind the last of them.
+    async fn begun(&self, scope: &Scope, query: &mut EntryQuery) -> Result<Vec<(Stream, u64)>> {
+        let mut streams = Vec::new();
         loop {
             let page = self.read_model.entries(query.clone()).await.map_err(|error| query_failed(&error))?;
-            for entry in page.items.iter().map(|item| &item.node) {
-                if scope.is_whole(&entry.stream) {
-                    streams.entry(entry.stream.to_string()).or_insert((entry.stream, entry.log_index));
-                }
+            let entries =
+                page.items.iter().map(|item| &item.node).filter(|entry| scope.is_whole(&entry.stream));
+            streams.extend(entries.map(|entry| (entry.stream, entry.log_index)));
+            if let Some(last) = page.items.last() {
+                query.window = Window::First { count: MAX_PAGE, after: Some(last.cursor.clone()) };
             }
-            if streams.len() > MAX_PROVED {
-                return Ok(None);
-            }
-            match page.items.last().filter(|_| page.has_next) {
-                Some(last) => {
-                    query.window = Window::First { count: MAX_PAGE, after: Some(last.cursor.clone()) };
-                }
-                None => return Ok(Some(streams)),
+            if !page.has_next {
+                return Ok(streams);
             }
         }
     }
@@ -390,15 +379,19 @@ impl Bundle {
                     self.maker.key(&state);
                     self.step = Step::Keys(keys);
                 } else {
-                    self.step = Step::Heads;
+                    self.step = Step::Heads(self.maker.heads_to_prove().into_iter());
                 }
             }
-            Step::Heads => {
-                for stream in self.maker.heads_to_prove() {
-                    let proof = self.proofs.get(&stream);
-                    let proof =
-                        proof.ok_or_else(|| broken(&format!("no proof tells where {stream} ends")))?;
-                    self.maker.head(&stream, proof).map_err(unmade)?;
+            Step::Heads(mut heads) => {
+                if let Some((stream, head)) = heads.next() {
+                    let stream = stream.to_string();
+                    let proof = self.ends.as_ref().and_then(|ends| ends.prove(&stream));
+                    let Some(Proof::Included(proof)) = proof else {
+                        return Err(broken(&format!("no proof tells where {stream} ends")));
+                    };
+                    self.maker.head(&stream, &head, &proof).map_err(unmade)?;
+                    self.step = Step::Heads(heads);
+                    return Ok(());
                 }
                 let signers: Vec<&Signer> = self.signers.iter().collect();
                 self.maker.finish(|text| Note::sign(text, &signers)).map_err(unmade)?;

@@ -179,3 +179,30 @@ fn nobody_is_handed_the_trail_of_others() {
         assert!(!file.exists());
     }
 }
+
+#[test]
+fn however_many_streams_a_bundle_has_their_ends_are_proved() {
+    let server = Server::start();
+    let mut lines = String::new();
+    for number in 0..1_200 {
+        let key = format!(
+            r#"{{"name":"k{number}","environment":"STAGING","secret":"legacy-secret-number-{number:06}"}}"#
+        );
+        lines.push_str(&key);
+        lines.push('\n');
+    }
+    let imported = server.run_with(&["key", "import", "-", "--workspace", server.workspace()], &lines);
+    assert_eq!(imported.code, 0, "{}", imported.err);
+    let log_key = verifier_key(&server);
+    let directory = tempfile::tempdir().expect("a directory");
+    for of in [["--organization", server.organization()], ["--workspace", server.workspace()]] {
+        let file = directory.path().join("many.tar");
+        assert_eq!(bundle(&server, &of, &file).code, 0);
+        let (code, report) = verify(&["--key", &log_key], Some(&file));
+        assert_eq!((code, &report["warnings"]), (0, &json("[]")), "{report}");
+        let proved = report["proved"].as_array().expect("findings");
+        let ends = proved.iter().find(|finding| finding["check"] == "COMPLETENESS").expect("ends");
+        assert!(ends["count"].as_u64().expect("a number") > 1_200, "{ends}");
+        fs::remove_file(&file).expect("the bundle");
+    }
+}

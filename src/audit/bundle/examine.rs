@@ -485,7 +485,7 @@ impl<'a> Examiner<'a> {
             } else if inside.description.to.is_some() {
                 "the bundle has no proofs of ends, since it ends at a moment that was asked for (--to)"
             } else {
-                "the bundle has no proofs of ends, since it has more streams than ends are proved of, or none"
+                "the bundle has no proofs of ends"
             };
             let to_the_end = inside.description.end_index == inside.checkpoint.size;
             if matches!(inside.description.scope, Scope::Key { .. }) && to_the_end {

@@ -295,11 +295,12 @@ impl World {
                 map.set(stream, head);
             }
         }
-        for stream in maker.heads_to_prove() {
+        for (stream, head) in maker.heads_to_prove() {
+            let stream = stream.to_string();
             let Proof::Included(proof) = map.prove(&stream) else { panic!("{stream} is not in the map") };
-            maker.head(&stream, &proof).unwrap();
+            maker.head(&stream, &head, &proof).unwrap();
         }
-        maker.finish(|text| super::super::note::Note::sign(text, &[&self.signer])).unwrap();
+        maker.finish(|text| super::super::note::Note::sign(text, &self.active())).unwrap();
         maker.take()
     }
 }
