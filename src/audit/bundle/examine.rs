@@ -556,7 +556,7 @@ impl<'a> Examiner<'a> {
                      the tiles that show what the tree of {size} entries was. Ask for a bundle that is made with \
                      --since {size}"
                 );
-                fault(Check::Consistency, what)
+                fault(Check::Comparison, what)
             })?;
             earlier.agrees(&keys, &root)?;
             let what = "entries that were there at the earlier checkpoint, and are as they were";

@@ -8,7 +8,7 @@ use keyledger_projections::KeyState;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{
     CommandRefused, Event, HeadsCommitted, KeyDisabled, KeyEnabled, KeyIssued, KeyRevoked, LogKeyAdded,
-    RevocationReason, WorkspaceCreated,
+    LogKeyRetired, RevocationReason, WorkspaceCreated,
 };
 use keyledger_schema::usage::UsageRecorded;
 use keyledger_schema::{
@@ -77,6 +77,10 @@ pub(super) struct World {
     pub(super) ends: BTreeMap<String, Head>,
     pub(super) commitments: Vec<(u64, BTreeMap<String, Head>)>,
     pub(super) signer: Signer,
+    /// Those of later generations.
+    pub(super) later: Vec<Signer>,
+    /// Generations that sign no more.
+    pub(super) retired: Vec<u32>,
 }
 
 impl World {
@@ -87,6 +91,8 @@ impl World {
             ends: BTreeMap::new(),
             commitments: Vec::new(),
             signer: signer(seed),
+            later: Vec::new(),
+            retired: Vec::new(),
         };
         let verifier_key = world.signer.verifier().to_string().into();
         let added = Event::LogKeyAdded(LogKeyAdded { generation: 1, origin: ORIGIN.into(), verifier_key });
@@ -125,6 +131,33 @@ impl World {
         );
         world.commit();
         world
+    }
+
+    /// Adds another signing key of the log.
+    pub(super) fn rotate(&mut self, seed: u8) {
+        let signer = signer(seed);
+        let verifier_key = signer.verifier().to_string().into();
+        self.later.push(signer);
+        let generation = u32::try_from(self.later.len()).unwrap() + 1;
+        let added = Event::LogKeyAdded(LogKeyAdded { generation, origin: ORIGIN.into(), verifier_key });
+        self.add(Self::log(), None, added);
+    }
+
+    /// Takes one of them out of use.
+    pub(super) fn retire(&mut self, generation: u32) {
+        self.retired.push(generation);
+        self.add(Self::log(), None, Event::LogKeyRetired(LogKeyRetired { generation }));
+    }
+
+    /// All signing keys by their generations.
+    fn signers(&self) -> impl Iterator<Item = (u32, &Signer)> {
+        (1..).zip(std::iter::once(&self.signer).chain(&self.later))
+    }
+
+    /// Those that sign.
+    pub(super) fn active(&self) -> Vec<&Signer> {
+        let in_use = self.signers().filter(|(generation, _)| !self.retired.contains(generation));
+        in_use.map(|(_, signer)| signer).collect()
     }
 
     fn log() -> Stream {
@@ -205,7 +238,7 @@ impl World {
     }
 
     pub(super) fn signed(&self, size: u64) -> String {
-        self.checkpoint(size).sign(&[&self.signer]).unwrap().to_string()
+        self.checkpoint(size).sign(&self.active()).unwrap().to_string()
     }
 
     fn tiles(&self) -> BTreeMap<(u8, u64), Vec<Hash>> {
@@ -267,7 +300,8 @@ impl World {
             let entry = Entry { index: index as u64, bytes: self.entries[index].as_slice() };
             rows.entry(index as u64 / 256).or_default().push(entry);
         }
-        let keys = [(1, self.signer.verifier().to_string())].into();
+        let keys =
+            self.signers().map(|(generation, signer)| (generation, signer.verifier().to_string())).collect();
         let previous = since.map(|since| self.signed(since));
         let signed = self.signed(self.size());
         let mut maker =
