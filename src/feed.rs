@@ -192,6 +192,11 @@ impl Feeds {
             let message = "name a key or an identity, not both";
             return Err(Error::invalid(spelling.field("identityId"), message));
         }
+        let workspace = service.trail_in_sight(caller, organization, filter.key, filter.identity).await;
+        let workspace = workspace.map_err(|error| match error.field.clone() {
+            Some(field) => error.about(spelling.field(&field)),
+            None => error,
+        })?;
         let model = service.read_model();
         let mark = match &from {
             From::Now => model.now(),
@@ -208,20 +213,12 @@ impl Feeds {
             Some(cursor) => page.tell("after", Some(cursor)),
             None => page.tell("fromStart", Some(true)),
         }
-        let key = match filter.key {
-            Some(id) => {
-                let row = model.key(id).await.map_err(|error| query_failed(&error))?;
-                row.filter(|row| row.state.organization == organization)
-            }
-            None => None,
-        };
-        let workspace = match (&key, sight.as_deref()) {
-            (Some(row), _) => Some(row.state.workspace),
+        let workspace = match (workspace, sight.as_deref()) {
             (None, Some([workspace])) => Some(*workspace),
-            _ => None,
+            (workspace, _) => workspace,
         };
         let look = Look {
-            key: key.map(|row| row.state.id),
+            key: filter.key,
             identity: filter.identity,
             filter: told,
             page,

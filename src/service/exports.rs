@@ -414,7 +414,7 @@ impl Service {
                 (Exported::Verifications, organization, Content::Table(VERIFICATION.to_vec()), rows)
             }
             Wanted::Events(asked) => {
-                let (organization, entries) = self.events_query(caller, &asked)?;
+                let (organization, entries) = self.events_query(caller, &asked).await?;
                 let reader = Reader::new(Arc::clone(self), entries, &asked);
                 (Exported::Events, organization, Content::Events { raw: asked.raw }, Rows::Events(reader))
             }
