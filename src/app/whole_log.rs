@@ -72,7 +72,7 @@ pub fn bundle(args: &BundleArgs, out: &mut Output<'_>) -> Result<(), Failure> {
         keys.keys.iter().map(|key| (key.generation, key.verifier_key.to_string())).collect();
     let maker = Maker::new(description, &note.to_string(), None, &verifiers, Arc::new(NoDataKeys));
     let mut maker = maker.map_err(unmade)?;
-    let mut target = Target::create(&args.output)?;
+    let mut target = Target::create(&args.output, args.force)?;
     let bar = progress::items(size, "events", out.is_json());
     entries(&log, size, &mut maker, &mut target, &mut |done| bar.set_position(done))?;
     for (key, revision) in maker.keys_to_show() {

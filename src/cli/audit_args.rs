@@ -62,6 +62,9 @@ pub struct BundleArgs {
     /// File to write to
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
+    /// Overwrite FILE if it is there
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would show it as help")]
     pub connection: Connection,

@@ -487,6 +487,10 @@ fn slow_readers_hold_up_nobody_and_end_with_their_key() {
     let mut readers = four(&first);
     let fifth = export(&server, &first.secret(), "format=csv");
     assert_eq!((fifth.status, fifth.refusal().code()), (503, "UNAVAILABLE"));
+    for report in ["key-activity?format=csv&from=2026-01-01T00:00:00Z", "access-review?format=html"] {
+        let sixth = get(&server, Some(&first.secret()), &format!("/v1/reports/{report}"));
+        assert_eq!((sixth.status, sixth.refusal().code()), (503, "UNAVAILABLE"), "{report}");
+    }
     readers.extend(four(&auditor));
     let ninth = export(&server, &server.home().tenant().root_key, "format=csv");
     assert_eq!((ninth.status, ninth.refusal().code()), (503, "UNAVAILABLE"));
@@ -658,9 +662,15 @@ fn the_command_line_writes_the_same_and_goes_on_with_what_was_cut_off() {
         let written = run(&[]);
         assert_eq!(written.status.code(), Some(0), "{}", String::from_utf8_lossy(&written.stderr));
         assert_eq!(std::fs::read(&file).unwrap(), whole, "{format}");
-        assert!(!part.exists());
+        let asked = directory.path().join(format!("trail.{format}.part.asked"));
+        assert!(!part.exists() && !asked.exists());
+        assert_eq!(run(&[]).status.code(), Some(2), "what is whole is not overwritten");
+        assert_eq!(run(&["--force"]).status.code(), Some(0));
         for cut in [0, 40, whole.len() / 3, whole.len() - 1, whole.len()] {
+            std::fs::remove_file(&file).unwrap();
             std::fs::write(&part, &whole[..cut]).unwrap();
+            let pairs = json!([["format", format], ["types", "key.*,organization.created"], ["raw", "true"]]);
+            std::fs::write(&asked, json!({ "said": pairs, "sent": pairs }).to_string()).unwrap();
             assert_eq!(run(&[]).status.code(), Some(2), "an earlier part is not overwritten");
             let again = run(&["--resume", "--json"]);
             let told: Value = serde_json::from_slice(&again.stdout).unwrap();
@@ -671,6 +681,7 @@ fn the_command_line_writes_the_same_and_goes_on_with_what_was_cut_off() {
         assert_eq!(piped.stdout, whole, "{format}");
     }
     let key = scene.key.id();
+    goes_on_only_as_it_was_begun(server, secret, &key, directory.path());
     let narrow = keyledger(
         server,
         secret,
