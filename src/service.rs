@@ -60,6 +60,7 @@ pub use identities::IdentityWritten;
 pub use keys::{KeyWritten, NewKey, NewSecret};
 pub use organizations::OrganizationWritten;
 pub use revocations::Revocation;
+pub(crate) use writer::unopened;
 
 /// Tells which key has a secret with a hash, as far as this node applied the log.
 pub type KeyOf = Arc<dyn Fn(&SecretHash) -> Option<KeyId> + Send + Sync>;

@@ -10,6 +10,7 @@ use keyledger_schema::event::{
     CommandRefused, Event, HeadsCommitted, KeyDisabled, KeyEnabled, KeyIssued, KeyRevoked, LogKeyAdded,
     LogKeyRetired, RevocationReason, WorkspaceCreated,
 };
+use keyledger_schema::sealing::Unreadable;
 use keyledger_schema::usage::UsageRecorded;
 use keyledger_schema::{
     Actor, ChainHash, DataKey, DataKeys, Envelope, Environment, EventId, Hex32, KeyId, LogId, NoDataKeys,
@@ -57,10 +58,10 @@ fn comment() -> Personal<Box<str>> {
 struct Keys;
 
 impl DataKeys for Keys {
-    fn data_key(&self, subject: Subject) -> Option<DataKey> {
+    fn data_key(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable> {
         let bytes = subject.to_bytes();
-        (subject != Subject::Key(key(12)))
-            .then(|| DataKey::new(blake3::derive_key("data keys of a test", &bytes)))
+        Ok((subject != Subject::Key(key(12)))
+            .then(|| DataKey::new(blake3::derive_key("data keys of a test", &bytes))))
     }
 }
 

@@ -136,7 +136,9 @@ impl Maker {
     pub fn entries<B: AsRef<[u8]>>(&mut self, tile: Tile, entries: &[Entry<B>]) -> Result<(), MakerError> {
         let tile = Tile { kind: Kind::Entries, ..tile };
         let part = self.disclosed.next_part();
-        let lines = self.disclosed.add(entries.iter().map(|entry| entry.bytes.as_ref()), &*self.data_keys);
+        let bytes = entries.iter().map(|entry| entry.bytes.as_ref());
+        let lines = self.disclosed.add(bytes, &*self.data_keys);
+        let lines = lines.map_err(|error| MakerError::Unfit(error.to_string()))?;
         if !lines.is_empty() {
             self.file(&format!("data-keys/{part:06}.jsonl"), &lines);
         }
