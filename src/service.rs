@@ -26,6 +26,7 @@ pub mod organizations;
 mod places;
 pub mod reads;
 mod refusals;
+pub mod repetitions;
 pub mod reports;
 pub mod revocations;
 mod timer;
@@ -82,6 +83,7 @@ pub struct Service {
     idempotency: Idempotency,
     node: NodeId,
     refusals: refusals::Heads,
+    repetitions: repetitions::Repetitions,
     reads: reads::Lately,
     queues: keys::Queues,
     places: places::Queues,
@@ -166,6 +168,7 @@ impl Service {
             idempotency,
             node,
             refusals: refusals::Heads::default(),
+            repetitions: repetitions::Repetitions::default(),
             reads: reads::Lately::default(),
             queues: keys::Queues::default(),
             places: places::Queues::default(),

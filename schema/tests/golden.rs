@@ -21,9 +21,10 @@ use keyledger_schema::event::{
     KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported, KeyRevoked,
     KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeySelection, KeyUpdated, LogKeyAdded,
     LogKeyRetired, NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated,
-    OrganizationMoved, OrganizationPolicySet, OrganizationRenamed, PreviousStop, RevocationFinished,
-    RevocationReason, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated, SubjectErased, TrailPart,
-    UsageMode, WorkspaceCreated, WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
+    OrganizationMoved, OrganizationPolicySet, OrganizationRenamed, PreviousStop, Repeated,
+    RevocationFinished, RevocationReason, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated,
+    SubjectErased, TrailPart, UsageMode, WorkspaceCreated, WorkspaceKeysReserved, WorkspaceQuotaSet,
+    WorkspaceRenamed,
 };
 use keyledger_schema::usage::{UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
 use keyledger_schema::{
@@ -312,6 +313,21 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
                     target: Some(Personal("key_01jd8xqnfsfe7vb5y3j2m0k7ha".into())),
                     key: Some(id("key", 'a')),
                     code: "FORBIDDEN".into(),
+                    repeated: None,
+                }),
+            )
+        },
+        ("command.refused", 2) => Envelope {
+            stream: Stream::Audit(id("org", 'a')),
+            outcome: Outcome::Refused,
+            ..of_key(
+                10,
+                Event::CommandRefused(CommandRefused {
+                    command: "rotateKey".into(),
+                    target: Some(Personal("key_01jd8xqnfsfe7vb5y3j2m0k7ha".into())),
+                    key: Some(id("key", 'a')),
+                    code: "FORBIDDEN".into(),
+                    repeated: Some(Repeated { count: 119, first_at: at(14), last_at: at(15) }),
                 }),
             )
         },
@@ -617,6 +633,7 @@ fn every_optional_field_is_in_the_files() {
                 &["comment"]
             }
             ("command.refused", 1) => &["target", "key"],
+            ("command.refused", 2) => &["target", "key", "repeated"],
             ("usage.recorded", 1) => &[
                 "by", "key", "secret", "action", "ip", "merged", "resource", "tags", "first_ms", "cost",
                 "spent", "refilled", "identity", "credits",

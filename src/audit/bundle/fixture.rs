@@ -122,6 +122,7 @@ impl World {
             target: None,
             key: Some(key(11)),
             code: "FORBIDDEN".into(),
+            repeated: None,
         });
         let place = Some((organization(1), Some(workspace(1))));
         world.add(Stream::Audit(organization(1)), place, refused);
