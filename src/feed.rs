@@ -37,6 +37,8 @@ pub const MAX_OF_KEY: usize = 32;
 pub const MAX_OF_ORGANIZATION: usize = 256;
 /// The most followers of a node, of each kind.
 pub const MAX_OF_NODE: usize = 4_096;
+/// The most WebSockets of one key, whether they carry feeds or not.
+pub const MAX_SOCKETS: usize = 20;
 /// How often a follower that waits looks whether it still may.
 const LOOK_AFTER: Duration = Duration::from_millis(500);
 /// After it found nothing that passes its filter, a follower rests, so that a busy log does not keep it busy.
@@ -87,6 +89,7 @@ struct Running {
     all: usize,
     organizations: HashMap<OrganizationId, usize>,
     keys: HashMap<KeyId, usize>,
+    sockets: HashMap<KeyId, usize>,
 }
 
 /// All followers of a node. Cheap to clone.
@@ -114,6 +117,19 @@ impl Drop for Turn {
         let Running { organizations, keys, .. } = &mut *running;
         leave(organizations, &self.organization);
         leave(keys, &self.key);
+    }
+}
+
+/// A key's WebSocket; its place is given back when this is dropped.
+pub struct Socket {
+    feeds: Feeds,
+    key: KeyId,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let mut running = self.feeds.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        leave(&mut running.sockets, &self.key);
     }
 }
 
@@ -152,6 +168,17 @@ impl Feeds {
             ));
         }
         self.0.verifier.still_stands(caller)
+    }
+
+    /// A place for a WebSocket of a key; none if it has too many.
+    pub fn socket(&self, key: KeyId) -> Option<Socket> {
+        let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = running.sockets.entry(key).or_default();
+        if *open >= MAX_SOCKETS {
+            return None;
+        }
+        *open += 1;
+        Some(Socket { feeds: self.clone(), key })
     }
 
     fn turn(&self, caller: &Caller) -> Result<Turn> {
