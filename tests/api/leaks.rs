@@ -165,7 +165,8 @@ fn a_found_text_tells_which_key_it_is_and_its_report_is_in_the_trail() {
     let rotated = root.rotate_key(&issued.id(), 600).unwrap();
     let found =
         identify(&root, &json!({ "key": format!("\n  {}\t ", issued.secret()), "comment": "in a log" }));
-    let fields = "name email createdAt createdBy { id } expiresAt workspace { id } organization { id }
+    let fields =
+        "name email createdAt createdBy { kind id email role } expiresAt workspace { id } organization { id }
         leakReportedAt events { nodes { id type actor { id } data } }";
     let key = root.key(&issued.id(), fields).unwrap();
     assert_eq!(found["found"], true);
