@@ -391,8 +391,10 @@ fn a_log_that_changed_its_keys_has_bundles_that_hold() {
     world.commit();
     for scope in scopes() {
         let bundle = world.bundle(scope);
-        for trusted in [&[][..], &[first.clone()], &[second.clone()], &[first.clone(), second.clone()]] {
-            assert_eq!(verified(&bundle, trusted, None).faults, vec![], "{scope:?}, both sign");
+        for trusted in
+            [vec![], vec![first.clone()], vec![second.clone()], vec![first.clone(), second.clone()]]
+        {
+            assert_eq!(verified(&bundle, &trusted, None).faults, vec![], "{scope:?}, both sign");
         }
         let stranger = verified(&bundle, &[signer(9).verifier().clone()], None);
         assert_eq!(found(&stranger), Some(Check::Signature));
@@ -402,9 +404,9 @@ fn a_log_that_changed_its_keys_has_bundles_that_hold() {
     world.commit();
     for scope in scopes() {
         let bundle = world.bundle_of(&world.describe(scope), Some(5));
-        for trusted in [&[][..], &[second.clone()]] {
+        for trusted in [vec![], vec![second.clone()]] {
             // What the retired key signed while it was in use still counts.
-            let report = verified(&bundle, trusted, Some(&kept));
+            let report = verified(&bundle, &trusted, Some(&kept));
             assert_eq!(report.faults, vec![], "{scope:?}, the second signs");
         }
         let report = verified(&bundle, std::slice::from_ref(&first), None);
