@@ -165,6 +165,7 @@ fn as_it_is(_: &mut Map<String, Value>) {}
 pub const UPCASTERS: &[Upcaster] = &[
     Upcaster { event_type: "organization.created", from: 1, lift: as_it_is },
     Upcaster { event_type: "command.refused", from: 1, lift: as_it_is },
+    Upcaster { event_type: "organization.policy_set", from: 1, lift: as_it_is },
 ];
 
 /// The bytes of an event, ready to be stored.
