@@ -420,10 +420,13 @@ fn the_command_line_tells_the_same() {
     // What was cut off within a row goes on behind the last whole one.
     for cut in [0, 20, whole.len() / 2, whole.len() - 1] {
         std::fs::write(directory.path().join("log.csv.part"), &whole[..cut]).unwrap();
-        let again = run(&["usage", "export", "--what", "verifications", "--format", "csv", "-o", path]);
+        std::fs::write(directory.path().join("log.csv.part.asked"), begun_with("csv")).unwrap();
+        let csv = ["usage", "export", "--what", "verifications", "--format", "csv", "-o", path];
+        let again = run(&csv);
         assert_eq!(again.status.code(), Some(2), "an earlier part is not overwritten");
-        let again =
-            run(&["usage", "export", "--what", "verifications", "--format", "csv", "-o", path, "--resume"]);
+        let again = run(&[&csv[..], &["--resume"]].concat());
+        assert_eq!(again.status.code(), Some(2), "and neither is what is whole");
+        let again = run(&[&csv[..], &["--resume", "--force"]].concat());
         done(&again);
         let told = String::from_utf8_lossy(&again.stderr).into_owned();
         assert!(told.contains(&format!("written, {} bytes", whole.len())), "{told}");
@@ -432,10 +435,12 @@ fn the_command_line_tells_the_same() {
     let lines = export(server, secret, "verifications?format=jsonl").3;
     let file = directory.path().join("log.jsonl");
     std::fs::write(directory.path().join("log.jsonl.part"), &lines[..lines.len() / 2]).unwrap();
+    std::fs::write(directory.path().join("log.jsonl.part.asked"), begun_with("jsonl")).unwrap();
     let path = file.to_str().unwrap();
     done(&run(&["usage", "export", "--what", "verifications", "--format", "jsonl", "-o", path, "--resume"]));
     assert_eq!(std::fs::read(&file).unwrap(), lines);
     // What cannot be gone on with is not advised.
+    std::fs::remove_file(&file).unwrap();
     std::fs::write(directory.path().join("log.jsonl.part"), "").unwrap();
     for export in [["usage", "csv"], ["verifications", "parquet"]] {
         let left = run(&["usage", "export", "--what", export[0], "--format", export[1], "-o", path]);
@@ -445,6 +450,12 @@ fn the_command_line_tells_the_same() {
     }
     let wrong = run(&["usage", "export", "--what", "usage", "--format", "csv", "-o", path, "--resume"]);
     assert_eq!(wrong.status.code(), Some(2));
+}
+
+/// What is kept beside a part of the verification log.
+fn begun_with(format: &str) -> String {
+    let pairs = json!([["format", format]]);
+    json!({ "said": pairs, "sent": pairs }).to_string()
 }
 
 #[test]
