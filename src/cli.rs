@@ -49,6 +49,7 @@ pub mod revoke_many;
 pub mod role;
 pub mod role_args;
 pub mod secret_input;
+pub mod signing_keys;
 pub mod simulate;
 pub mod simulate_args;
 pub mod table;

@@ -28,6 +28,7 @@ pub mod reads;
 mod refusals;
 pub mod reports;
 pub mod revocations;
+mod signing_keys;
 mod timer;
 pub mod told;
 pub mod transparency;

@@ -74,6 +74,8 @@ mod reports;
 mod roles;
 #[path = "api/secrets.rs"]
 mod secrets;
+#[path = "api/signing_keys.rs"]
+mod signing_keys;
 #[path = "api/simulation.rs"]
 mod simulation;
 #[path = "api/time.rs"]

@@ -6,7 +6,8 @@ use ipnet::IpNet;
 use keyledger_projections::{Acknowledgement, KeyState, KeyStatus};
 use keyledger_schema::event::{
     Event, Hex32, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported, KeyRevoked,
-    KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeyUpdated, RevocationReason,
+    KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeyTokensRevoked, KeyUpdated,
+    RevocationReason,
 };
 use keyledger_schema::{
     Environment, Grant, GrantRole, GrantTarget, IdentityId, KeyId, Metadata, OrganizationId, Personal,
@@ -104,6 +105,8 @@ pub enum Command {
     Revoke(RevocationReason, Comment),
     /// Take it from lists.
     Delete(Comment),
+    /// Make all tokens fail that it was exchanged for so far.
+    RevokeTokens(Comment),
     /// Somebody found its secret where it should not be.
     ReportLeak {
         /// Which of its secrets.
@@ -158,6 +161,7 @@ pub fn decide(state: Option<&KeyState>, command: Command, ground: Ground<'_>) ->
         (Some(state), Command::Enable(comment)) => enable(state, comment, ground),
         (Some(state), Command::Revoke(reason, comment)) => revoke(state, reason, comment, now),
         (Some(state), Command::Delete(comment)) => Ok(delete(state, comment)),
+        (Some(state), Command::RevokeTokens(comment)) => Ok(revoke_tokens(state, comment, now)),
         (Some(_), Command::ReportLeak { secret_version, comment }) => {
             let found = KeyLeakReported { secret_version, comment };
             Ok(Decision::one(Event::KeyLeakReported(found)))
@@ -334,6 +338,16 @@ fn delete(state: &KeyState, comment: Comment) -> Decision {
     Decision::one(Event::KeyDeleted(KeyDeleted { comment }))
 }
 
+/// Ids of tokens know full milliseconds only, so one that is made in the same millisecond fails as well.
+fn revoke_tokens(state: &KeyState, comment: Comment, now: Timestamp) -> Decision {
+    let works_again = matches!(state.status(now), KeyStatus::Active | KeyStatus::Inactive);
+    // The tokens of a key that is out of use for good fail already.
+    if !works_again || state.revoked_tokens.until.is_some_and(|until| until >= now) {
+        return Decision::nothing();
+    }
+    Decision::one(Event::KeyTokensRevoked(KeyTokensRevoked { until: now, comment }))
+}
+
 fn record_passed_time(state: &KeyState, ground: Ground<'_>) -> Decision {
     let now = ground.now;
     let mut decision = Decision::nothing();
@@ -375,6 +389,7 @@ pub const fn can_end_administration(command: &Command) -> bool {
         | Command::Acknowledge
         | Command::Rotate { .. }
         | Command::Enable(_)
+        | Command::RevokeTokens(_)
         | Command::ReportLeak { .. } => false,
     }
 }
