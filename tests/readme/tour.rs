@@ -33,7 +33,7 @@ fn steps(tour: &str) -> Vec<Step<'_>> {
                 steps.push(Step { commands, shown: Vec::new() });
             }
             // What is looked at and not pasted.
-            ("json" | "graphql" | "shell", _) => {}
+            ("json" | "graphql" | "shell" | "rust", _) => {}
             (other, _) => panic!("a block of {other:?} belongs to no step"),
         }
     }
