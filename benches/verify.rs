@@ -91,7 +91,7 @@ fn decisions(criterion: &mut Criterion) {
         access: Resource::parse("customers/42/orders/1").ok().map(|resource| (Action::Read, resource)),
     };
     criterion.bench_function("decide", |bench| {
-        bench.iter(|| decide(black_box(&entry), black_box(&request), NOW));
+        bench.iter(|| decide(black_box(&entry), None, black_box(&request), NOW));
     });
     let (now, charge) = (1_800_000_000_000_000_000, Charge::default());
     for limits in [1, 2, 8] {
@@ -108,7 +108,7 @@ fn decisions(criterion: &mut Criterion) {
             bench.iter(|| {
                 // Fast enough that every call is admitted, as most are.
                 nanos += 100;
-                let code = decide(black_box(&entry), black_box(&request), NOW);
+                let code = decide(black_box(&entry), None, black_box(&request), NOW);
                 let meter = entry.meter().map(Arc::as_ref);
                 (code, meter::charge(meter, None, black_box(&charge), nanos).is_ok())
             });

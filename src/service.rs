@@ -30,6 +30,7 @@ pub mod reports;
 pub mod revocations;
 mod signing_keys;
 mod timer;
+mod tokens;
 pub mod told;
 pub mod transparency;
 mod workspaces;

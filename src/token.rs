@@ -19,5 +19,10 @@ pub use claims::Claims;
 pub use issuer::Issuers;
 pub use keyring::Keyring;
 
+/// Whether a text can be a token of either form. Cheap for a secret that is made here, and true for none.
+pub fn looks_like_one(text: &str) -> bool {
+    jwt::looks_like_one(text) || biscuit::looks_like_one(text)
+}
+
 /// The longest token that is looked at, in bytes. Headers of requests hold little more.
 pub const MAX_BYTES: usize = 8 * 1024;

@@ -16,6 +16,7 @@ use keyledger::http;
 use keyledger::secret::MasterKey;
 use keyledger::store::memory::MemoryStore;
 use keyledger::stream_head::StreamHead;
+use keyledger::token::Keyring;
 use keyledger::verify::Verifier;
 use keyledger::verify::recorder::Recorder;
 
@@ -199,6 +200,12 @@ fn state_of_nothing() -> std::io::Result<web::Data<http::State>> {
         Arc::new(Keys::default()),
     )?;
     let hasher = MasterKey::new([0; 32]).secret_hasher();
-    let verifier = Arc::new(Verifier::new(hasher, Arc::default(), recorder, edge));
+    let verifier = Arc::new(Verifier::new(
+        hasher,
+        Arc::default(),
+        Arc::new(Keyring::new("http://localhost")),
+        recorder,
+        edge,
+    ));
     Ok(web::Data::new(http::State { verifier, trusted_proxies: Vec::new(), not_ready: Arc::new(Vec::new) }))
 }

@@ -181,7 +181,7 @@ async fn report(
             break;
         }
     }
-    let Some(entry) = found else { return Ok(None) };
+    let Some(entry) = found.map(|held| held.entry) else { return Ok(None) };
     let mut reported = service
         .report_leak(caller, COMMAND, entry.key, entry.secret_version, asked.leak)
         .await

@@ -66,6 +66,18 @@ impl Keyring {
         kids.filter_map(|kid| all.by_kid.get(kid).map(|key| (kid.clone(), Arc::clone(key)))).collect()
     }
 
+    /// Whether an organization has any keys here.
+    pub fn has(&self, organization: OrganizationId) -> bool {
+        self.read().of.get(&organization).is_some_and(|kids| !kids.is_empty())
+    }
+
+    /// The keys of an organization whose signatures count, the oldest first.
+    pub fn of(&self, organization: OrganizationId) -> Vec<Arc<PublicKey>> {
+        let all = self.read();
+        let kids = all.of.get(&organization).into_iter().flatten();
+        kids.filter_map(|kid| all.by_kid.get(kid)).filter(|key| !key.revoked).cloned().collect()
+    }
+
     /// Changes with every change of any key, after the change can be seen.
     pub fn edition(&self) -> u64 {
         self.edition.load(Ordering::Acquire)

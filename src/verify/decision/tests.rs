@@ -10,7 +10,7 @@ use crate::verify::fixture::{NOW, hash, rotated, state};
 fn answer(state: &KeyState, version: u32, request: &Request<'_>) -> VerificationCode {
     let directory = Directory::default();
     directory.apply(None, state);
-    decide(&directory.find(&hash(7, version)).unwrap(), request, NOW)
+    decide(&directory.find(&hash(7, version)).unwrap(), None, request, NOW)
 }
 
 fn after(micros: i64) -> Timestamp {
