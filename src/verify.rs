@@ -44,6 +44,7 @@ use keyledger_schema::{KeyId, Means, OrganizationId, SecretScheme, Timestamp, Ve
 pub use self::callers::unauthenticated;
 use self::decision::{Request, decide};
 use self::directory::{Directory, Entry};
+pub use self::introspection::Inquiry;
 use self::limits::{Charge, NoSuchLimit};
 use self::meter::Checked;
 use self::recorder::{Detail, Recorder, Use};
@@ -88,6 +89,8 @@ pub fn audience(text: &str) -> Result<&str, Error> {
 pub enum Asker {
     /// A management key whose secret was checked, or that token of it.
     Key(Arc<Entry>, Option<Arc<Token>>),
+    /// Whoever holds a key, about that key only.
+    Holder(Arc<Entry>),
     /// Whoever reaches a listener that is open to its host.
     Open,
 }
@@ -95,14 +98,14 @@ pub enum Asker {
 impl Asker {
     fn key(&self) -> Option<KeyId> {
         match self {
-            Self::Key(entry, _) => Some(entry.key),
+            Self::Key(entry, _) | Self::Holder(entry) => Some(entry.key),
             Self::Open => None,
         }
     }
 
     fn organization(&self) -> Option<OrganizationId> {
         match self {
-            Self::Key(entry, _) => Some(entry.organization()),
+            Self::Key(entry, _) | Self::Holder(entry) => Some(entry.organization()),
             Self::Open => None,
         }
     }
@@ -110,6 +113,7 @@ impl Asker {
     fn may_verify(&self, entry: &Entry) -> bool {
         match self {
             Self::Key(asker, _) => asker.may(Right::Verify, entry),
+            Self::Holder(holder) => holder.key == entry.key,
             Self::Open => true,
         }
     }

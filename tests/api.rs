@@ -22,6 +22,8 @@ mod bad_documents;
 mod bad_input;
 #[path = "api/batch.rs"]
 mod batch;
+#[path = "api/biscuits.rs"]
+mod biscuits;
 #[path = "api/bulk.rs"]
 mod bulk;
 #[path = "api/completeness.rs"]

@@ -115,6 +115,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "config"]),
     ("clap_complete", &["cli"]),
     ("parquet", &["export"]),
+    ("biscuit_auth", &["token"]),
     ("getrandom", &["edge"]),
     ("actix_ws", &["http"]),
     (

@@ -134,9 +134,10 @@ fn go_on_the_tour(with_curl: bool) {
 }
 
 /// Guides whose commands can be pasted one after another.
-const GUIDES: [&str; 15] = [
+const GUIDES: [&str; 16] = [
     "docs/analytics.md",
     "docs/auditors-guide.md",
+    "docs/biscuits.md",
     "docs/credits.md",
     "docs/finding-keys.md",
     "docs/identities.md",
