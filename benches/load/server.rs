@@ -105,6 +105,11 @@ impl Server {
         Self { child, address, started_in: said_at - started, errors }
     }
 
+    /// Where it is reached.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
     /// Processor time that the process has used, all threads, user and system.
     pub(crate) fn processor_time(&self) -> Option<Duration> {
         processor_time(Path::new(&format!("/proc/{}/stat", self.child.id())))

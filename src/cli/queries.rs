@@ -204,7 +204,7 @@ fragment Counts on UsageCounts { verifications valid refused credits }";
 const RECORDS: &str = "\
 fragment Records on VerificationConnection {
   nodes {
-    eventId place firstAt lastAt count keyId secretVersion workspaceId code action resource tags ip by cost credits
+    eventId place firstAt lastAt count keyId secretVersion means workspaceId code action resource tags ip by cost credits
   }
   pageInfo { hasNextPage endCursor }
 }";

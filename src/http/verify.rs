@@ -9,16 +9,16 @@ use std::net::IpAddr;
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use keyledger_schema::{
-    Environment, IdentityId, KeyId, OrganizationId, Timestamp, TokenId, VerificationCode, WorkspaceId,
+    Environment, IdentityId, KeyId, OrganizationId, Timestamp, VerificationCode, WorkspaceId,
 };
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 use super::body::{self, VerifyBody};
 use super::problem::{JSON, NO_STORE, Refused};
 use super::{State, credentials};
 use crate::error::Error;
 use crate::token::Claims;
-use crate::token::claims::Audience;
 use crate::verify::decision::{Request, remedy};
 use crate::verify::directory::Entry;
 use crate::verify::limits::{Charge, Refusal};
@@ -47,25 +47,18 @@ struct Credits {
 }
 
 /// A token that was presented instead of a secret.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Token<'a> {
-    id: TokenId,
-    scope: &'a str,
-    audience: &'a Audience,
-    issued_at: Timestamp,
-    expires_at: Timestamp,
-}
+struct Token<'a>(&'a Claims);
 
-impl<'a> From<&'a Claims> for Token<'a> {
-    fn from(claims: &'a Claims) -> Self {
-        Self {
-            id: claims.jti,
-            scope: &claims.scope,
-            audience: &claims.aud,
-            issued_at: claims.issued_at(),
-            expires_at: claims.expires_at(),
-        }
+impl Serialize for Token<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let claims = self.0;
+        let mut token = serializer.serialize_struct("Token", 5)?;
+        token.serialize_field("id", &claims.jti)?;
+        token.serialize_field("scope", &claims.scope)?;
+        token.serialize_field("audience", &claims.aud)?;
+        token.serialize_field("issuedAt", &claims.issued_at())?;
+        token.serialize_field("expiresAt", &claims.expires_at())?;
+        token.end()
     }
 }
 
@@ -122,7 +115,7 @@ impl<'a> From<&'a Answer> for Body<'a> {
             expires_at: granted.and_then(Entry::expires_at),
             secret_version: granted.map(|entry| entry.secret_version),
             secret_expires_at: granted.and_then(Entry::secret_expires_at),
-            token: answer.token.as_deref().filter(|_| valid).map(|token| Token::from(&token.claims)),
+            token: answer.token.as_deref().filter(|_| valid).map(|token| Token(&token.claims)),
             rate_limits: answer.checked.as_ref().map(rate_limits).filter(|limits| !limits.is_empty()),
             credits: answer.checked.as_ref().and_then(credits),
             retry_after_seconds: answer.checked.as_ref().and_then(Checked::retry_after_seconds),

@@ -14,7 +14,7 @@ use std::time::Duration;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{AuditExported, Event, ExportFormat, Exported};
 use keyledger_schema::grant::Place;
-use keyledger_schema::{KeyId, OrganizationId, Personal, Timestamp, WorkspaceId};
+use keyledger_schema::{KeyId, Means, OrganizationId, Personal, Timestamp, WorkspaceId};
 
 use self::events::{EventsAsked, Reader};
 use super::Service;
@@ -39,7 +39,7 @@ const STRETCH: u32 = 64;
 /// The most of these that one key runs.
 pub const MAX_OF_KEY: usize = 4;
 
-/// Who runs the exports of each organization.
+/// Who runs the exports of each organization, bundles and whole reports among them.
 #[derive(Clone, Default)]
 pub(super) struct Running(Arc<Mutex<HashMap<OrganizationId, Vec<KeyId>>>>);
 
@@ -48,12 +48,11 @@ impl Running {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = running.entry(organization).or_default();
         if keys.len() >= MAX_RUNNING {
-            let message =
-                "the organization has 8 exports running, which is the most; wait until one has ended";
+            let message = "the organization has 8 exports, bundles and reports running, which is the most; wait until one has ended";
             return Err(Error::unavailable(message));
         }
         if keys.iter().filter(|known| **known == key).count() >= MAX_OF_KEY {
-            let message = "your key has 4 exports running, which is the most; wait until one has ended";
+            let message = "your key has 4 exports, bundles and reports running, which is the most; wait until one has ended";
             return Err(Error::unavailable(message));
         }
         keys.push(key);
@@ -125,7 +124,7 @@ enum Rows {
 }
 
 /// The columns of a record of the verification log.
-const VERIFICATION: [Column; 18] = [
+const VERIFICATION: [Column; 19] = [
     Column::new("cursor", Kind::Text),
     Column::new("eventId", Kind::Text),
     Column::new("place", Kind::Count),
@@ -134,6 +133,7 @@ const VERIFICATION: [Column; 18] = [
     Column::new("count", Kind::Count),
     Column::optional("keyId", Kind::Text),
     Column::optional("secretVersion", Kind::Count),
+    Column::optional("means", Kind::Text),
     Column::optional("workspaceId", Kind::Text),
     Column::new("code", Kind::Text),
     Column::optional("action", Kind::Text),
@@ -156,6 +156,7 @@ fn verification(cursor: String, organization: OrganizationId, one: &Verification
         Cell::Count(one.count),
         Cell::text(one.key),
         one.secret_version.map_or(Cell::Nothing, |version| Cell::Count(version.into())),
+        Cell::text(one.means.map(Means::as_str)),
         Cell::text(one.workspace),
         Cell::Text(one.code.to_string()),
         Cell::text(one.action),
@@ -414,7 +415,7 @@ impl Service {
                 (Exported::Verifications, organization, Content::Table(VERIFICATION.to_vec()), rows)
             }
             Wanted::Events(asked) => {
-                let (organization, entries) = self.events_query(caller, &asked)?;
+                let (organization, entries) = self.events_query(caller, &asked).await?;
                 let reader = Reader::new(Arc::clone(self), entries, &asked);
                 (Exported::Events, organization, Content::Events { raw: asked.raw }, Rows::Events(reader))
             }

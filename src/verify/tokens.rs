@@ -79,13 +79,12 @@ impl Tokens {
         // Asked first: what is found out after a change is not remembered as if it had been before it.
         let edition = self.keyring.edition();
         let name = *blake3::hash(text.as_bytes()).as_bytes();
-        let signed = match self.cache.find(&name, edition) {
-            Some(signed) => signed,
-            None => {
-                let signed = Arc::new(self.check(text)?);
-                self.cache.put(name, &signed, edition);
-                signed
-            }
+        let signed = if let Some(signed) = self.cache.find(&name, edition) {
+            signed
+        } else {
+            let signed = Arc::new(self.check(text)?);
+            self.cache.put(name, &signed, edition);
+            signed
         };
         let Claims { iss, org, .. } = &signed.claims;
         if self.keyring.issuers.is(iss, *org) { Ok(signed) } else { Err(VerificationCode::NotFound) }

@@ -6,6 +6,7 @@ use keyledger::error::Code;
 use keyledger::service::revocations::MAX_REVOKED;
 use keyledger::service::{analytics, exports, reads};
 use keyledger::store::sqlite::Options;
+use keyledger::verify::MAX_AUDIENCE_BYTES;
 use keyledger::verify::limits::MAX_COST;
 use keyledger::verify::recorder::UNKNOWN_INTERVAL;
 use keyledger::{feed, graphql, http, readmodel, secret, simulation};
@@ -93,6 +94,7 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("text that is compared", n(secret::MAX_PRESENTED_BYTES)),
         ("hint of", n(secret::MAX_HINT_BYTES)),
         ("keys of one import", n(limits::MAX_IMPORTED_KEYS)),
+        ("audience that is asked for", n(MAX_AUDIENCE_BYTES)),
         ("questions of one batch", n(http::MAX_REQUESTS)),
         ("idempotency key", n(limits::MAX_IDEMPOTENCY_KEY_BYTES)),
         ("overlap", limits::MAX_OVERLAP.as_secs()),
@@ -125,10 +127,11 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("keys that one simulation judges", n(simulation::MAX_KEYS)),
         ("keys that one simulation names", n(simulation::NAMED)),
         ("buckets of an export", exports::MAX_BUCKETS),
-        ("exports of an organization", n(exports::MAX_RUNNING)),
+        ("exports, bundles and whole reports", n(exports::MAX_RUNNING)),
         ("life of a signed address", exports::links::LIFETIME.as_secs()),
         ("keys that are followed", n(readmodel::MAX_FOLLOWED)),
         ("feeds at once", n(feed::MAX_OF_KEY)),
+        ("WebSockets of a key", n(feed::MAX_SOCKETS)),
         ("events of a long poll", private("src/http/events.rs", "MAX_EVENTS")),
         ("message on a WebSocket", private("src/http/socket.rs", "MAX_MESSAGE")),
         ("reader of a feed", private("src/http/socket.rs", "PATIENCE")),

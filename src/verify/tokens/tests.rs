@@ -3,14 +3,13 @@ use std::collections::BTreeMap;
 use keyledger_projections::OrganizationState;
 use keyledger_projections::organization::SigningKey;
 use keyledger_schema::event::Hex32;
-use keyledger_schema::{Environment, OrganizationId, Policy, TokenId, WorkspaceId};
-use uuid::Uuid;
+use keyledger_schema::{OrganizationId, Policy};
 
 use super::*;
 use crate::secret::MasterKey;
 use crate::token::claims::Audience;
 use crate::token::jwt::Minter;
-use crate::verify::fixture::{NOW, key, organization};
+use crate::verify::fixture::{self, NOW, key, organization};
 
 const URL: &str = "https://keys.example";
 
@@ -55,23 +54,7 @@ fn tokens() -> Tokens {
 
 /// What a token of key 7 of organization 1 says.
 fn claims() -> Claims {
-    let seconds = NOW.micros() / 1_000_000;
-    Claims {
-        iss: URL.into(),
-        sub: key(7),
-        aud: Audience::One(URL.into()),
-        exp: seconds + 600,
-        nbf: seconds,
-        iat: seconds,
-        jti: TokenId::from_uuid(Uuid::from_u128(9)),
-        client_id: key(7),
-        scope: "read:customers/** write:a".into(),
-        org: organization(1),
-        workspace: WorkspaceId::from_uuid(Uuid::from_u128(1)),
-        env: Environment::Production,
-        secret: 1,
-        grants: true,
-    }
+    Claims { scope: "read:customers/** write:a".into(), ..fixture::claims(7, URL) }
 }
 
 fn signed_by(organization: OrganizationId, generation: u32, claims: &Claims) -> String {
