@@ -54,7 +54,7 @@ use crate::caller::Token;
 use crate::edge::Edge;
 use crate::error::Error;
 use crate::secret::{Foreign, SecretHasher, WellFormed};
-use crate::token::{Keyring, jwt};
+use crate::token::{self, Keyring};
 
 /// The longest audience that can be asked for, in bytes.
 pub const MAX_AUDIENCE_BYTES: usize = 255;
@@ -263,7 +263,7 @@ impl Verifier {
         text: &str,
         choose: impl FnOnce(&mut dyn Iterator<Item = Arc<Entry>>) -> Option<Arc<Entry>>,
     ) -> (VerificationCode, Option<Held>) {
-        let (nobodys, found) = if jwt::looks_like_one(text) {
+        let (nobodys, found) = if token::looks_like_one(text) {
             match self.tokens.read(text) {
                 Ok(token) => return (VerificationCode::NotFound, self.of_token(token)),
                 // Keys of other services can look like this, too, and can have been imported.

@@ -28,9 +28,21 @@ use crate::token::claims::Audience;
 /// The longest list of scopes of a token, in bytes as the claim has it.
 pub const MAX_SCOPE_BYTES: usize = 4 * 1024;
 
+/// What a token looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Form {
+    /// Signed claims (RFC 9068).
+    #[default]
+    Jwt,
+    /// One that its holders can narrow. It never acts on Keyledger itself.
+    Biscuit,
+}
+
 /// What is asked for.
 #[derive(Debug)]
 pub struct Exchange {
+    /// In which form.
+    pub form: Form,
     /// The key that the client says it is; none if what it says is not the id of a key.
     pub client: Option<KeyId>,
     /// From which address.
@@ -167,9 +179,12 @@ impl Verifier {
             workspace: entry.workspace,
             env: entry.environment,
             secret: entry.secret_version,
-            grants: for_issuer && !narrowed && entry.management().is_some(),
+            grants: asked.form == Form::Jwt && for_issuer && !narrowed && entry.management().is_some(),
         };
-        let token = mint.sign(&claims, generation)?;
+        let token = match asked.form {
+            Form::Jwt => mint.sign(&claims, generation)?,
+            Form::Biscuit => mint.sign_biscuit(&claims, generation, &self.edge.random())?,
+        };
         Ok(Found { entry: Some(entry), checked, outcome: Ok(Issued { claims, token }) })
     }
 
