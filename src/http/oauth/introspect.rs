@@ -56,7 +56,7 @@ pub(super) async fn introspect(
         audience: form.one("audience").map(audience).transpose()?,
         address: form.one("ip").map(parse_address).transpose()?,
     };
-    let asker = match Presented::of(request.headers(), &form)? {
+    let by = match Presented::of(request.headers(), &form)? {
         Presented::Bearer => credentials::asker(&request, &state).await.map_err(OauthError::of_bearer)?,
         presented => {
             let client = presented.client()?;
@@ -64,7 +64,7 @@ pub(super) async fn introspect(
             Asker::Holder(state.verifier.client(client.id, &client.secret, ip).await?)
         }
     };
-    let answer = state.verifier.introspect(&asked, &asker).await?;
+    let answer = state.verifier.introspect(&asked, &by).await?;
     let text = match told(&answer) {
         Some(active) => serde_json::to_vec(&active).map_err(|_| Error::internal())?,
         None => br#"{"active":false}"#.to_vec(),
