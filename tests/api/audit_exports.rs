@@ -1,10 +1,8 @@
 //! Exports of events: what is handed out is what the trail shows to the same caller, in every format, over every way,
 //! gone on with wherever it was cut off; and only to those who may read it.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Read as _;
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Value, json};
@@ -408,21 +406,6 @@ fn import(client: &Client, from: usize, count: usize) {
     }
 }
 
-/// Asks for an export and reads nothing of it but the status line.
-fn begun(server: &Server, secret: &str, query: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(server.base().strip_prefix("http://").unwrap()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    write!(
-        stream,
-        "GET /v1/audit/export?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {secret}\r\n\r\n"
-    )
-    .unwrap();
-    let mut start = [0; 12];
-    stream.read_exact(&mut start).unwrap();
-    assert_eq!(&start, b"HTTP/1.1 200");
-    stream
-}
-
 /// The body of what came of an answer in chunks (RFC 9112 §7.1), and whether the last one is there.
 fn unchunked(bytes: &[u8]) -> (Vec<u8>, bool) {
     let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|window| window == what);
@@ -449,7 +432,7 @@ fn what_was_cut_off_goes_on_without_gap_or_duplicate() {
     let root = server.root();
     let secret = server.home().tenant().root_key.clone();
     import(&root, 0, 1_200);
-    let mut stream = begun(&server, &secret, "format=jsonl&raw=true");
+    let mut stream = server.begun(&secret, "/v1/audit/export?format=jsonl&raw=true");
     let mut part = vec![0; 5_000_000];
     stream.read_exact(&mut part).unwrap();
     drop(stream);
@@ -482,8 +465,8 @@ fn slow_readers_hold_up_nobody_and_end_with_their_key() {
     import(&root, 0, 2_000);
     let workspace = &server.home().tenant().workspace;
     let [first, auditor] = ["AUDITOR"; 2].map(|role| manager(&root, role, workspace));
-    let query = "format=jsonl&raw=true";
-    let four = |key: &Mutated| (0..4).map(|_| begun(&server, &key.secret(), query)).collect::<Vec<_>>();
+    let path = "/v1/audit/export?format=jsonl&raw=true";
+    let four = |key: &Mutated| (0..4).map(|_| server.begun(&key.secret(), path)).collect::<Vec<_>>();
     let mut readers = four(&first);
     let fifth = export(&server, &first.secret(), "format=csv");
     assert_eq!((fifth.status, fifth.refusal().code()), (503, "UNAVAILABLE"));
