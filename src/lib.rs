@@ -21,6 +21,7 @@ pub mod simulation;
 pub mod store;
 pub mod stream_head;
 pub mod tenants;
+pub mod token;
 pub mod vault;
 pub mod verify;
 

@@ -295,7 +295,7 @@ mod tests {
             slug: "a".into(),
             parent: parent.map(organization),
             created_at: Timestamp::from_micros(0),
-            signing_key: None,
+            signing_keys: Vec::new(),
             policy,
             acknowledgement: Vec::new(),
             joined_at: Timestamp::from_micros(0),

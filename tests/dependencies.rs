@@ -17,6 +17,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("stream_head", &["store"]),
     ("tenants", &[]),
+    ("token", &[]),
     // Pure.
     ("audit", &["export"]),
     ("decisions", &["error"]),
@@ -25,7 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("vault", &["edge", "secret"]),
     ("readmodel", &["edge", "store"]),
     ("sequencer", &["audit", "edge", "store"]),
-    ("verify", &["caller", "decisions", "edge", "error", "secret", "store", "stream_head"]),
+    ("verify", &["caller", "decisions", "edge", "error", "secret", "store", "stream_head", "token"]),
     (
         "service",
         &[
@@ -41,6 +42,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "store",
             "stream_head",
             "tenants",
+            "token",
             "vault",
         ],
     ),
@@ -66,10 +68,14 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "simulation",
             "store",
             "tenants",
+            "token",
             "verify",
         ],
     ),
-    ("http", &["audit", "caller", "edge", "error", "export", "feed", "graphql", "service", "verify"]),
+    (
+        "http",
+        &["audit", "caller", "edge", "error", "export", "feed", "graphql", "service", "token", "verify"],
+    ),
     ("main", &["app", "cli", "config", "edge"]),
     (
         "app",
@@ -93,6 +99,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "simulation",
             "store",
             "tenants",
+            "token",
             "vault",
             "verify",
         ],

@@ -119,7 +119,7 @@ pub fn of_organization(before: Option<&OrganizationState>, after: &OrganizationS
             ("name", json!(state.name)),
             ("slug", json!(state.slug)),
             ("parent", json!(state.parent)),
-            ("bootstrapped", json!(state.signing_key.is_some())),
+            ("bootstrapped", json!(state.is_bootstrapped())),
             ("policy", policy(&state.policy)),
         ]
     };
@@ -156,6 +156,7 @@ fn policy(policy: &Policy) -> Value {
         (Rule::MaxRateLimit, policy.max_rate_limit.map(rate)),
         (Rule::SecretAcknowledgementRequired, policy.secret_acknowledgement_minutes.map(Value::from)),
         (Rule::AllowedEnvironments, policy.allowed_environments.as_ref().map(|all| json!(all))),
+        (Rule::TokenLifetime, policy.token_lifetime_seconds.map(Value::from)),
     ];
     let set = rules.into_iter().filter_map(|(rule, value)| Some((rule.as_str().to_owned(), value?)));
     Value::Object(set.collect())

@@ -2,10 +2,11 @@
 
 use ipnet::IpNet;
 use keyledger_schema::codec::Outcome;
-use keyledger_schema::event::{Event, Hex32, KeyIssued, RevocationReason};
+use keyledger_schema::event::{Event, Hex32, KeyIssued, KeyUpdated, RevocationReason};
 use keyledger_schema::{
     Actor, Envelope, Environment, EventId, Grant, IdentityId, KeyId, Metadata, OrganizationId, Personal,
-    RateLimit, RoleId, Rule, Scope, SecretRecord, SecretScheme, Source, Stream, Timestamp, WorkspaceId,
+    RateLimit, RoleId, Rule, Scope, SecretRecord, SecretScheme, Source, Stream, Timestamp, TokenId,
+    WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +63,38 @@ pub struct Revocation {
     pub reason: RevocationReason,
     /// In the actor's words.
     pub comment: Option<Personal<Box<str>>>,
+}
+
+/// Which of a key's tokens are no longer good, although they have not expired.
+#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
+pub struct RevokedTokens {
+    /// All that were made at this moment or before.
+    pub until: Option<Timestamp>,
+    /// Single ones and when they expire, in the order in which they were revoked.
+    pub single: Vec<(TokenId, Timestamp)>,
+}
+
+impl RevokedTokens {
+    /// Whether a token is among them.
+    pub fn contains(&self, token: TokenId) -> bool {
+        self.until.is_some_and(|until| token.made_at() <= until)
+            || self.single.iter().any(|(single, _)| *single == token)
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.until.is_none() && self.single.is_empty()
+    }
+
+    fn revoke(&mut self, token: TokenId, expires_at: Timestamp, now: Timestamp) {
+        self.single.retain(|(single, expires)| *single != token && *expires > now);
+        self.single.push((token, expires_at));
+    }
+
+    fn revoke_until(&mut self, until: Timestamp) {
+        self.until = self.until.max(Some(until));
+        self.single.retain(|(single, _)| single.made_at() > until);
+    }
 }
 
 /// A key as its events made it.
@@ -136,6 +169,8 @@ pub struct KeyState {
     pub deleted_at: Option<Timestamp>,
     /// When its personal data was erased.
     pub erased_at: Option<Timestamp>,
+    /// Which of its tokens were revoked.
+    pub revoked_tokens: RevokedTokens,
 }
 
 impl KeyState {
@@ -271,6 +306,7 @@ impl KeyState {
             revoked: None,
             deleted_at: None,
             erased_at: None,
+            revoked_tokens: RevokedTokens::default(),
         }
     }
 
@@ -287,6 +323,33 @@ impl KeyState {
         }
     }
 
+    fn update(&mut self, data: &KeyUpdated) {
+        if let Some(name) = &data.name {
+            self.name = name.clone();
+        }
+        if let Some(scopes) = &data.scopes {
+            self.scopes.clone_from(scopes);
+        }
+        if let Some(allowed_cidrs) = &data.allowed_cidrs {
+            self.allowed_cidrs = allowed_cidrs.clone();
+        }
+        if let Some(metadata) = &data.metadata {
+            self.metadata = metadata.clone();
+        }
+        if let Some(roles) = &data.roles {
+            self.roles.clone_from(roles);
+        }
+        if let Some(grants) = &data.grants {
+            self.grants.clone_from(grants);
+        }
+        if let Some(rate_limits) = &data.rate_limits {
+            self.rate_limits.clone_from(rate_limits);
+        }
+        if let Some(identity) = data.identity {
+            self.identity = identity;
+        }
+    }
+
     fn apply(&mut self, envelope: &Envelope) {
         self.revision = envelope.revision;
         self.updated_at = envelope.at;
@@ -296,32 +359,7 @@ impl KeyState {
                     self.secret.acknowledged_at = Some(envelope.at);
                 }
             }
-            Event::KeyUpdated(data) => {
-                if let Some(name) = &data.name {
-                    self.name = name.clone();
-                }
-                if let Some(scopes) = &data.scopes {
-                    self.scopes.clone_from(scopes);
-                }
-                if let Some(allowed_cidrs) = &data.allowed_cidrs {
-                    self.allowed_cidrs = allowed_cidrs.clone();
-                }
-                if let Some(metadata) = &data.metadata {
-                    self.metadata = metadata.clone();
-                }
-                if let Some(roles) = &data.roles {
-                    self.roles.clone_from(roles);
-                }
-                if let Some(grants) = &data.grants {
-                    self.grants.clone_from(grants);
-                }
-                if let Some(rate_limits) = &data.rate_limits {
-                    self.rate_limits.clone_from(rate_limits);
-                }
-                if let Some(identity) = data.identity {
-                    self.identity = identity;
-                }
-            }
+            Event::KeyUpdated(data) => self.update(data),
             Event::KeyAddressFirstUsed(_) => self.new_addresses = self.new_addresses.saturating_add(1),
             Event::KeyCreditsChanged(data) => self.credits = Some(CreditsState::of(data, envelope.at)),
             Event::KeySecretRotated(data) => {
@@ -355,12 +393,19 @@ impl KeyState {
                 self.revoked =
                     Some(Revocation { at: envelope.at, reason: data.reason, comment: data.comment.clone() });
             }
+            Event::KeyTokenRevoked(data) => {
+                self.revoked_tokens.revoke(data.token, data.expires_at, envelope.at);
+            }
+            Event::KeyTokensRevoked(data) => self.revoked_tokens.revoke_until(data.until),
             Event::KeyDeleted(_) => self.deleted_at = Some(envelope.at),
             Event::KeyErased(_) => self.erase(envelope.at),
             // Named one by one, so that a new event cannot be forgotten here.
             Event::KeyIssued(_)
             | Event::OrganizationCreated(_)
             | Event::OrganizationBootstrapped(_)
+            | Event::SigningKeyAdded(_)
+            | Event::SigningKeyRetired(_)
+            | Event::SigningKeyRevoked(_)
             | Event::OrganizationRenamed(_)
             | Event::OrganizationMoved(_)
             | Event::OrganizationPolicySet(_)

@@ -21,7 +21,7 @@ pub mod workspace;
 pub use changes::Change;
 pub use credits::{CreditsState, Exhausted, Pool, PoolId, Tally};
 pub use identity::IdentityState;
-pub use key::{KeyState, KeyStatus};
+pub use key::{KeyState, KeyStatus, RevokedTokens};
 pub use log::{LogKey, LogState};
 pub use node::NodeState;
 pub use organization::{Acknowledgement, OrganizationState, RoleState};

@@ -8,14 +8,36 @@ use keyledger_schema::{
 };
 use serde::{Deserialize, Serialize};
 
-/// The key that an organization signs with.
+/// A key that an organization signs tokens with.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 pub struct SigningKey {
     /// 1 for the first.
     pub generation: u32,
     /// Ed25519 public key.
     pub public_key: Hex32,
+    /// When it was added.
+    pub added_at: Timestamp,
+    /// It signs from this moment on.
+    pub signs_from: Timestamp,
+    /// When it had no tokens left.
+    pub retired_at: Option<Timestamp>,
+    /// When its tokens were all revoked.
+    pub revoked_at: Option<Timestamp>,
 }
+
+impl SigningKey {
+    fn new(generation: u32, public_key: Hex32, added_at: Timestamp, signs_from: Timestamp) -> Self {
+        Self { generation, public_key, added_at, signs_from, retired_at: None, revoked_at: None }
+    }
+
+    /// Whether its signatures count.
+    pub fn counts(&self) -> bool {
+        self.retired_at.is_none() && self.revoked_at.is_none()
+    }
+}
+
+/// How many signing keys that are out of use are remembered.
+const OLD_SIGNING_KEYS_KEPT: usize = 32;
 
 /// A role as its events made it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -73,8 +95,8 @@ pub struct OrganizationState {
     pub parent: Option<OrganizationId>,
     /// When it was created.
     pub created_at: Timestamp,
-    /// Set by the bootstrap; before it the organization issues no key.
-    pub signing_key: Option<SigningKey>,
+    /// The first one comes with the bootstrap; before it the organization issues no key. By generation.
+    pub signing_keys: Vec<SigningKey>,
     /// Its own rules. Those of the organizations above it hold besides.
     #[serde(with = "crate::as_json")]
     pub policy: Policy,
@@ -106,7 +128,7 @@ impl OrganizationState {
                     slug: created.slug.clone(),
                     parent: created.parent,
                     created_at: envelope.at,
-                    signing_key: None,
+                    signing_keys: Vec::new(),
                     policy: Policy::default(),
                     acknowledgement: Vec::new(),
                     joined_at: envelope.at,
@@ -124,6 +146,31 @@ impl OrganizationState {
         }
     }
 
+    /// Whether it can issue keys.
+    pub fn is_bootstrapped(&self) -> bool {
+        !self.signing_keys.is_empty()
+    }
+
+    /// The key that it signs with at a moment: the newest whose time has come, or, if none's has, the oldest.
+    pub fn signing_key(&self, now: Timestamp) -> Option<&SigningKey> {
+        let counting = || self.signing_keys.iter().filter(|key| key.counts());
+        counting().rfind(|key| key.signs_from <= now).or_else(|| counting().next())
+    }
+
+    fn signing_key_mut(&mut self, generation: u32) -> Option<&mut SigningKey> {
+        self.signing_keys.iter_mut().find(|key| key.generation == generation)
+    }
+
+    fn add_signing_key(&mut self, key: SigningKey) {
+        let old = self.signing_keys.iter().filter(|key| !key.counts()).count();
+        if old > OLD_SIGNING_KEYS_KEPT
+            && let Some(oldest) = self.signing_keys.iter().position(|key| !key.counts())
+        {
+            self.signing_keys.remove(oldest);
+        }
+        self.signing_keys.push(key);
+    }
+
     fn acknowledge_within(&mut self, minutes: Option<u32>, at: Timestamp) {
         let Some(minutes) = minutes else { return self.acknowledgement.clear() };
         if let Some(last) = self.acknowledgement.last_mut() {
@@ -139,10 +186,23 @@ impl OrganizationState {
         self.revision = envelope.revision;
         match &envelope.event {
             Event::OrganizationBootstrapped(bootstrapped) => {
-                self.signing_key = Some(SigningKey {
-                    generation: bootstrapped.signing_key_generation,
-                    public_key: bootstrapped.signing_public_key,
-                });
+                let generation = bootstrapped.signing_key_generation;
+                let public_key = bootstrapped.signing_public_key;
+                self.add_signing_key(SigningKey::new(generation, public_key, envelope.at, envelope.at));
+            }
+            Event::SigningKeyAdded(added) => {
+                let key = SigningKey::new(added.generation, added.public_key, envelope.at, added.signs_from);
+                self.add_signing_key(key);
+            }
+            Event::SigningKeyRetired(retired) => {
+                if let Some(key) = self.signing_key_mut(retired.generation) {
+                    key.retired_at.get_or_insert(envelope.at);
+                }
+            }
+            Event::SigningKeyRevoked(revoked) => {
+                if let Some(key) = self.signing_key_mut(revoked.generation) {
+                    key.revoked_at.get_or_insert(envelope.at);
+                }
             }
             Event::OrganizationRenamed(renamed) => self.name.clone_from(&renamed.name),
             Event::OrganizationMoved(moved) => {

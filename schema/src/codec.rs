@@ -162,8 +162,10 @@ pub struct Upcaster {
 fn as_it_is(_: &mut Map<String, Value>) {}
 
 /// Every step from an old version to a newer one.
-pub const UPCASTERS: &[Upcaster] =
-    &[Upcaster { event_type: "organization.created", from: 1, lift: as_it_is }];
+pub const UPCASTERS: &[Upcaster] = &[
+    Upcaster { event_type: "organization.created", from: 1, lift: as_it_is },
+    Upcaster { event_type: "organization.policy_set", from: 1, lift: as_it_is },
+];
 
 /// The bytes of an event, ready to be stored.
 #[derive(Clone, PartialEq, Eq, Debug)]

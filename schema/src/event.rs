@@ -22,13 +22,15 @@ pub use self::audit::{
 pub use self::identity::{CreditsChanged, IdentityCreated, IdentityDeleted, IdentityUpdated};
 pub use self::key::{
     KeyAddressFirstUsed, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported,
-    KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeyUpdated, RevocationReason,
+    KeyRevoked, KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeyTokenRevoked,
+    KeyTokensRevoked, KeyUpdated, RevocationReason,
 };
 pub use self::log::{HeadsCommitted, LogKeyAdded, LogKeyRetired};
 pub use self::node::{NodeStarted, NodeStopped, PreviousStop, UsageMode};
 pub use self::organization::{
     KeySelection, OrganizationBootstrapped, OrganizationCreated, OrganizationMoved, OrganizationPolicySet,
     OrganizationRenamed, RevocationFinished, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated,
+    SigningKeyAdded, SigningKeyRetired, SigningKeyRevoked,
 };
 pub use self::workspace::{WorkspaceCreated, WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed};
 pub use crate::hex32::Hex32;
@@ -95,12 +97,18 @@ vocabulary! {
     OrganizationCreated(OrganizationCreated) = "organization.created" v 2;
     /// A tenant can issue keys.
     OrganizationBootstrapped(OrganizationBootstrapped) = "organization.bootstrapped" v 1;
+    /// A tenant has another key to sign tokens with.
+    SigningKeyAdded(SigningKeyAdded) = "organization.signing_key_added" v 1;
+    /// A signing key has no tokens left.
+    SigningKeyRetired(SigningKeyRetired) = "organization.signing_key_retired" v 1;
+    /// No token of a signing key is good any more.
+    SigningKeyRevoked(SigningKeyRevoked) = "organization.signing_key_revoked" v 1;
     /// A tenant is called otherwise.
     OrganizationRenamed(OrganizationRenamed) = "organization.renamed" v 1;
     /// A tenant stands below another one.
     OrganizationMoved(OrganizationMoved) = "organization.moved" v 1;
     /// A tenant demands something else of its keys.
-    OrganizationPolicySet(OrganizationPolicySet) = "organization.policy_set" v 1;
+    OrganizationPolicySet(OrganizationPolicySet) = "organization.policy_set" v 2;
     /// A role exists.
     RoleCreated(RoleCreated) = "role.created" v 1;
     /// A role is another one, for all who hold it.
@@ -141,6 +149,10 @@ vocabulary! {
     KeyAddressFirstUsed(KeyAddressFirstUsed) = "key.address_first_used" v 1;
     /// It has other credits.
     KeyCreditsChanged(CreditsChanged) = "key.credits_changed" v 1;
+    /// One of its tokens is no longer good.
+    KeyTokenRevoked(KeyTokenRevoked) = "key.token_revoked" v 1;
+    /// None of its tokens so far is good any more.
+    KeyTokensRevoked(KeyTokensRevoked) = "key.tokens_revoked" v 1;
     /// It is out of use for good.
     KeyRevoked(KeyRevoked) = "key.revoked" v 1;
     /// It is gone from lists.

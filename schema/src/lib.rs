@@ -36,7 +36,9 @@ pub use environment::Environment;
 pub use event::Event;
 pub use grant::{Grant, GrantRole, GrantTarget};
 pub use hex32::Hex32;
-pub use id::{EventId, IdentityId, KeyId, LogId, NodeId, OrganizationId, RequestId, RoleId, WorkspaceId};
+pub use id::{
+    EventId, IdentityId, KeyId, LogId, NodeId, OrganizationId, RequestId, RoleId, TokenId, WorkspaceId,
+};
 pub use metadata::Metadata;
 pub use personal::Personal;
 pub use policy::{Policy, Rate, RateLimit, Rule};
@@ -46,7 +48,7 @@ pub use sealing::{DataKey, DataKeys, NoDataKeys, Sealer, Subject};
 pub use secret::{SecretHash, SecretRecord, SecretScheme};
 pub use stream::Stream;
 pub use timestamp::Timestamp;
-pub use usage::VerificationCode;
+pub use usage::{Means, VerificationCode};
 
 // What tests share names the crate as its users do.
 #[cfg(test)]

@@ -52,6 +52,11 @@ impl RateLimit {
     }
 }
 
+/// How long tokens live where no policy says so, in seconds: ten minutes.
+pub const DEFAULT_TOKEN_LIFETIME_SECONDS: u32 = 600;
+/// How long a policy may let them live, in seconds: from a minute to a day.
+pub const TOKEN_LIFETIME_SECONDS: std::ops::RangeInclusive<u32> = 60..=86_400;
+
 /// A rule of a policy, as errors and events name it.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -72,11 +77,13 @@ pub enum Rule {
     SecretAcknowledgementRequired,
     /// See [`Policy::allowed_environments`].
     AllowedEnvironments,
+    /// See [`Policy::token_lifetime_seconds`].
+    TokenLifetime,
 }
 
 impl Rule {
     /// Every rule.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ApiKeysEnabled,
         Self::ExpiryRequired,
         Self::DefaultTtl,
@@ -85,6 +92,7 @@ impl Rule {
         Self::MaxRateLimit,
         Self::SecretAcknowledgementRequired,
         Self::AllowedEnvironments,
+        Self::TokenLifetime,
     ];
 
     /// As the API names it.
@@ -98,6 +106,7 @@ impl Rule {
             Self::MaxRateLimit => "maxRateLimit",
             Self::SecretAcknowledgementRequired => "secretAcknowledgementRequired",
             Self::AllowedEnvironments => "allowedEnvironments",
+            Self::TokenLifetime => "tokenLifetime",
         }
     }
 }
@@ -131,6 +140,10 @@ pub struct Policy {
     /// The environments that keys may be created for; all when not set. Sorted, without repetitions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_environments: Option<Vec<Environment>>,
+    /// How long a token lives that a key is exchanged for, if the key does not expire before; see
+    /// [`DEFAULT_TOKEN_LIFETIME_SECONDS`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_lifetime_seconds: Option<u32>,
 }
 
 /// The stricter of two rules that may not be set.
@@ -162,6 +175,11 @@ impl Policy {
         self.allowed_environments.as_ref().is_none_or(|allowed| allowed.contains(&environment))
     }
 
+    /// How long tokens live, in seconds.
+    pub fn token_lifetime(&self) -> u32 {
+        self.token_lifetime_seconds.unwrap_or(DEFAULT_TOKEN_LIFETIME_SECONDS)
+    }
+
     /// What holds in an organization with these rules below a parent in which `parent` holds: of every
     /// rule the stricter form. The default time to live is the child's own wish, cut to what is allowed.
     #[must_use]
@@ -188,6 +206,11 @@ impl Policy {
                 self.allowed_environments.clone(),
                 parent.allowed_environments.clone(),
                 |own, parent| own.into_iter().filter(|environment| parent.contains(environment)).collect(),
+            ),
+            token_lifetime_seconds: least(
+                self.token_lifetime_seconds,
+                parent.token_lifetime_seconds,
+                u32::min,
             ),
         }
     }
@@ -217,6 +240,8 @@ impl Policy {
         let wider =
             self.allowed_environments.iter().flatten().any(|environment| !parent.allows(*environment));
         note(Rule::AllowedEnvironments, wider);
+        let lifetimes = self.token_lifetime_seconds.zip(parent.token_lifetime_seconds);
+        note(Rule::TokenLifetime, lifetimes.is_some_and(|(own, most)| own > most));
         looser
     }
 }
@@ -234,7 +259,7 @@ mod tests {
     fn policy() -> impl Strategy<Value = Policy> {
         let environments = prop::sample::subsequence(Environment::ALL.to_vec(), 0..=3);
         let switches = (of(any::<bool>()), of(any::<bool>()), of(any::<bool>()));
-        let times = (of(1..100_u64), of(1..100_u64), of(1..100_u32));
+        let times = (of(1..100_u64), of(1..100_u64), of(1..100_u32), of(1..100_u32));
         (switches, times, of(rate()), of(environments)).prop_map(|(switches, times, rate, environments)| {
             Policy {
                 api_keys_enabled: switches.0,
@@ -245,6 +270,7 @@ mod tests {
                 max_rate_limit: rate,
                 secret_acknowledgement_minutes: times.2,
                 allowed_environments: environments,
+                token_lifetime_seconds: times.3,
             }
         })
     }

@@ -40,11 +40,17 @@ pub enum VerificationCode {
     RateLimited,
     /// No credits are left.
     CreditsExhausted,
+    /// The token is past its expiry date.
+    TokenExpired,
+    /// The token, or the key that signed it, was revoked.
+    TokenRevoked,
+    /// The token is for somebody else.
+    WrongAudience,
 }
 
 impl VerificationCode {
     /// Every code.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Valid,
         Self::NotFound,
         Self::Malformed,
@@ -57,6 +63,9 @@ impl VerificationCode {
         Self::KeysDisabled,
         Self::RateLimited,
         Self::CreditsExhausted,
+        Self::TokenExpired,
+        Self::TokenRevoked,
+        Self::WrongAudience,
     ];
 
     /// As written in answers and events.
@@ -74,6 +83,9 @@ impl VerificationCode {
             Self::KeysDisabled => "KEYS_DISABLED",
             Self::RateLimited => "RATE_LIMITED",
             Self::CreditsExhausted => "CREDITS_EXHAUSTED",
+            Self::TokenExpired => "TOKEN_EXPIRED",
+            Self::TokenRevoked => "TOKEN_REVOKED",
+            Self::WrongAudience => "WRONG_AUDIENCE",
         }
     }
 }
@@ -81,6 +93,32 @@ impl VerificationCode {
 impl fmt::Display for VerificationCode {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// How a key was used other than by presenting its secret to a verifier.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Means {
+    /// Its secret was exchanged for a token, or should have been.
+    Exchange,
+    /// A token of it was presented.
+    Token,
+    /// Somebody asked whether a token is good (RFC 7662).
+    Introspection,
+}
+
+impl Means {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Exchange, Self::Token, Self::Introspection];
+
+    /// As written in events.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Exchange => "exchange",
+            Self::Token => "token",
+            Self::Introspection => "introspection",
+        }
     }
 }
 
@@ -94,6 +132,9 @@ pub struct UsageRecord {
     /// Which of the key's secrets was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<u32>,
+    /// How it was used; by its secret where it is left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub means: Option<Means>,
     /// What was answered.
     pub code: VerificationCode,
     /// What the holder wanted to do, if it was said.
@@ -134,6 +175,7 @@ impl UsageRecord {
         Self {
             key,
             secret: None,
+            means: None,
             code,
             action: None,
             resource: None,

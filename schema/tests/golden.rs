@@ -19,13 +19,14 @@ use keyledger_schema::event::{
     AuditExported, AuditRead, CommandRefused, CreditsChanged, ErasureReason, ExportFormat, Exported,
     HeadsCommitted, Hex32, IdentityCreated, IdentityDeleted, IdentityUpdated, KeyAddressFirstUsed,
     KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported, KeyRevoked,
-    KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeySelection, KeyUpdated, LogKeyAdded,
-    LogKeyRetired, NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated,
-    OrganizationMoved, OrganizationPolicySet, OrganizationRenamed, PreviousStop, RevocationFinished,
-    RevocationReason, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated, SubjectErased, TrailPart,
-    UsageMode, WorkspaceCreated, WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
+    KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeySelection, KeyTokenRevoked,
+    KeyTokensRevoked, KeyUpdated, LogKeyAdded, LogKeyRetired, NodeStarted, NodeStopped,
+    OrganizationBootstrapped, OrganizationCreated, OrganizationMoved, OrganizationPolicySet,
+    OrganizationRenamed, PreviousStop, RevocationFinished, RevocationReason, RevocationStarted, RoleCreated,
+    RoleDeleted, RoleUpdated, SigningKeyAdded, SigningKeyRetired, SigningKeyRevoked, SubjectErased,
+    TrailPart, UsageMode, WorkspaceCreated, WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
 };
-use keyledger_schema::usage::{UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
+use keyledger_schema::usage::{Means, UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
 use keyledger_schema::{
     Action, Actor, ChainHash, Envelope, Environment, Event, Grant, GrantRole, GrantTarget, Metadata,
     Personal, Policy, Rate, RateLimit, Refill, RoleDefinition, RoleScope, Rule, SecretHash, SecretRecord,
@@ -127,7 +128,25 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
         ("organization.moved", 1) => {
             of_organization(3, Event::OrganizationMoved(OrganizationMoved { parent: id("org", 'c') }))
         }
-        ("organization.policy_set", 1) => of_organization(
+        ("organization.signing_key_added", 1) => of_organization(
+            2,
+            Event::SigningKeyAdded(SigningKeyAdded {
+                generation: 2,
+                public_key: Hex32([0x5a; 32]),
+                signs_from: at(7),
+            }),
+        ),
+        ("organization.signing_key_retired", 1) => {
+            of_organization(3, Event::SigningKeyRetired(SigningKeyRetired { generation: 1 }))
+        }
+        ("organization.signing_key_revoked", 1) => of_organization(
+            3,
+            Event::SigningKeyRevoked(SigningKeyRevoked {
+                generation: 2,
+                comment: Some(Personal("the backup was stolen".into())),
+            }),
+        ),
+        ("organization.policy_set", version @ 1..=2) => of_organization(
             4,
             Event::OrganizationPolicySet(OrganizationPolicySet {
                 policy: Policy {
@@ -139,6 +158,7 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
                     max_rate_limit: Some(Rate { limit: 1_000, window_seconds: 60 }),
                     secret_acknowledgement_minutes: Some(30),
                     allowed_environments: Some(vec![Environment::Production, Environment::Development]),
+                    token_lifetime_seconds: (version > 1).then_some(900),
                 },
             }),
         ),
@@ -301,6 +321,10 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
             8,
             Event::KeyRevoked(KeyRevoked { reason: RevocationReason::Compromised, comment: comment() }),
         ),
+        ("key.token_revoked", 1) => {
+            of_key(8, Event::KeyTokenRevoked(KeyTokenRevoked { token: id("tok", 'a'), expires_at: at(9) }))
+        }
+        ("key.tokens_revoked", 1) => of_key(8, Event::KeyTokensRevoked(KeyTokensRevoked { until: at(8) })),
         ("key.deleted", 1) => of_key(9, Event::KeyDeleted(KeyDeleted { comment: comment() })),
         ("command.refused", 1) => Envelope {
             stream: Stream::Audit(id("org", 'a')),
@@ -367,6 +391,7 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
             let mut data = recorded();
             let base = Base { n: 3, at: at(1), remaining: -7, counted: 18_446_744_073_709_551_615 };
             data.groups[0].records[0] = UsageRecord {
+                means: Some(Means::Token),
                 resource: Some(Personal("customers/42".into())),
                 tags: vec!["eu".into(), "plan:pro".into()],
                 first_ms: Some(3),
@@ -565,6 +590,18 @@ fn every_optional_field_is_in_the_files() {
                 "secret_acknowledgement_minutes",
                 "allowed_environments",
             ],
+            ("organization.policy_set", 2) => &[
+                "api_keys_enabled",
+                "expiry_required",
+                "default_ttl_seconds",
+                "max_ttl_seconds",
+                "require_allowed_cidrs",
+                "max_rate_limit",
+                "secret_acknowledgement_minutes",
+                "allowed_environments",
+                "token_lifetime_seconds",
+            ],
+            ("organization.signing_key_revoked", 1) => &["comment"],
             ("role.created" | "role.updated", 1) => &["display_name", "description"],
             ("organization.revocation_started", 1) => &[
                 "ids",
@@ -618,8 +655,8 @@ fn every_optional_field_is_in_the_files() {
             }
             ("command.refused", 1) => &["target", "key"],
             ("usage.recorded", 1) => &[
-                "by", "key", "secret", "action", "ip", "merged", "resource", "tags", "first_ms", "cost",
-                "spent", "refilled", "identity", "credits",
+                "by", "key", "secret", "means", "action", "ip", "merged", "resource", "tags", "first_ms",
+                "cost", "spent", "refilled", "identity", "credits",
             ],
             ("usage.gap_declared", 1) => &["after_seq"],
             _ => &[],

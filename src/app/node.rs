@@ -19,6 +19,7 @@ use crate::service::{Balances, KeyOf, Service};
 use crate::store::EventStore;
 use crate::store::sqlite::{DataDirectory, Options, SqliteStore};
 use crate::tenants::Tenants;
+use crate::token::Keyring;
 use crate::vault::{self, Vault};
 use crate::verify::Verifier;
 use crate::verify::directory::Directory;
@@ -28,6 +29,7 @@ use crate::verify::recorder::{GiveBack, Recorder};
 struct Memory {
     directory: Arc<Directory>,
     tenants: Arc<Tenants>,
+    keyring: Arc<Keyring>,
     vault: Arc<Vault>,
 }
 
@@ -65,6 +67,7 @@ impl Observer for Memory {
     }
 
     fn organization(&self, state: &OrganizationState) {
+        self.keyring.organization_changed(state);
         for tenant in self.tenants.organization_changed(state) {
             self.directory.organization_changed(&tenant.state, &tenant.above, tenant.policy.keys_enabled());
         }
@@ -116,7 +119,12 @@ impl Node {
         let options = Options { progress: Some(progress::of_check()), ..Options::default() };
         let store: Arc<dyn EventStore> = Arc::new(SqliteStore::open_in(data_dir, options)?);
         let id = identity::node_id(&config.data_dir, &edge)?;
-        let memory = Memory { directory: Arc::default(), tenants: Arc::default(), vault: Arc::clone(&vault) };
+        let memory = Memory {
+            directory: Arc::default(),
+            tenants: Arc::default(),
+            keyring: Arc::new(Keyring::new(&format!("http://{}", config.listen))),
+            vault: Arc::clone(&vault),
+        };
         let (directory, tenants) = (Arc::clone(&memory.directory), Arc::clone(&memory.tenants));
         let balances: Arc<dyn Balances> = Arc::new(Spender(Arc::clone(&directory)));
         let days = u64::from(config.verification_log_days);
@@ -133,10 +141,11 @@ impl Node {
             },
         )?;
         for organization in tenants.organizations() {
-            let Some(known) = &organization.signing_key else { continue };
-            let derived = master.signing_key(organization.id, known.generation).verifying_key();
-            if derived.to_bytes() != known.public_key.0 {
-                return Err(Error::MasterKeyWrong { directory: config.data_dir.display().to_string() });
+            for known in &organization.signing_keys {
+                let derived = master.signing_key(organization.id, known.generation).verifying_key();
+                if derived.to_bytes() != known.public_key.0 {
+                    return Err(Error::MasterKeyWrong { directory: config.data_dir.display().to_string() });
+                }
             }
         }
         let known = Arc::clone(&directory);

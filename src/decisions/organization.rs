@@ -45,6 +45,8 @@ pub struct PolicyChange {
     pub secret_acknowledgement_minutes: Option<Option<u32>>,
     /// See [`Policy`].
     pub allowed_environments: Option<Option<Vec<Environment>>>,
+    /// See [`Policy`].
+    pub token_lifetime_seconds: Option<Option<u32>>,
 }
 
 impl PolicyChange {
@@ -59,6 +61,7 @@ impl PolicyChange {
             (Rule::MaxRateLimit, self.max_rate_limit.is_some()),
             (Rule::SecretAcknowledgementRequired, self.secret_acknowledgement_minutes.is_some()),
             (Rule::AllowedEnvironments, self.allowed_environments.is_some()),
+            (Rule::TokenLifetime, self.token_lifetime_seconds.is_some()),
         ];
         named.into_iter().filter(|(_, is)| *is).map(|(rule, _)| rule).collect()
     }
@@ -67,6 +70,7 @@ impl PolicyChange {
     pub fn of(self, before: &Policy) -> Policy {
         let before = before.clone();
         Policy {
+            token_lifetime_seconds: self.token_lifetime_seconds.unwrap_or(before.token_lifetime_seconds),
             api_keys_enabled: self.api_keys_enabled.unwrap_or(before.api_keys_enabled),
             expiry_required: self.expiry_required.unwrap_or(before.expiry_required),
             default_ttl_seconds: self.default_ttl_seconds.unwrap_or(before.default_ttl_seconds),
@@ -176,7 +180,7 @@ pub fn decide(state: Option<&OrganizationState>, command: Command) -> Result<Dec
 }
 
 fn bootstrap(state: &OrganizationState, public_key: Hex32) -> Result<Decision> {
-    if state.signing_key.is_some() {
+    if state.is_bootstrapped() {
         return Err(Error::new(
             Code::IllegalTransition,
             "the organization is bootstrapped already, which is done once; nothing needs to be done",
@@ -268,6 +272,7 @@ fn value_of(policy: &Policy, rule: Rule) -> Value {
                 .map(|rate| json!({ "limit": rate.limit, "windowSeconds": rate.window_seconds }))
         ),
         Rule::SecretAcknowledgementRequired => json!(policy.secret_acknowledgement_minutes),
+        Rule::TokenLifetime => json!(policy.token_lifetime_seconds),
         Rule::AllowedEnvironments => json!(policy.allowed_environments.as_ref().map(|all| {
             all.iter().map(|environment| environment.as_str().to_uppercase()).collect::<Vec<_>>()
         })),

@@ -33,7 +33,7 @@ fn organization() -> OrganizationState {
         slug: "a".into(),
         parent: None,
         created_at: NOW,
-        signing_key: None,
+        signing_keys: Vec::new(),
         policy: Policy::default(),
         acknowledgement: Vec::new(),
         joined_at: NOW,

@@ -148,6 +148,9 @@ macro_rules! meanings {
 meanings! {
     "organization.created" => "Organization created", Api Create Informational;
     "organization.bootstrapped" => "Organization bootstrapped", Api Update Informational;
+    "organization.signing_key_added" => "Signing key of tokens added", Api Create Medium;
+    "organization.signing_key_retired" => "Signing key of tokens retired", Api Update Informational;
+    "organization.signing_key_revoked" => "Signing key of tokens revoked", Api Delete High;
     "organization.renamed" => "Organization renamed", Api Update Informational;
     "organization.moved" => "Organization moved", Api Update Medium;
     "organization.policy_set" => "Policy set", Api Update Medium;
@@ -171,6 +174,8 @@ meanings! {
     "key.expired" => "Key expired", Entity Disable Informational;
     "key.address_first_used" => "Key used from a new address", Entity Other Low;
     "key.credits_changed" => "Credits of a key changed", Entity Update Informational;
+    "key.token_revoked" => "Token revoked", Entity Update Informational;
+    "key.tokens_revoked" => "Tokens of a key revoked", Entity Update Medium;
     "key.revoked" => "Key revoked", Entity Disable Medium;
     "key.deleted" => "Key deleted", Entity Delete Informational;
     "key.erased" => "Personal data of a key erased", Entity Update Low;

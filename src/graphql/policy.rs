@@ -1,6 +1,7 @@
 //! Policies and rates as the API shows and takes them.
 
 use async_graphql::{ID, InputObject, MaybeUndefined, SimpleObject};
+use keyledger_schema::policy::TOKEN_LIFETIME_SECONDS;
 use keyledger_schema::{self as domain, OrganizationId, Rate, RateLimit};
 
 use super::input;
@@ -63,6 +64,8 @@ pub(crate) struct PolicyNode {
     secret_acknowledgement_required: Option<u32>,
     /// The environments that keys may be created for.
     allowed_environments: Option<Vec<Environment>>,
+    /// How long a token lives that a key is exchanged for, in seconds; 600 when not set.
+    token_lifetime: Option<u32>,
 }
 
 impl From<&domain::Policy> for PolicyNode {
@@ -78,6 +81,7 @@ impl From<&domain::Policy> for PolicyNode {
             max_rate_limit: policy.max_rate_limit.map(RateNode::from),
             secret_acknowledgement_required: policy.secret_acknowledgement_minutes,
             allowed_environments: policy.allowed_environments.as_ref().map(environments),
+            token_lifetime: policy.token_lifetime_seconds,
         }
     }
 }
@@ -123,6 +127,8 @@ pub(crate) struct SetOrganizationPolicyInput {
     secret_acknowledgement_required: MaybeUndefined<u32>,
     /// At least one.
     allowed_environments: MaybeUndefined<Vec<Environment>>,
+    /// How long a token lives, in seconds: 60 to 86400. A key that expires before ends its tokens.
+    token_lifetime: MaybeUndefined<u32>,
     /// Only tells which existing keys would break the rules.
     #[graphql(default)]
     pub(super) dry_run: bool,
@@ -179,6 +185,7 @@ impl SetOrganizationPolicyInput {
             max_rate_limit,
             secret_acknowledgement_required: MaybeUndefined::Undefined,
             allowed_environments,
+            token_lifetime: MaybeUndefined::Undefined,
             dry_run: true,
             expected_revision: None,
         }
@@ -213,6 +220,10 @@ impl SetOrganizationPolicyInput {
                     return Err(Error::invalid("input.allowedEnvironments", message));
                 }
                 Ok(all)
+            })?,
+            token_lifetime_seconds: changed(self.token_lifetime, |seconds| {
+                let (least, most) = TOKEN_LIFETIME_SECONDS.into_inner();
+                within("input.tokenLifetime", "seconds", seconds, least, most)
             })?,
         };
         Ok((id, change))

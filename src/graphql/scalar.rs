@@ -195,6 +195,12 @@ pub(crate) enum VerificationCode {
     RateLimited,
     /// No credits are left.
     CreditsExhausted,
+    /// The token is past its expiry date; the key may still be good.
+    TokenExpired,
+    /// The token, or the key that signed it, was revoked.
+    TokenRevoked,
+    /// The token is for somebody else.
+    WrongAudience,
 }
 
 /// What a key's holder wants to do.

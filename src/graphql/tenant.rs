@@ -89,13 +89,14 @@ impl OrganizationNode {
 
     /// Whether it can issue keys.
     async fn bootstrapped(&self) -> bool {
-        self.0.state.signing_key.is_some()
+        self.0.state.is_bootstrapped()
     }
 
     /// Its Ed25519 public key in hexadecimal; null before the bootstrap.
-    async fn signing_public_key(&self) -> Option<String> {
-        let key = self.0.state.signing_key.as_ref()?;
-        Some(blake3::Hash::from_bytes(key.public_key.0).to_hex().to_string())
+    async fn signing_public_key(&self, context: &Context<'_>) -> async_graphql::Result<Option<String>> {
+        let (service, _) = parties(context)?;
+        let key = self.0.state.signing_key(service.now());
+        Ok(key.map(|key| blake3::Hash::from_bytes(key.public_key.0).to_hex().to_string()))
     }
 
     /// Its workspaces that the caller may see.

@@ -197,6 +197,9 @@ const fn meaning(code: VerificationCode) -> (StatusCode, Option<&'static str>) {
         | VerificationCode::Revoked
         | VerificationCode::Expired
         | VerificationCode::Disabled
+        | VerificationCode::TokenExpired
+        | VerificationCode::TokenRevoked
+        | VerificationCode::WrongAudience
         | VerificationCode::WrongEnvironment => (StatusCode::UNAUTHORIZED, INVALID_TOKEN),
         // Another key of the same holder would be refused as well: nothing to ask for.
         VerificationCode::IpNotAllowed | VerificationCode::KeysDisabled => (StatusCode::FORBIDDEN, None),

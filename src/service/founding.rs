@@ -103,7 +103,7 @@ impl Service {
             return Err(Error::new(Code::NotFound, message).about("organization"));
         };
         let id = found.id;
-        if found.signing_key.is_none() {
+        if !found.is_bootstrapped() {
             self.bootstrap(&context, id).await?;
         }
         let workspace = match self.tenants.workspaces(id).first() {
@@ -175,7 +175,7 @@ impl Service {
                     format!("there is an organization called {} already; choose another name", known.slug);
                 return Err(Error::new(Code::Conflict, message).about("organization"));
             };
-            if known.signing_key.is_none() {
+            if !known.is_bootstrapped() {
                 self.bootstrap(context, known.id).await?;
             }
             return Ok((known.id, root));

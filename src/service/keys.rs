@@ -409,7 +409,7 @@ impl Service {
     /// An organization that can issue keys, and what holds in it.
     pub(super) fn bootstrapped(&self, id: OrganizationId, field: &'static str) -> Result<Arc<Tenant>> {
         let tenant = self.tenants.tenant(id).ok_or_else(|| Error::not_found(field, "workspace"))?;
-        if tenant.state.signing_key.is_none() {
+        if !tenant.state.is_bootstrapped() {
             return Err(Error::new(
                 Code::NotBootstrapped,
                 "the organization has no signing key yet and issues no keys; bootstrap it first",

@@ -130,6 +130,13 @@ pub const fn remedy(code: VerificationCode) -> &'static str {
         VerificationCode::CreditsExhausted => {
             "fewer credits are left than this call costs; wait for a refill, if there is one, or ask for more"
         }
+        VerificationCode::TokenExpired => "the token is past its expiry date; exchange the key for a new one",
+        VerificationCode::TokenRevoked => {
+            "the token, or the key that signed it, was revoked; exchange the key for a new one"
+        }
+        VerificationCode::WrongAudience => {
+            "the token is for somebody else; say for whom as audience, or exchange the key for a token with this resource"
+        }
         VerificationCode::WrongEnvironment => {
             "the key belongs to another environment; use the key that was created for this one"
         }

@@ -39,9 +39,59 @@ const SHARDS: usize = 256;
 
 type Shard = RwLock<HashTable<Arc<Entry>>>;
 
+/// Finds entries by key and version of its secret: tokens name these, and not the secret's hash.
+struct ByKey(Box<[Shard]>);
+
+impl ByKey {
+    fn with_share(share: usize) -> Self {
+        Self((0..SHARDS).map(|_| RwLock::new(HashTable::with_capacity(share))).collect())
+    }
+
+    /// The end of a key's id is random, or a hash.
+    fn probe(key: KeyId) -> u64 {
+        let (_, end) = key.uuid().as_u64_pair();
+        end.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    fn shard(&self, key: KeyId) -> &Shard {
+        &self.0[usize::from(key.uuid().as_bytes()[15]) % SHARDS]
+    }
+
+    fn find(&self, key: KeyId, version: u32) -> Option<Arc<Entry>> {
+        let is = |entry: &Arc<Entry>| entry.key == key && entry.secret_version == version;
+        read(self.shard(key)).find(Self::probe(key), is).cloned()
+    }
+
+    fn put(&self, entry: &Arc<Entry>) {
+        let mut shard = write(self.shard(entry.key));
+        let is = |known: &Arc<Entry>| known.key == entry.key && known.secret_version == entry.secret_version;
+        match shard.entry(Self::probe(entry.key), is, |known| Self::probe(known.key)) {
+            // Redelivered.
+            Slot::Occupied(slot) if slot.get().revision > entry.revision => {}
+            Slot::Occupied(mut slot) => *slot.get_mut() = Arc::clone(entry),
+            Slot::Vacant(slot) => {
+                slot.insert(Arc::clone(entry));
+            }
+        }
+    }
+
+    fn remove(&self, key: KeyId, hash: &SecretHash) {
+        let mut shard = write(self.shard(key));
+        let is = |entry: &Arc<Entry>| entry.key == key && same(&entry.hash, hash);
+        if let Ok(slot) = shard.find_entry(Self::probe(key), is) {
+            slot.remove();
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.iter().map(|shard| size_of::<Shard>() + read(shard).allocation_size()).sum()
+    }
+}
+
 /// See the head of this module.
 pub struct Directory {
     shards: Box<[Shard]>,
+    by_key: ByKey,
     scopes: Interned<Scope>,
     networks: Interned<IpNet>,
     roles: Interned<Arc<RoleScopes>>,
@@ -94,6 +144,7 @@ impl Directory {
         let share = if secrets == 0 { 0 } else { (secrets + secrets / 16).div_ceil(SHARDS) };
         Self {
             shards: (0..SHARDS).map(|_| RwLock::new(HashTable::with_capacity(share))).collect(),
+            by_key: ByKey::with_share(share),
             scopes: Interned::default(),
             networks: Interned::default(),
             roles: Interned::default(),
@@ -114,6 +165,11 @@ impl Directory {
     /// What a secret with this hash stands for.
     pub fn find(&self, hash: &SecretHash) -> Option<Arc<Entry>> {
         read(self.shard(hash)).find(probe(hash), |entry| same(&entry.hash, hash)).cloned()
+    }
+
+    /// What a version of a key's secret stands for; nothing once it was rotated away or the key deleted.
+    pub fn of_key(&self, key: KeyId, secret_version: u32) -> Option<Arc<Entry>> {
+        self.by_key.find(key, secret_version)
     }
 
     /// Takes over a key's new state. `before` is the state that the directory was given last; none for
@@ -166,6 +222,8 @@ impl Directory {
             management: Management::of(state).map(Arc::new),
             meter: self.meter(before, state),
             identity: state.identity.map(|id| self.identity(id)),
+            revoked_tokens: (!state.revoked_tokens.is_empty())
+                .then(|| Arc::new(state.revoked_tokens.clone())),
             realm,
         }
     }
@@ -257,6 +315,7 @@ impl Directory {
         let hash = entry.hash;
         let added = entry.rare_bytes();
         let entry = Arc::new(entry);
+        self.by_key.put(&entry);
         let replaced = {
             let mut shard = write(self.shard(&hash));
             match shard.entry(probe(&hash), |known| same(&known.hash, &hash), |known| probe(&known.hash)) {
@@ -280,6 +339,7 @@ impl Directory {
     }
 
     fn remove(&self, hash: &SecretHash, state: &KeyState) {
+        self.by_key.remove(state.id, hash);
         let mut shard = write(self.shard(hash));
         let known = |entry: &Arc<Entry>| same(&entry.hash, hash) && entry.key == state.id;
         if let Ok(slot) = shard.find_entry(probe(hash), known) {
@@ -324,6 +384,7 @@ impl Directory {
         let entries = self.len() * (size_of::<Entry>() + ARC_BYTES + ALLOCATION_BYTES);
         let scopes = self.scopes.bytes(|scope| scope.resource.as_str().len() + ALLOCATION_BYTES);
         tables
+            + self.by_key.bytes()
             + entries
             + scopes
             + self.networks.bytes(|_| 0)

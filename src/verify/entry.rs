@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use keyledger_projections::KeyState;
+use keyledger_projections::{KeyState, RevokedTokens};
 use keyledger_schema::grant::{Holder, Place, Right};
 use keyledger_schema::resource::Resource;
 use keyledger_schema::{
-    Action, Environment, Grant, KeyId, OrganizationId, Scope, SecretHash, SecretRecord, Timestamp,
+    Action, Environment, Grant, KeyId, OrganizationId, Scope, SecretHash, SecretRecord, Timestamp, TokenId,
     WorkspaceId,
 };
 
@@ -43,6 +43,7 @@ pub(super) struct Shared {
     pub(super) management: Option<Arc<Management>>,
     pub(super) meter: Option<Arc<Meter>>,
     pub(super) identity: Option<Arc<Identity>>,
+    pub(super) revoked_tokens: Option<Arc<RevokedTokens>>,
 }
 
 /// One secret of a key: immutable, replaced whole when the key changes.
@@ -63,6 +64,7 @@ pub struct Entry {
     management: Option<Arc<Management>>,
     meter: Option<Arc<Meter>>,
     identity: Option<Arc<Identity>>,
+    revoked_tokens: Option<Arc<RevokedTokens>>,
     expires_micros: i64,
     valid_until_micros: i64,
     /// Which of the key's secrets this is.
@@ -107,6 +109,7 @@ impl Entry {
             management: shared.management.clone(),
             meter: shared.meter.clone(),
             identity: shared.identity.clone(),
+            revoked_tokens: shared.revoked_tokens.clone(),
             expires_micros: state.expires_at.map_or(NEVER, Timestamp::micros),
             valid_until_micros: valid_until.map_or(NEVER, Timestamp::micros),
             secret_version: record.version,
@@ -203,6 +206,11 @@ impl Entry {
         self.identity.as_ref()
     }
 
+    /// Whether a token of the key was revoked.
+    pub fn has_revoked(&self, token: TokenId) -> bool {
+        self.revoked_tokens.as_ref().is_some_and(|revoked| revoked.contains(token))
+    }
+
     /// Memory of the parts that only some keys have, in bytes. What two entries of a key share counts twice.
     pub(super) fn rare_bytes(&self) -> usize {
         let management = self.management.as_ref().map_or(0, |management| {
@@ -211,6 +219,10 @@ impl Entry {
                 + management.email.len()
                 + 3 * 24
         });
-        management + self.meter.as_ref().map_or(0, |meter| meter.bytes())
+        let revoked = self
+            .revoked_tokens
+            .as_ref()
+            .map_or(0, |revoked| size_of::<RevokedTokens>() + size_of_val::<[_]>(&revoked.single) + 24);
+        management + revoked + self.meter.as_ref().map_or(0, |meter| meter.bytes())
     }
 }

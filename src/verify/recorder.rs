@@ -37,7 +37,7 @@ use std::time::Duration;
 use keyledger_projections::PoolId;
 use keyledger_schema::event::UsageMode;
 use keyledger_schema::{
-    Action, KeyId, NodeId, OrganizationId, Sealer, Spent, Stream, Timestamp, VerificationCode,
+    Action, KeyId, Means, NodeId, OrganizationId, Sealer, Spent, Stream, Timestamp, VerificationCode,
 };
 use tokio::sync::{Notify, watch};
 
@@ -92,6 +92,8 @@ pub struct Use {
     pub key: Option<KeyId>,
     /// Which of its secrets.
     pub secret: Option<u32>,
+    /// How the key was used, if not by its secret.
+    pub means: Option<Means>,
     /// What is answered.
     pub code: VerificationCode,
     /// What the holder wants to do.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::environment::Environment;
 use crate::grant::Grant;
 use crate::hex32::Hex32;
-use crate::id::{IdentityId, KeyId, RoleId};
+use crate::id::{IdentityId, KeyId, RoleId, TokenId};
 use crate::metadata::Metadata;
 use crate::personal::Personal;
 use crate::policy::{RateLimit, Rule};
@@ -278,4 +278,22 @@ pub struct KeyDeleted {
     /// Why, in the actor's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub comment: Option<Personal<Box<str>>>,
+}
+
+/// Data of `key.token_revoked`: one of its tokens is no longer good (RFC 7009).
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyTokenRevoked {
+    /// Which one.
+    pub token: TokenId,
+    /// From this moment on it would not have been good anyway.
+    pub expires_at: Timestamp,
+}
+
+/// Data of `key.tokens_revoked`: none of the tokens that it was exchanged for so far is good any more.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeyTokensRevoked {
+    /// Those whose id was made at this moment or before.
+    pub until: Timestamp,
 }

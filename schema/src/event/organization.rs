@@ -35,6 +35,38 @@ pub struct OrganizationBootstrapped {
     pub signing_public_key: Hex32,
 }
 
+/// Data of `organization.signing_key_added`: another key that its tokens are signed with.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SigningKeyAdded {
+    /// One more than the newest before.
+    pub generation: u32,
+    /// As in `organization.bootstrapped`.
+    pub public_key: Hex32,
+    /// It signs from this moment on, when everybody who keeps a copy of the public keys has fetched it; the key
+    /// before it signs until then.
+    pub signs_from: Timestamp,
+}
+
+/// Data of `organization.signing_key_retired`: a later key signs for so long that no token of this one is left.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SigningKeyRetired {
+    /// Which one.
+    pub generation: u32,
+}
+
+/// Data of `organization.signing_key_revoked`: no token that is signed with it is good any more.
+#[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SigningKeyRevoked {
+    /// Which one.
+    pub generation: u32,
+    /// Why, in the actor's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Personal<Box<str>>>,
+}
+
 /// Data of `organization.renamed`. Its keys keep their addresses.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -12,18 +12,19 @@ use keyledger_schema::event::{
     AuditExported, AuditRead, CommandRefused, CreditsChanged, ErasureReason, Event, ExportFormat, Exported,
     HeadsCommitted, Hex32, IdentityCreated, IdentityDeleted, IdentityUpdated, KeyAddressFirstUsed,
     KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported, KeyRevoked,
-    KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeySelection, KeyUpdated, LogKeyAdded,
-    LogKeyRetired, NodeStarted, NodeStopped, OrganizationBootstrapped, OrganizationCreated,
-    OrganizationMoved, OrganizationPolicySet, OrganizationRenamed, PreviousStop, RevocationFinished,
-    RevocationReason, RevocationStarted, RoleCreated, RoleDeleted, RoleUpdated, SubjectErased, TrailPart,
-    UsageMode, WorkspaceCreated, WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
+    KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeySelection, KeyTokenRevoked,
+    KeyTokensRevoked, KeyUpdated, LogKeyAdded, LogKeyRetired, NodeStarted, NodeStopped,
+    OrganizationBootstrapped, OrganizationCreated, OrganizationMoved, OrganizationPolicySet,
+    OrganizationRenamed, PreviousStop, RevocationFinished, RevocationReason, RevocationStarted, RoleCreated,
+    RoleDeleted, RoleUpdated, SigningKeyAdded, SigningKeyRetired, SigningKeyRevoked, SubjectErased,
+    TrailPart, UsageMode, WorkspaceCreated, WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
 };
 use keyledger_schema::usage::{UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
 use keyledger_schema::{
     Action, Actor, ChainHash, Envelope, Environment, EventId, Grant, GrantRole, GrantTarget, IdentityId,
-    KeyId, LogId, Metadata, NodeId, OrganizationId, Personal, Policy, Rate, RateLimit, Refill, RequestId,
-    RoleDefinition, RoleId, RoleScope, Rule, Scope, SecretHash, SecretRecord, SecretScheme, Source, Spent,
-    Stream, Timestamp, VerificationCode, WorkspaceId,
+    KeyId, LogId, Means, Metadata, NodeId, OrganizationId, Personal, Policy, Rate, RateLimit, Refill,
+    RequestId, RoleDefinition, RoleId, RoleScope, Rule, Scope, SecretHash, SecretRecord, SecretScheme,
+    Source, Spent, Stream, Timestamp, TokenId, VerificationCode, WorkspaceId,
 };
 use proptest::collection::vec;
 use proptest::option::of;
@@ -148,7 +149,7 @@ fn rate_limits() -> impl Strategy<Value = Vec<RateLimit>> {
 
 pub fn policy() -> impl Strategy<Value = Policy> {
     let switches = (of(any::<bool>()), of(any::<bool>()), of(any::<bool>()));
-    let times = (of(any::<u64>()), of(any::<u64>()), of(any::<u32>()));
+    let times = (of(any::<u64>()), of(any::<u64>()), of(any::<u32>()), of(any::<u32>()));
     let environments = prop::sample::subsequence(Environment::ALL.to_vec(), 0..=3);
     (switches, times, of(rate()), of(environments)).prop_map(
         |(switches, times, max_rate_limit, allowed_environments)| Policy {
@@ -160,6 +161,7 @@ pub fn policy() -> impl Strategy<Value = Policy> {
             max_rate_limit,
             secret_acknowledgement_minutes: times.2,
             allowed_environments,
+            token_lifetime_seconds: times.3,
         },
     )
 }
@@ -206,6 +208,13 @@ pub fn organization_event() -> impl Strategy<Value = Event> {
         }),
         text().prop_map(|name| Event::OrganizationRenamed(OrganizationRenamed { name })),
         organization_id().prop_map(|parent| Event::OrganizationMoved(OrganizationMoved { parent })),
+        (any::<u32>(), hex32(), moment()).prop_map(|(generation, public_key, signs_from)| {
+            Event::SigningKeyAdded(SigningKeyAdded { generation, public_key, signs_from })
+        }),
+        any::<u32>().prop_map(|generation| Event::SigningKeyRetired(SigningKeyRetired { generation })),
+        (any::<u32>(), comment()).prop_map(|(generation, comment)| {
+            Event::SigningKeyRevoked(SigningKeyRevoked { generation, comment })
+        }),
         policy().prop_map(|policy| Event::OrganizationPolicySet(OrganizationPolicySet { policy })),
         (role(), definition())
             .prop_map(|(role, definition)| Event::RoleCreated(RoleCreated { role, definition })),
@@ -308,6 +317,11 @@ pub fn key_event() -> impl Strategy<Value = Event> {
         credits_changed().prop_map(Event::KeyCreditsChanged),
         moment().prop_map(|expired_at| Event::KeyExpired(KeyExpired { expired_at })),
         (reason, comment()).prop_map(|(reason, comment)| Event::KeyRevoked(KeyRevoked { reason, comment })),
+        (any::<u128>(), moment()).prop_map(|(token, expires_at)| {
+            let token = TokenId::from_uuid(Uuid::from_u128(token));
+            Event::KeyTokenRevoked(KeyTokenRevoked { token, expires_at })
+        }),
+        moment().prop_map(|until| Event::KeyTokensRevoked(KeyTokensRevoked { until })),
         comment().prop_map(|comment| Event::KeyDeleted(KeyDeleted { comment })),
         erased().prop_map(Event::KeyErased),
     ]
@@ -397,7 +411,8 @@ fn usage_record() -> impl Strategy<Value = UsageRecord> {
     let code = prop::sample::select(VerificationCode::ALL.to_vec());
     let action = of(prop::sample::select(Action::ALL.to_vec()));
     let ip = of(any::<IpAddr>().prop_map(Personal));
-    let who = (of(key_id()), of(any::<u32>()), code);
+    let means = of(prop::sample::select(Means::ALL.to_vec()));
+    let who = (of(key_id()), of(any::<u32>()), code, means);
     let what = (action, comment(), vec(text(), 0..3), ip);
     let how_often = (any::<u64>(), of(any::<u32>()), any::<u32>(), of(any::<u64>()));
     let charge = (of(any::<u32>()), vec(spent(), 0..3));
@@ -405,6 +420,7 @@ fn usage_record() -> impl Strategy<Value = UsageRecord> {
         key: who.0,
         secret: who.1,
         code: who.2,
+        means: who.3,
         action: what.0,
         resource: what.1,
         tags: what.2,

@@ -96,6 +96,6 @@ impl ErasureMutation {
     ) -> async_graphql::Result<EraseSubjectPayload> {
         let (service, caller) = parties(context)?;
         let run = async { service.erase_subject(caller, input.person()?, input.reason.into()).await };
-        recorded(context, Some(&input.id), run).await.map(EraseSubjectPayload::from)
+        Box::pin(recorded(context, Some(&input.id), run)).await.map(EraseSubjectPayload::from)
     }
 }

@@ -70,6 +70,7 @@ fn record(identity: &Identity, tally: &Tally) -> UsageRecord {
     let used = &identity.used;
     let mut record = UsageRecord {
         secret: used.secret,
+        means: used.means,
         action: used.action,
         ip: used.ip.map(Personal),
         merged: identity.merged.then_some(tally.count),

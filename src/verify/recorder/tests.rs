@@ -31,6 +31,7 @@ fn used(of: Option<u128>, code: VerificationCode) -> Use {
         by: Some(key(100)),
         key: of.map(key),
         secret: of.map(|_| 1),
+        means: None,
         code,
         action: None,
         ip: None,
