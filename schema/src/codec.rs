@@ -220,8 +220,8 @@ impl Envelope {
         self.event.write_data(&mut plain).map_err(failed)?;
         plain.push(b'}');
         let (acting, mut subjects) = (self.acting_subject(), self.data_subjects());
-        let whose = |at| if at < data { Some(acting) } else { subjects.next() };
-        let whole = sealing::seal(&plain, (self.id, self.stream), whose, sealer, &mut bytes)?;
+        let subject_at = |at| if at < data { Some(acting) } else { subjects.next() };
+        let whole = sealing::seal(&plain, (self.id, self.stream), subject_at, sealer, &mut bytes)?;
         if bytes.len() > MAX_EVENT_BYTES {
             return Err(Error::TooLarge(bytes.len()));
         }

@@ -131,9 +131,9 @@ pub(crate) fn seal(
         out.extend_from_slice(SEALED.as_bytes());
         match group.places[0] {
             first if first == number => {
-                let sealed = group.seal(&place, &sealer.nonce()).ok_or(Error::Form)?;
+                let together = group.seal(&place, &sealer.nonce()).ok_or(Error::Form)?;
                 out.push(b'"');
-                out.extend_from_slice(sealed.as_bytes());
+                out.extend_from_slice(together.as_bytes());
                 out.push(b'"');
             }
             first => out.extend_from_slice(first.to_string().as_bytes()),
