@@ -115,10 +115,16 @@ impl fmt::Display for Subject {
     }
 }
 
+/// It is not known now whether there is a data key. Whoever took that for none would show what is there as erased, or
+/// leave out of the log what belongs into it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the data keys cannot be read now")]
+pub struct Unreadable;
+
 /// Whoever keeps data keys.
 pub trait DataKeys: Send + Sync {
     /// The data key of a subject; none when it was erased or never made.
-    fn data_key(&self, subject: Subject) -> Option<DataKey>;
+    fn data_key(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable>;
 }
 
 /// Whoever has no data key: every personal value reads as erased.
@@ -126,8 +132,8 @@ pub trait DataKeys: Send + Sync {
 pub struct NoDataKeys;
 
 impl DataKeys for NoDataKeys {
-    fn data_key(&self, _: Subject) -> Option<DataKey> {
-        None
+    fn data_key(&self, _: Subject) -> Result<Option<DataKey>, Unreadable> {
+        Ok(None)
     }
 }
 
@@ -152,4 +158,7 @@ pub enum Error {
     /// The data key is there, and it does not open it.
     #[error("a sealed value does not belong where it stands, or was changed")]
     Forged,
+    /// The data keys cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
 }

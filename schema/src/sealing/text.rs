@@ -100,11 +100,13 @@ pub(crate) fn seal(
         let subject = whose(start).ok_or(Error::Nobody)?;
         // The last one is the likeliest.
         let known = groups.iter().rposition(|group| group.subject == subject);
-        let group = known.or_else(|| {
-            let key = sealer.data_key(subject)?;
-            groups.push(Group { subject, key, places: Vec::new(), plain: Vec::new() });
-            Some(groups.len() - 1)
-        });
+        let group = match known {
+            Some(known) => Some(known),
+            None => sealer.data_key(subject)?.map(|key| {
+                groups.push(Group { subject, key, places: Vec::new(), plain: Vec::new() });
+                groups.len() - 1
+            }),
+        };
         if let Some(group) = group.map(|group| &mut groups[group]) {
             if memchr::memchr(b'\n', value).is_some() {
                 return Err(Error::Form);
@@ -241,7 +243,7 @@ fn open_group(
     let subject = Subject::from_bytes(subject).ok_or(Error::Form)?;
     let (name, nonce) = rest.split_first_chunk::<NAME_BYTES>().ok_or(Error::Form)?;
     let nonce = nonce.first_chunk().ok_or(Error::Form)?;
-    let Some(key) = keys.data_key(subject).filter(|key| key.name() == *name) else { return Ok(None) };
+    let Some(key) = keys.data_key(subject)?.filter(|key| key.name() == *name) else { return Ok(None) };
     let aad = associated(place, numbers);
     let length = key.decrypt(nonce, ciphertext, aad.as_bytes()).ok_or(Error::Forged)?.len();
     bytes.truncate(HEAD_BYTES + length);
