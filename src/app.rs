@@ -255,6 +255,7 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
     };
     let served = http::server::run(listeners, &state, stop).await;
     timer.abort();
+    done("repeated refusals", node.service.record_repetitions(true).await);
     node.service.stop_committing();
     served.map_err(system("the server ended"))?;
     node.service.node_stopped().await?;
@@ -271,6 +272,7 @@ async fn tick(service: Arc<Service>) {
         interval.tick().await;
         done("what time did", service.record_passed_time().await);
         done("secrets that nobody acknowledged", service.switch_off_unacknowledged().await);
+        done("repeated refusals", service.record_repetitions(false).await);
         done("new addresses", service.record_new_addresses().await);
         done("bulk revocations", service.resume_revocations().await);
     }

@@ -19,6 +19,7 @@ pub mod audit_args;
 pub mod audit_bundle;
 pub mod audit_export;
 pub mod audit_verify;
+pub mod begun;
 pub mod client;
 pub mod confirm;
 pub mod consequences;

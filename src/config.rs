@@ -222,12 +222,16 @@ fn verification_log_days(text: &str) -> Result<u16, &'static str> {
 /// As C2SP tlog-checkpoint recommends it, and as names of keys must be (C2SP signed-note).
 fn log_origin(text: &str) -> Result<String, &'static str> {
     let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+');
-    if plain && (1..=MAX_LOG_ORIGIN_BYTES).contains(&text.len()) && !layer::looks_secret(text) {
+    if plain
+        && !text.contains("://")
+        && (1..=MAX_LOG_ORIGIN_BYTES).contains(&text.len())
+        && !layer::looks_secret(text)
+    {
         Ok(text.to_owned())
     } else {
         Err(
-            "expected a name like a URL without its scheme, such as log.example.com/keys: 1 to 200 visible ASCII \
-             characters without +",
+            "expected a name like a URL without its scheme, such as log.example.com/keys and not https://log.example.com/keys: \
+             1 to 200 visible ASCII characters without +",
         )
     }
 }

@@ -37,6 +37,8 @@ pub const MAX_OF_KEY: usize = 32;
 pub const MAX_OF_ORGANIZATION: usize = 256;
 /// The most followers of a node, of each kind.
 pub const MAX_OF_NODE: usize = 4_096;
+/// The most WebSockets of one key, whether they carry feeds or not.
+pub const MAX_SOCKETS: usize = 20;
 /// How often a follower that waits looks whether it still may.
 const LOOK_AFTER: Duration = Duration::from_millis(500);
 /// After it found nothing that passes its filter, a follower rests, so that a busy log does not keep it busy.
@@ -87,6 +89,7 @@ struct Running {
     all: usize,
     organizations: HashMap<OrganizationId, usize>,
     keys: HashMap<KeyId, usize>,
+    sockets: HashMap<KeyId, usize>,
 }
 
 /// All followers of a node. Cheap to clone.
@@ -114,6 +117,19 @@ impl Drop for Turn {
         let Running { organizations, keys, .. } = &mut *running;
         leave(organizations, &self.organization);
         leave(keys, &self.key);
+    }
+}
+
+/// A key's WebSocket; its place is given back when this is dropped.
+pub struct Socket {
+    feeds: Feeds,
+    key: KeyId,
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        let mut running = self.feeds.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        leave(&mut running.sockets, &self.key);
     }
 }
 
@@ -154,6 +170,17 @@ impl Feeds {
         self.0.verifier.still_stands(caller)
     }
 
+    /// A place for a WebSocket of a key; none if it has too many.
+    pub fn socket(&self, key: KeyId) -> Option<Socket> {
+        let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let open = running.sockets.entry(key).or_default();
+        if *open >= MAX_SOCKETS {
+            return None;
+        }
+        *open += 1;
+        Some(Socket { feeds: self.clone(), key })
+    }
+
     fn turn(&self, caller: &Caller) -> Result<Turn> {
         let mut running = self.0.running.lock().unwrap_or_else(PoisonError::into_inner);
         let of_key = running.keys.get(&caller.key).copied().unwrap_or_default();
@@ -192,6 +219,11 @@ impl Feeds {
             let message = "name a key or an identity, not both";
             return Err(Error::invalid(spelling.field("identityId"), message));
         }
+        let workspace = service.trail_in_sight(caller, organization, filter.key, filter.identity).await;
+        let workspace = workspace.map_err(|error| match error.field.clone() {
+            Some(field) => error.about(spelling.field(&field)),
+            None => error,
+        })?;
         let model = service.read_model();
         let mark = match &from {
             From::Now => model.now(),
@@ -208,20 +240,12 @@ impl Feeds {
             Some(cursor) => page.tell("after", Some(cursor)),
             None => page.tell("fromStart", Some(true)),
         }
-        let key = match filter.key {
-            Some(id) => {
-                let row = model.key(id).await.map_err(|error| query_failed(&error))?;
-                row.filter(|row| row.state.organization == organization)
-            }
-            None => None,
-        };
-        let workspace = match (&key, sight.as_deref()) {
-            (Some(row), _) => Some(row.state.workspace),
+        let workspace = match (workspace, sight.as_deref()) {
             (None, Some([workspace])) => Some(*workspace),
-            _ => None,
+            (workspace, _) => workspace,
         };
         let look = Look {
-            key: key.map(|row| row.state.id),
+            key: filter.key,
             identity: filter.identity,
             filter: told,
             page,

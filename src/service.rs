@@ -26,6 +26,7 @@ pub mod organizations;
 mod places;
 pub mod reads;
 mod refusals;
+pub mod repetitions;
 pub mod reports;
 pub mod revocations;
 mod timer;
@@ -39,8 +40,8 @@ use std::sync::Arc;
 
 use keyledger_schema::grant::{Holder, Place, Right};
 use keyledger_schema::{
-    Actor, Envelope, EventId, KeyId, NodeId, OrganizationId, RequestId, SecretHash, Source, Timestamp,
-    WorkspaceId,
+    Actor, Envelope, EventId, IdentityId, KeyId, NodeId, OrganizationId, RequestId, SecretHash, Source,
+    Timestamp, WorkspaceId,
 };
 use tokio::sync::{Mutex, RwLock, Semaphore};
 
@@ -61,6 +62,7 @@ pub use identities::IdentityWritten;
 pub use keys::{KeyWritten, NewKey, NewSecret};
 pub use organizations::OrganizationWritten;
 pub use revocations::Revocation;
+pub(crate) use writer::unopened;
 
 /// Tells which key has a secret with a hash, as far as this node applied the log.
 pub type KeyOf = Arc<dyn Fn(&SecretHash) -> Option<KeyId> + Send + Sync>;
@@ -82,6 +84,7 @@ pub struct Service {
     idempotency: Idempotency,
     node: NodeId,
     refusals: refusals::Heads,
+    repetitions: repetitions::Repetitions,
     reads: reads::Lately,
     queues: keys::Queues,
     places: places::Queues,
@@ -166,6 +169,7 @@ impl Service {
             idempotency,
             node,
             refusals: refusals::Heads::default(),
+            repetitions: repetitions::Repetitions::default(),
             reads: reads::Lately::default(),
             queues: keys::Queues::default(),
             places: places::Queues::default(),
@@ -318,6 +322,31 @@ impl Service {
                     self.sees(caller, Place { organization, workspace: Some(workspace.id) })
                 });
         if known { Ok(organization) } else { Err(Error::not_found(field, "organization")) }
+    }
+
+    /// Refuses a key or an identity whose trail somebody wants to read, if there is none in this organization or none
+    /// that the caller may know of; whoever asks cannot tell the two apart. Gives the workspace of the key.
+    pub async fn trail_in_sight(
+        &self,
+        caller: &Caller,
+        organization: OrganizationId,
+        key: Option<KeyId>,
+        identity: Option<IdentityId>,
+    ) -> Result<Option<WorkspaceId>> {
+        let failed = |error| keys::query_failed(&error);
+        if let Some(id) = identity {
+            let state = self.read_model.identity(id).await.map_err(failed)?;
+            // Whoever may read anything of an organization may know of its identities.
+            let known = state.is_some_and(|state| state.organization == organization);
+            return if known { Ok(None) } else { Err(Error::not_found("identityId", "identity")) };
+        }
+        let Some(id) = key else { return Ok(None) };
+        let row = self.read_model.key(id).await.map_err(failed)?;
+        let place = row.map(|row| keys::place_of(&row.state));
+        let place = place.filter(|place| place.organization == organization && self.sees(caller, *place));
+        let place = place.ok_or_else(|| Error::not_found("keyId", "key"))?;
+        self.require(caller, Right::ReadTrail, place)?;
+        Ok(place.workspace)
     }
 }
 

@@ -23,7 +23,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 
 use keyledger_schema::codec::{self, Envelope};
-use keyledger_schema::sealing::NONCE_BYTES;
+use keyledger_schema::sealing::{NONCE_BYTES, Unreadable};
 use keyledger_schema::{DataKey, DataKeys, Sealer, Subject};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
@@ -38,9 +38,9 @@ pub use file::{FILE_NAME, OpenError};
 /// So many data keys are kept in memory: about 80 MB. With more, those that are needed again are read again.
 const CACHED: usize = 1 << 20;
 
-/// Why a data key cannot be made or erased now.
+/// Why a data key cannot be read, made or erased now.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
-#[error("the vault cannot be written: {0}")]
+#[error("the vault cannot be read or written: {0}")]
 pub struct Error(Arc<str>);
 
 /// What is known of a subject.
@@ -80,23 +80,24 @@ impl Shared {
         all.insert(subject, known);
     }
 
-    /// What is known of a subject; nothing if it never had a data key.
-    fn look_up(&self, subject: Subject) -> Option<Known> {
+    /// What is known of a subject; nothing if it never had a data key. That it cannot be read is an error and never
+    /// nothing: what is there would read as erased for ever, wherever it is copied to.
+    fn look_up(&self, subject: Subject) -> Result<Option<Known>, Error> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&subject).cloned();
         if known.is_some() {
-            return known;
+            return Ok(known);
         }
         // Held until it is remembered: what is erased meanwhile is remembered after it.
         let connection = self.connection();
         match file::read(&connection, &self.wrapping, subject) {
             Ok(Some(found)) => {
                 self.remember(subject, found.clone());
-                Some(found)
+                Ok(Some(found))
             }
-            Ok(None) => None,
+            Ok(None) => Ok(None),
             Err(error) => {
                 tracing::error!(%error, "a data key cannot be read from the vault");
-                None
+                Err(Error(error.to_string().into()))
             }
         }
     }
@@ -145,8 +146,12 @@ impl Vault {
     /// Makes the data keys that these subjects lack. They are durable on return; subjects whose data key was
     /// erased get none.
     pub async fn prepare(&self, subjects: impl IntoIterator<Item = Subject>) -> Result<(), Error> {
-        let missing: Vec<Subject> =
-            subjects.into_iter().filter(|subject| self.shared.look_up(*subject).is_none()).collect();
+        let mut missing = Vec::new();
+        for subject in subjects {
+            if self.shared.look_up(subject)?.is_none() {
+                missing.push(subject);
+            }
+        }
         if missing.is_empty() {
             return Ok(());
         }
@@ -164,8 +169,8 @@ impl Vault {
     }
 
     /// Whether the data key of a subject was erased.
-    pub fn is_erased(&self, subject: Subject) -> bool {
-        matches!(self.shared.look_up(subject), Some(Known::Erased))
+    pub fn is_erased(&self, subject: Subject) -> Result<bool, Error> {
+        Ok(matches!(self.shared.look_up(subject)?, Some(Known::Erased)))
     }
 
     /// Reads stored bytes.
@@ -184,8 +189,9 @@ fn ended() -> Error {
 }
 
 impl DataKeys for Vault {
-    fn data_key(&self, subject: Subject) -> Option<DataKey> {
-        self.shared.look_up(subject)?.key()
+    fn data_key(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable> {
+        let known = self.shared.look_up(subject).map_err(|_| Unreadable)?;
+        Ok(known.and_then(|known| known.key()))
     }
 }
 

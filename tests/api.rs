@@ -76,6 +76,8 @@ mod roles;
 mod secrets;
 #[path = "api/simulation.rs"]
 mod simulation;
+#[path = "api/tenants_apart.rs"]
+mod tenants_apart;
 #[path = "api/time.rs"]
 mod time;
 #[path = "api/tokens_accepted.rs"]

@@ -11,7 +11,6 @@ use keyledger::export::{Encoder, Failed, Format, Logged, Open};
 use keyledger_schema::codec;
 use keyledger_schema::{ChainHash, Event, NoDataKeys};
 use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::Field;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -20,6 +19,8 @@ use sha2::{Digest, Sha256};
 mod cef;
 #[path = "../schema/tests/keys/mod.rs"]
 mod keys;
+#[path = "support/tables.rs"]
+mod tables;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).to_owned()
@@ -227,34 +228,10 @@ fn cloudevents_are_what_their_published_schema_asks_for() {
     assert!(!validator.is_valid(&json!({ "specversion": "1.0", "id": "a", "source": "/" })));
 }
 
-/// The records of a CSV text (RFC 4180).
-fn records(text: &str) -> Vec<Vec<String>> {
-    let (mut records, mut record, mut cell) = (Vec::new(), Vec::new(), String::new());
-    let (mut quoted, mut signs) = (false, text.chars().peekable());
-    while let Some(sign) = signs.next() {
-        match (sign, quoted) {
-            ('"', true) if signs.peek() == Some(&'"') => {
-                signs.next();
-                cell.push('"');
-            }
-            ('"', _) => quoted = !quoted,
-            (',', false) => record.push(std::mem::take(&mut cell)),
-            ('\r', false) => {
-                assert_eq!(signs.next(), Some('\n'));
-                record.push(std::mem::take(&mut cell));
-                records.push(std::mem::take(&mut record));
-            }
-            (other, _) => cell.push(other),
-        }
-    }
-    assert!(!quoted && cell.is_empty() && record.is_empty(), "the text ends with a whole record");
-    records
-}
-
 type Rows = Vec<BTreeMap<String, String>>;
 
 fn csv_rows(bytes: &[u8]) -> Rows {
-    let mut records = records(std::str::from_utf8(bytes).unwrap()).into_iter();
+    let mut records = tables::records(std::str::from_utf8(bytes).unwrap()).into_iter();
     let names = records.next().unwrap();
     let row = |record: Vec<String>| {
         assert_eq!(record.len(), names.len());
@@ -263,29 +240,12 @@ fn csv_rows(bytes: &[u8]) -> Rows {
     records.map(row).collect()
 }
 
-fn parquet_rows(bytes: Vec<u8>) -> Rows {
-    let reader = SerializedFileReader::new(actix_web::web::Bytes::from(bytes)).unwrap();
-    let cell = |field: &Field| match field {
-        Field::Null => String::new(),
-        Field::Str(text) => text.clone(),
-        Field::Long(number) => number.to_string(),
-        Field::TimestampMicros(micros) => keyledger_schema::Timestamp::from_micros(*micros).to_string(),
-        other => panic!("{other:?}"),
-    };
-    let rows = reader.get_row_iter(None).unwrap().map(|row| {
-        let row = row.unwrap();
-        let cells = row.get_column_iter().map(|(name, field)| (name.clone(), cell(field)));
-        cells.filter(|(_, cell)| !cell.is_empty()).collect()
-    });
-    rows.collect()
-}
-
 #[test]
 fn csv_and_parquet_hold_the_same_and_what_is_stored() {
     for raw in [false, true] {
         let rows = csv_rows(&written(Format::Csv, raw, &all()));
         assert_eq!(rows.len(), Event::TYPES.len());
-        assert_eq!(rows, parquet_rows(written(Format::Parquet, raw, &all())));
+        assert_eq!(rows, tables::parquet(written(Format::Parquet, raw, &all())));
         for ((name, bytes), row) in samples().iter().zip(&rows) {
             let stored: Value = shown(bytes);
             let text = |value: &Value| match value {
@@ -376,7 +336,7 @@ fn what_was_erased_is_missing_and_everything_else_is_there() {
     let of = |format| written_with(format, true, &all(), &open_nothing);
     let schema = validator("ocsf-1.8.0.schema.json");
     let rows = csv_rows(&of(Format::Csv));
-    assert_eq!(rows, parquet_rows(of(Format::Parquet)));
+    assert_eq!(rows, tables::parquet(of(Format::Parquet)));
     let (ocsf, jsonl) = (lines(&of(Format::Ocsf)), lines(&of(Format::Jsonl)));
     for (((name, bytes), row), (ocsf, line)) in samples().iter().zip(&rows).zip(ocsf.iter().zip(&jsonl)) {
         assert!(["actorEmail", "ip", "userAgent"].iter().all(|column| !row.contains_key(*column)), "{name}");

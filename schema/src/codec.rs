@@ -164,6 +164,7 @@ fn as_it_is(_: &mut Map<String, Value>) {}
 /// Every step from an old version to a newer one.
 pub const UPCASTERS: &[Upcaster] = &[
     Upcaster { event_type: "organization.created", from: 1, lift: as_it_is },
+    Upcaster { event_type: "command.refused", from: 1, lift: as_it_is },
     Upcaster { event_type: "organization.policy_set", from: 1, lift: as_it_is },
 ];
 

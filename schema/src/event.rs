@@ -17,7 +17,8 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 
 pub use self::audit::{
-    AuditExported, AuditRead, CommandRefused, ErasureReason, ExportFormat, Exported, SubjectErased, TrailPart,
+    AuditExported, AuditRead, CommandRefused, ErasureReason, ExportFormat, Exported, Repeated, SubjectErased,
+    TrailPart,
 };
 pub use self::identity::{CreditsChanged, IdentityCreated, IdentityDeleted, IdentityUpdated};
 pub use self::key::{
@@ -170,7 +171,7 @@ vocabulary! {
     /// Its personal data cannot be read any more.
     IdentityErased(SubjectErased) = "identity.erased" v 1;
     /// Somebody was told no.
-    CommandRefused(CommandRefused) = "command.refused" v 1;
+    CommandRefused(CommandRefused) = "command.refused" v 2;
     /// Events, figures, records or a report were handed out.
     AuditExported(AuditExported) = "audit.exported" v 1;
     /// Somebody looked at a trail.

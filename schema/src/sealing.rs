@@ -169,10 +169,16 @@ impl DataKey {
     }
 }
 
+/// It is not known now whether there is a data key. Whoever took that for none would show what is there as erased, or
+/// leave out of the log what belongs into it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+#[error("the data keys cannot be read now")]
+pub struct Unreadable;
+
 /// Whoever keeps data keys.
 pub trait DataKeys: Send + Sync {
     /// The data key of a subject; none when it was erased or never made.
-    fn data_key(&self, subject: Subject) -> Option<DataKey>;
+    fn data_key(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable>;
 }
 
 /// Whoever has no data key: every personal value reads as erased.
@@ -180,8 +186,8 @@ pub trait DataKeys: Send + Sync {
 pub struct NoDataKeys;
 
 impl DataKeys for NoDataKeys {
-    fn data_key(&self, _: Subject) -> Option<DataKey> {
-        None
+    fn data_key(&self, _: Subject) -> Result<Option<DataKey>, Unreadable> {
+        Ok(None)
     }
 }
 
@@ -206,6 +212,9 @@ pub enum Error {
     /// The data key is there, and it does not open it.
     #[error("a sealed value does not belong where it stands, or was changed")]
     Forged,
+    /// The data keys cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] Unreadable),
 }
 
 /// The event that values stand in: what is authenticated with them.
@@ -249,7 +258,7 @@ pub(crate) fn seal(
         rest = &rest[at + MARK.len()..];
         let end = end_of_value(rest).ok_or(Error::Endless)?;
         let subject = subjects.next().ok_or(Error::Nobody)?;
-        if let Some(key) = sealer.data_key(subject) {
+        if let Some(key) = sealer.data_key(subject)? {
             let aad = place.next();
             let nonce = sealer.nonce();
             let ciphertext = key.encrypt(&nonce, &rest[..end], aad.as_bytes()).ok_or(Error::Form)?;
@@ -333,7 +342,7 @@ fn parts(value: &str) -> Result<Parts, Error> {
 
 fn open_value(value: &str, aad: &str, keys: &dyn DataKeys) -> Result<Option<Vec<u8>>, Error> {
     let Parts { subject, name, nonce, ciphertext } = parts(value)?;
-    let Some(key) = keys.data_key(subject).filter(|key| key.name() == name) else { return Ok(None) };
+    let Some(key) = keys.data_key(subject)?.filter(|key| key.name() == name) else { return Ok(None) };
     key.decrypt(&nonce, &ciphertext, aad.as_bytes()).map(Some).ok_or(Error::Forged)
 }
 

@@ -22,9 +22,10 @@ use keyledger_schema::event::{
     KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeySelection, KeyTokenRevoked,
     KeyTokensRevoked, KeyUpdated, LogKeyAdded, LogKeyRetired, NodeStarted, NodeStopped,
     OrganizationBootstrapped, OrganizationCreated, OrganizationMoved, OrganizationPolicySet,
-    OrganizationRenamed, PreviousStop, RevocationFinished, RevocationReason, RevocationStarted, RoleCreated,
-    RoleDeleted, RoleUpdated, SigningKeyAdded, SigningKeyRetired, SigningKeyRevoked, SubjectErased,
-    TrailPart, UsageMode, WorkspaceCreated, WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
+    OrganizationRenamed, PreviousStop, Repeated, RevocationFinished, RevocationReason, RevocationStarted,
+    RoleCreated, RoleDeleted, RoleUpdated, SigningKeyAdded, SigningKeyRetired, SigningKeyRevoked,
+    SubjectErased, TrailPart, UsageMode, WorkspaceCreated, WorkspaceKeysReserved, WorkspaceQuotaSet,
+    WorkspaceRenamed,
 };
 use keyledger_schema::usage::{Means, UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
 use keyledger_schema::{
@@ -336,6 +337,21 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
                     target: Some(Personal("key_01jd8xqnfsfe7vb5y3j2m0k7ha".into())),
                     key: Some(id("key", 'a')),
                     code: "FORBIDDEN".into(),
+                    repeated: None,
+                }),
+            )
+        },
+        ("command.refused", 2) => Envelope {
+            stream: Stream::Audit(id("org", 'a')),
+            outcome: Outcome::Refused,
+            ..of_key(
+                10,
+                Event::CommandRefused(CommandRefused {
+                    command: "rotateKey".into(),
+                    target: Some(Personal("key_01jd8xqnfsfe7vb5y3j2m0k7ha".into())),
+                    key: Some(id("key", 'a')),
+                    code: "FORBIDDEN".into(),
+                    repeated: Some(Repeated { count: 119, first_at: at(14), last_at: at(15) }),
                 }),
             )
         },
@@ -654,6 +670,7 @@ fn every_optional_field_is_in_the_files() {
                 &["comment"]
             }
             ("command.refused", 1) => &["target", "key"],
+            ("command.refused", 2) => &["target", "key", "repeated"],
             ("usage.recorded", 1) => &[
                 "by", "key", "secret", "means", "action", "ip", "merged", "resource", "tags", "first_ms",
                 "cost", "spent", "refilled", "identity", "credits",

@@ -28,6 +28,16 @@ pub(super) fn failed(error: &OpenError) -> Failure {
     Failure::new(Exit::Failed, "INPUT", error.to_string())
 }
 
+/// Refuses what was read while a server began to write.
+pub(super) fn still(log: &LogSnapshot) -> Result<(), Failure> {
+    if log.is_unchanged() {
+        return Ok(());
+    }
+    let message =
+        "a server was started on the data directory while it was read; repeat this, the server may run";
+    Err(Failure::new(Exit::Failed, "INPUT", message))
+}
+
 /// The last signed checkpoint of a data directory; none where nothing was signed yet.
 pub(super) fn last_checkpoint(directory: &Path) -> Result<Option<Vec<u8>>, Failure> {
     let path = directory.join(CHECKPOINT);
@@ -88,8 +98,11 @@ pub fn verify(directory: &Path, given: &Given, out: &mut Output<'_>) -> Result<(
     let checked = check(&log, signed.as_deref(), given, &mut report, &mut |index, read| {
         bytes = read;
         bar.set_position(index);
-    })?;
+    });
+    // What a writer made of it meanwhile is no damage.
+    let checked = checked.or_else(|failure| still(&log).and(Err(failure)))?;
     bar.finish_and_clear();
+    still(&log)?;
     if let Err(fault) = checked {
         report.faults.push(fault);
     }

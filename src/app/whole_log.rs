@@ -9,7 +9,7 @@ use std::sync::Arc;
 use keyledger_projections::{KeyState, LogState};
 use keyledger_schema::{Envelope, LogId, NoDataKeys, Stream};
 
-use super::audit::{failed, last_checkpoint, last_commitment, read};
+use super::audit::{failed, last_checkpoint, last_commitment, read, still};
 use super::identity;
 use crate::audit::bundle::{Description, Entry, FORMAT, Maker, MakerError, Scope};
 use crate::audit::note::{Note, Signer};
@@ -72,7 +72,7 @@ pub fn bundle(args: &BundleArgs, out: &mut Output<'_>) -> Result<(), Failure> {
         keys.keys.iter().map(|key| (key.generation, key.verifier_key.to_string())).collect();
     let maker = Maker::new(description, &note.to_string(), None, &verifiers, Arc::new(NoDataKeys));
     let mut maker = maker.map_err(unmade)?;
-    let mut target = Target::create(&args.output)?;
+    let mut target = Target::create(&args.output, args.force)?;
     let bar = progress::items(size, "events", out.is_json());
     entries(&log, size, &mut maker, &mut target, &mut |done| bar.set_position(done))?;
     for (key, revision) in maker.keys_to_show() {
@@ -90,6 +90,7 @@ pub fn bundle(args: &BundleArgs, out: &mut Output<'_>) -> Result<(), Failure> {
     maker.finish(|text| Note::sign(text, &signers)).map_err(unmade)?;
     hand_over(&mut maker, &mut target, 0)?;
     bar.finish_and_clear();
+    still(&log)?;
     target.finish(out)
 }
 

@@ -27,15 +27,17 @@
 //! value is the stream's head, or it names another one, and the stream does not exist. No root has proofs of two
 //! heads of a stream, or of a head and of its absence.
 //!
-//! Invariant: [`map`] and [`proof`] know no store, no service, no clock and no file, so that proofs are verified
+//! Invariant: [`map`], [`excerpt`] and [`proof`] know no store, no service, no clock and no file, so that proofs are verified
 //! offline.
 
+pub mod excerpt;
 pub mod map;
 pub mod proof;
 
 use keyledger_schema::ChainHash;
 use sha2::{Digest, Sha256};
 
+pub use excerpt::Excerpt;
 pub use map::Map;
 pub use proof::{Absence, Error, Inclusion, Proof, Step};
 

@@ -25,11 +25,14 @@ pub enum Check {
     Event,
     /// The keys are those that the log introduced.
     LogKeys,
+    /// There is what is needed to compare the tree with an earlier checkpoint. Where it lacks, nothing is wrong with the
+    /// log, as far as this tells.
+    Comparison,
 }
 
 impl Check {
     /// Every check.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Archive,
         Self::Manifest,
         Self::Signature,
@@ -40,6 +43,7 @@ impl Check {
         Self::View,
         Self::Event,
         Self::LogKeys,
+        Self::Comparison,
     ];
 
     /// As it is told to programs.
@@ -55,6 +59,7 @@ impl Check {
             Self::View => "VIEW",
             Self::Event => "EVENT",
             Self::LogKeys => "LOG_KEYS",
+            Self::Comparison => "COMPARISON",
         }
     }
 

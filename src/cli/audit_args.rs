@@ -62,6 +62,9 @@ pub struct BundleArgs {
     /// File to write to
     #[arg(long, short, value_name = "FILE")]
     pub output: PathBuf,
+    /// Overwrite FILE if it is there
+    #[arg(long)]
+    pub force: bool,
     #[command(flatten)]
     #[allow(missing_docs, reason = "clap would show it as help")]
     pub connection: Connection,
@@ -78,13 +81,14 @@ Exit codes beside those of every command, by the first thing that does not hold:
   11  the manifest: a file is not what it names
   12  a signature: not signed with a key that was given
   13  the tree: an entry is not in the log that the checkpoint states
-  14  consistency: the log does not go on where the earlier checkpoint ended, or the bundle was
-      not made with --since and cannot be compared with it
+  14  consistency: the log does not go on where the earlier checkpoint ended
   15  a chain: an event is missing, moved or repeated
   16  completeness: a stream does not end where the log committed to
   17  a view: a table or a key does not say what the entries say
   18  an event: it cannot be read, or does not belong here
   19  the log's keys: other ones than the log introduced
+  20  comparison: nothing is known to be wrong, but the bundle has not what comparing it with the
+      earlier checkpoint needs; ask for one that is made with --since
 
 What is proved and what is not: docs/auditors-guide.md";
 

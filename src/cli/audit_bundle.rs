@@ -20,6 +20,7 @@ pub struct Target {
     file: PathBuf,
     part: PathBuf,
     open: File,
+    force: bool,
 }
 
 fn unwritable(path: &Path, error: &io::Error) -> Failure {
@@ -28,13 +29,14 @@ fn unwritable(path: &Path, error: &io::Error) -> Failure {
 
 impl Target {
     /// Begins to write a file.
-    pub fn create(file: &Path) -> Result<Self, Failure> {
+    pub fn create(file: &Path, force: bool) -> Result<Self, Failure> {
+        part::vacant(file, force)?;
         let mut part = file.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
         let open = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part);
         let open = open.map_err(|error| unwritable(&part, &error))?;
-        Ok(Self { file: file.to_owned(), part, open })
+        Ok(Self { file: file.to_owned(), part, open, force })
     }
 
     /// Its name while it is written.
@@ -46,6 +48,8 @@ impl Target {
     pub fn finish(self, out: &mut Output<'_>) -> Result<(), Failure> {
         let size = self.open.sync_all().and_then(|()| self.open.metadata()).map(|metadata| metadata.len());
         let size = size.map_err(|error| unwritable(&self.part, &error))?;
+        // Somebody else may have made it meanwhile.
+        part::vacant(&self.file, self.force)?;
         std::fs::rename(&self.part, &self.file).map_err(|error| unwritable(&self.file, &error))?;
         let file = self.file.display().to_string();
         if out.is_json() {
@@ -88,7 +92,7 @@ pub fn run(args: &BundleArgs, client: &Client, edge: &Edge, out: &mut Output<'_>
     add("to", args.to.as_ref().map(|to| to.before(now).to_string()));
     add("since", args.since.map(|since| since.to_string()));
     add("personalData", args.without_personal_data.then(|| "false".to_owned()));
-    let mut target = Target::create(&args.output)?;
+    let mut target = Target::create(&args.output, args.force)?;
     let mut body = client.download("/v1/audit/bundle", &pairs)?;
     let shown = target.shown();
     let bar = progress::bytes(None, out.is_json());

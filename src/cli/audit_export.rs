@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
-use keyledger_schema::{IdentityId, KeyId, OrganizationId, WorkspaceId};
+use keyledger_schema::{IdentityId, KeyId, OrganizationId, Timestamp, WorkspaceId};
 use serde_json::{Map, Value, json};
 
+use super::begun::Asked;
 use super::client::Client;
-use super::part::{self, Bar, Part, Shape};
+use super::part::{self, Bar, Order, Part, Shape};
 use super::value::Moment;
 use super::{Connection, Failure, Output, progress, queries};
 use crate::edge::Edge;
@@ -58,6 +59,9 @@ pub struct AuditExportArgs {
     /// Go on where an earlier export to the same file was cut off
     #[arg(long, requires = "output")]
     pub resume: bool,
+    /// Overwrite FILE if it is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
     /// Only events after this log index, that of the last event of an earlier export
     #[arg(long, value_name = "N", conflicts_with = "resume")]
     pub after: Option<u64>,
@@ -104,8 +108,7 @@ fn name(value: &dyn std::fmt::Debug) -> String {
 }
 
 /// What the parameters of the request are.
-fn parameters(args: &AuditExportArgs, edge: &Edge) -> Vec<(&'static str, String)> {
-    let now = edge.now();
+fn parameters(args: &AuditExportArgs, now: Timestamp) -> Vec<(&'static str, String)> {
     let mut pairs = vec![("format", name(&args.format))];
     let mut add = |name, value: Option<String>| pairs.extend(value.map(|value| (name, value)));
     add("organizationId", args.organization.map(|id| id.to_string()));
@@ -178,20 +181,19 @@ pub fn run(
             "a Parquet file cannot be gone on with; export what follows to another file with --after";
         return Err(Failure::usage(message));
     }
-    let mut pairs = parameters(args, edge);
+    let pairs = parameters(args, edge.now());
     let Some(file) = &args.output else {
         let mut body = client.download(PATH, &pairs)?;
         let bar = progress::bytes(None, out.is_json());
         bar.set_message("standard output");
         return part::copy(&mut body, out.raw(), &Bar::Bytes(bar));
     };
-    let part = Part::open(file, shape, args.resume)?;
+    let asked = Asked::new(parameters(args, Asked::ANY_TIME), &pairs);
+    let (resume, force) = (args.resume, args.force);
+    let part = Part::open(Order { target: file, shape, resume, force, asked: &asked })?;
     // Only whoever watches wants to know how much there is.
     let total = if progress::is_shown(out.is_json()) { total(args, &pairs, client) } else { None };
-    if let Some(cursor) = &part.after {
-        pairs.push(("after", cursor.clone()));
-        pairs.push(("names", "false".to_owned()));
-    }
+    let sent = part.request();
     let bar = if matches!(shape, Shape::Whole) {
         Bar::Bytes(progress::bytes(None, out.is_json()))
     } else {
@@ -200,7 +202,7 @@ pub fn run(
         Bar::Lines(bar)
     };
     bar.set_message(part.name());
-    let mut body = client.download(PATH, &pairs)?;
+    let mut body = client.download(PATH, &sent)?;
     let size = part.finish(&mut body, file, &bar).map_err(|failure| part::go_on(failure, shape))?;
     if out.is_json() {
         return out.json(&json!({ "file": file.display().to_string(), "bytes": size }));

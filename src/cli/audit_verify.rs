@@ -101,6 +101,7 @@ impl From<Check> for Exit {
             Check::View => Self::View,
             Check::Event => Self::Event,
             Check::LogKeys => Self::LogKeys,
+            Check::Comparison => Self::Comparison,
         }
     }
 }

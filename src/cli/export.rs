@@ -1,9 +1,11 @@
 //! `keyledger usage export`: figures or verifications as a file.
 
+use keyledger_schema::Timestamp;
 use serde_json::{Value, json};
 
+use super::begun::Asked;
 use super::client::Client;
-use super::part::{self, Bar, Part, Shape};
+use super::part::{self, Bar, Order, Part, Shape};
 use super::usage_args::{ExportArgs, FormatArgument, WhatArgument};
 use super::{Failure, Output, progress, usage};
 use crate::edge::Edge;
@@ -12,9 +14,8 @@ use crate::edge::Edge;
 fn parameters(
     args: &ExportArgs,
     client: &Client,
-    edge: &Edge,
+    now: Timestamp,
 ) -> Result<Vec<(&'static str, String)>, Failure> {
-    let now = edge.now();
     let name = |value: &dyn std::fmt::Debug| format!("{value:?}").to_lowercase();
     let mut pairs = vec![("format", name(&args.format))];
     let mut add = |name, value: Option<String>| pairs.extend(value.map(|value| (name, value)));
@@ -72,7 +73,7 @@ fn check(args: &ExportArgs) -> Result<(), Failure> {
 /// Writes an export to a file or to standard output.
 pub fn run(args: &ExportArgs, client: &Client, edge: &Edge, out: &mut Output<'_>) -> Result<(), Failure> {
     check(args)?;
-    let mut pairs = parameters(args, client, edge)?;
+    let pairs = parameters(args, client, edge.now())?;
     let path = match args.what {
         WhatArgument::Usage => "/v1/exports/usage",
         WhatArgument::Verifications => "/v1/exports/verifications",
@@ -84,14 +85,12 @@ pub fn run(args: &ExportArgs, client: &Client, edge: &Edge, out: &mut Output<'_>
         return part::copy(&mut body, out.raw(), &Bar::Bytes(bar));
     };
     let shape = shape(args);
-    let part = Part::open(file, shape, args.resume)?;
-    if let Some(cursor) = &part.after {
-        pairs.push(("after", cursor.clone()));
-        pairs.push(("names", "false".to_owned()));
-    }
+    let asked = Asked::new(parameters(args, client, Asked::ANY_TIME)?, &pairs);
+    let (resume, force) = (args.resume, args.force);
+    let part = Part::open(Order { target: file, shape, resume, force, asked: &asked })?;
     let bar = progress::bytes(None, out.is_json());
     bar.set_message(part.name());
-    let mut body = client.download(path, &pairs)?;
+    let mut body = client.download(path, &part.request())?;
     let size =
         part.finish(&mut body, file, &Bar::Bytes(bar)).map_err(|failure| part::go_on(failure, shape))?;
     if out.is_json() {

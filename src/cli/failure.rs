@@ -43,6 +43,8 @@ pub enum Exit {
     Event = 18,
     /// … other keys of the log than it introduced.
     LogKeys = 19,
+    /// … nothing wrong, but not what comparing with an earlier checkpoint needs.
+    Comparison = 20,
 }
 
 impl From<Exit> for std::process::ExitCode {

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use indicatif::ProgressBar;
 
+use super::begun::{self, Asked, Pairs};
 use super::{Exit, Failure};
 
 const PIECE: usize = 64 * 1024;
@@ -26,12 +27,30 @@ pub enum Shape {
     Whole,
 }
 
+/// What is to be written.
+#[derive(Clone, Copy)]
+pub struct Order<'a> {
+    /// The name that it gets once it is whole.
+    pub target: &'a Path,
+    /// How it can be gone on with.
+    pub shape: Shape,
+    /// Whether to go on with what is there of it.
+    pub resume: bool,
+    /// Whether it may take the place of another file.
+    pub force: bool,
+    /// What it is of.
+    pub asked: &'a Asked,
+}
+
 /// A part, open where it goes on.
 pub struct Part {
     path: PathBuf,
     file: File,
+    force: bool,
+    /// The parameters of the request that it was begun with.
+    sent: Pairs,
     /// The cursor of its last row, if it has one.
-    pub after: Option<String>,
+    after: Option<String>,
     /// Its rows.
     pub rows: u64,
 }
@@ -46,9 +65,20 @@ fn unwritable(file: &str, error: &io::Error) -> Failure {
     Failure::new(Exit::Failed, "OUTPUT", format!("{file} cannot be written: {error}"))
 }
 
+/// Refuses to take the place of a file that is there.
+pub fn vacant(target: &Path, force: bool) -> Result<(), Failure> {
+    if force || std::fs::symlink_metadata(target).is_err() {
+        return Ok(());
+    }
+    let shown = target.display();
+    Err(Failure::usage(format!("{shown} is there already; name another file, or overwrite it with --force")))
+}
+
 impl Part {
     /// A new part of a file, or what is whole of an earlier one. Addresses stand in it, so it is for its owner only.
-    pub fn open(target: &Path, shape: Shape, resume: bool) -> Result<Self, Failure> {
+    pub fn open(order: Order<'_>) -> Result<Self, Failure> {
+        let Order { target, shape, resume, force, asked } = order;
+        vacant(target, force)?;
         let path = part_of(target);
         let shown = path.display().to_string();
         let failed = |error: io::Error| unwritable(&shown, &error);
@@ -65,7 +95,10 @@ impl Part {
                 }
                 opened => opened.map_err(failed)?,
             };
-            return Ok(Self { path, file, after: None, rows: 0 });
+            if !matches!(shape, Shape::Whole) {
+                begun::keep(&path, asked).map_err(failed)?;
+            }
+            return Ok(Self { path, file, force, sent: asked.sent.clone(), after: None, rows: 0 });
         }
         let mut file = options.create(true).truncate(false).open(&path).map_err(failed)?;
         let whole = match shape {
@@ -74,9 +107,28 @@ impl Part {
             Shape::Whole => Ok(Whole::default()),
         };
         let whole = whole.map_err(failed)?;
+        // Nothing was begun with an empty one.
+        let length = file.metadata().map_err(failed)?.len();
+        let sent = if length > 0 {
+            begun::recall(&path, asked)?.sent
+        } else {
+            begun::keep(&path, asked).map_err(failed)?;
+            asked.sent.clone()
+        };
         file.set_len(whole.bytes).map_err(failed)?;
         file.seek(SeekFrom::Start(whole.bytes)).map_err(failed)?;
-        Ok(Self { path, file, after: whole.cursor, rows: whole.rows })
+        Ok(Self { path, file, force, sent, after: whole.cursor, rows: whole.rows })
+    }
+
+    /// The parameters that ask for the rest of it.
+    pub fn request(&self) -> Vec<(&str, String)> {
+        let mut pairs: Vec<(&str, String)> =
+            self.sent.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        if let Some(cursor) = &self.after {
+            pairs.push(("after", cursor.clone()));
+            pairs.push(("names", "false".to_owned()));
+        }
+        pairs
     }
 
     /// Its name.
@@ -91,9 +143,23 @@ impl Part {
         // What stood there before it was gone on with counts, too.
         let size = self.file.sync_all().and_then(|()| self.file.stream_position());
         let size = size.map_err(|error| unwritable(&shown, &error))?;
+        // Somebody else may have made it meanwhile.
+        vacant(target, self.force)?;
         std::fs::rename(&self.path, target)
             .map_err(|error| unwritable(&target.display().to_string(), &error))?;
         Ok(size)
+    }
+}
+
+impl Drop for Part {
+    /// What was refused, or never began, leaves nothing behind, and neither does what is whole now.
+    fn drop(&mut self) {
+        if self.file.metadata().is_ok_and(|metadata| metadata.len() == 0) {
+            std::fs::remove_file(&self.path).ok();
+        }
+        if !self.path.exists() {
+            std::fs::remove_file(begun::beside(&self.path)).ok();
+        }
     }
 }
 

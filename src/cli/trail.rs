@@ -79,6 +79,11 @@ fn details(event: &Value) -> Vec<String> {
     }
     if event["type"] == "command.refused" {
         lines.push(format!("{}: {}", side(&data["command"]), side(&data["code"])));
+        let repeated = &data["repeated"];
+        lines.extend(repeated["count"].as_u64().map(|count| {
+            let [first, last] = ["first_at", "last_at"].map(|name| moment(&repeated[name]));
+            format!("{count} times again, from {first} to {last}")
+        }));
     }
     if let Some(comment) = data["comment"].as_str() {
         lines.push(format!("comment: {comment}"));

@@ -224,6 +224,9 @@ pub struct ExportArgs {
     /// Go on where an earlier export of verifications to the same file was cut off
     #[arg(long, requires = "output")]
     pub resume: bool,
+    /// Overwrite FILE if it is there
+    #[arg(long, requires = "output")]
+    pub force: bool,
     /// Only verifications after this cursor of an earlier export
     #[arg(long, value_name = "CURSOR", conflicts_with = "resume")]
     pub after: Option<String>,

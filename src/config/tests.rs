@@ -142,7 +142,16 @@ fn the_log_has_a_name_that_can_stand_in_checkpoints() {
         assert_eq!(load(None, &flag, &[]).unwrap().log_origin.as_deref(), Some(name));
     }
     let secret = "0f".repeat(32);
-    for name in ["a b", "a+b", "a\tb", "\u{e9}", &format!("{longest}a"), &secret] {
+    for name in [
+        "https://log.example.com/keys",
+        "://x",
+        "a b",
+        "a+b",
+        "a\tb",
+        "\u{e9}",
+        &format!("{longest}a"),
+        &secret,
+    ] {
         let flag = ServerFlags { log_origin: Some(name.to_owned()), ..flags() };
         let shown = problem(None, &flag, &[]);
         assert!(shown.starts_with("the flag --log-origin is"), "{shown}");

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use keyledger_schema::event::Repeated;
 use keyledger_schema::{ChainHash, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -157,6 +158,8 @@ pub(super) struct Details<'a> {
     pub(super) reason: Option<Text<'a>>,
     #[serde(borrow, default)]
     pub(super) comment: Option<Text<'a>>,
+    #[serde(default)]
+    repeated: Option<Repeated>,
 }
 
 #[derive(Deserialize)]
@@ -177,7 +180,7 @@ struct UsageRecord {
     count: u64,
 }
 
-/// What a `usage.recorded` event tells together.
+/// What an event tells together: of verifications, or of the same refusal again and again.
 pub(super) struct Counted {
     pub(super) from: Timestamp,
     pub(super) to: Timestamp,
@@ -207,7 +210,10 @@ impl<'a> View<'a> {
         self.stream.strip_prefix("identity-")
     }
 
-    pub(super) fn counted(&self) -> Option<Counted> {
+    pub(super) fn counted(&self, details: &Details<'_>) -> Option<Counted> {
+        if let Some(Repeated { count, first_at, last_at }) = details.repeated {
+            return Some(Counted { from: first_at, to: last_at, verifications: count, valid: 0 });
+        }
         if &*self.event_type != "usage.recorded" {
             return None;
         }

@@ -225,7 +225,7 @@ pub(super) fn line(logged: &Logged, text: &str, raw: bool, out: &mut Vec<u8>) ->
     let meaning = meaning(&view.event_type);
     let activity = activity(&view, &details, meaning);
     let key = view.key(&details);
-    let counted = view.counted();
+    let counted = view.counted(&details);
     let (status_id, status) =
         status(&view, counted.as_ref().map(|counted| (counted.valid, counted.verifications)));
     let milliseconds = |at: Timestamp| at.micros() / 1_000;

@@ -8,6 +8,9 @@ use serde_json::Value as Json;
 
 use super::*;
 
+#[path = "../../tests/support/tables.rs"]
+mod tables;
+
 const COLUMNS: &[Column] = &[
     Column::new("at", Kind::Moment),
     Column::optional("keyId", Kind::Text),
@@ -46,30 +49,6 @@ fn rows(count: usize) -> Vec<Row> {
         .collect()
 }
 
-/// The records of a CSV text (RFC 4180).
-fn records(text: &str) -> Vec<Vec<String>> {
-    let (mut records, mut record, mut cell) = (Vec::new(), Vec::new(), String::new());
-    let (mut quoted, mut signs) = (false, text.chars().peekable());
-    while let Some(sign) = signs.next() {
-        match (sign, quoted) {
-            ('"', true) if signs.peek() == Some(&'"') => {
-                signs.next();
-                cell.push('"');
-            }
-            ('"', _) => quoted = !quoted,
-            (',', false) => record.push(std::mem::take(&mut cell)),
-            ('\r', false) => {
-                assert_eq!(signs.next(), Some('\n'));
-                record.push(std::mem::take(&mut cell));
-                records.push(std::mem::take(&mut record));
-            }
-            (other, _) => cell.push(other),
-        }
-    }
-    assert!(!quoted && cell.is_empty() && record.is_empty(), "the text ends with a whole record");
-    records
-}
-
 fn shown(cell: &Cell) -> String {
     match cell {
         Cell::Nothing => String::new(),
@@ -85,7 +64,7 @@ fn shown(cell: &Cell) -> String {
 fn csv_is_read_back() {
     let rows = rows(100);
     let text = String::from_utf8(written(Format::Csv, &rows, 7)).unwrap();
-    let mut records = records(&text);
+    let mut records = tables::records(&text);
     assert_eq!(records.remove(0), COLUMNS.iter().map(|column| column.name).collect::<Vec<_>>());
     let expected: Vec<Vec<String>> = rows.iter().map(|row| row.iter().map(shown).collect()).collect();
     assert_eq!(records, expected);
@@ -97,7 +76,7 @@ fn no_text_in_csv_is_a_formula() {
         let mut out = Vec::new();
         let cells = [Cell::Text(text.to_owned()), Cell::Texts(vec![text.to_owned()])];
         csv::row(cells.iter().map(Cell::value), &mut out);
-        let read = records(&String::from_utf8(out).unwrap());
+        let read = tables::records(&String::from_utf8(out).unwrap());
         assert_eq!(read, [[format!("'{text}"), format!("'{text}")]]);
     }
     let mut out = Vec::new();
@@ -192,7 +171,7 @@ proptest! {
             Cell::Nothing,
         ];
         let rows = [row];
-        let csv = records(&String::from_utf8(written(Format::Csv, &rows, 1)).unwrap());
+        let csv = tables::records(&String::from_utf8(written(Format::Csv, &rows, 1)).unwrap());
         prop_assert_eq!(csv[1][1].strip_prefix('\'').filter(|_| csv[1][1] != text).unwrap_or(&csv[1][1]), &text);
         let line: Json = serde_json::from_slice(&written(Format::Jsonl, &rows, 1)).unwrap();
         prop_assert_eq!(line["keyId"].as_str(), Some(text.as_str()));

@@ -18,7 +18,7 @@ use super::scalar::{DateTime, Long, Outcome};
 use super::transparency::{self, InclusionProofNode};
 use crate::error::{Error, Result};
 use crate::readmodel::Entry;
-use crate::service::{Service, WrittenEvent};
+use crate::service::{Service, WrittenEvent, unopened};
 use crate::store::Direction;
 
 /// What a field costs that may answer as much as a whole event has, which is up to 60 KiB.
@@ -331,10 +331,10 @@ impl EventNode {
     #[graphql(complexity = "BYTES_COST")]
     async fn data(&self, context: &Context<'_>) -> async_graphql::Result<Json<serde_json::Value>> {
         let (service, _) = parties(context)?;
-        let stored = codec::opened(&self.bytes, &**service.vault())
-            .ok()
-            .and_then(|text| serde_json::from_str::<serde_json::Value>(&text).ok())
-            .ok_or_else(|| refusal(&Error::internal()))?;
+        let text = codec::opened(&self.bytes, &**service.vault());
+        let text = text.map_err(|error| refusal(&unopened(&error)))?;
+        let stored = serde_json::from_str::<serde_json::Value>(&text);
+        let stored = stored.map_err(|_| refusal(&Error::internal()))?;
         Ok(Json(stored.get("data").cloned().unwrap_or_default()))
     }
 

@@ -90,7 +90,7 @@ fn types(names: Option<&[String]>) -> Result<Vec<&'static str>> {
 }
 
 /// An address for what the caller may have now.
-pub(super) fn url(context: &Context<'_>, input: ExportUrlInput) -> Result<ExportUrl> {
+pub(super) async fn url(context: &Context<'_>, input: ExportUrlInput) -> Result<ExportUrl> {
     let (service, caller) = asked(context)?;
     let filter = input.filter.unwrap_or_default();
     let types = types(filter.types.as_deref())?;
@@ -108,7 +108,7 @@ pub(super) fn url(context: &Context<'_>, input: ExportUrlInput) -> Result<Export
         after: input.after.map(|after| after.0),
         raw: input.raw,
     };
-    let link = service.export_link(caller, asked, input.format.into()).map_err(of_input)?;
+    let link = service.export_link(caller, asked, input.format.into()).await.map_err(of_input)?;
     Ok(ExportUrl { url: link.url, expires_at: DateTime(link.expires_at) })
 }
 
@@ -117,6 +117,7 @@ fn of_input(mut error: Error) -> Error {
     let field = match error.field.as_deref() {
         Some("workspaceId") => Some("input.workspaceId"),
         Some("organizationId") => Some("input.filter.organizationId"),
+        Some("keyId") => Some("input.filter.keyId"),
         Some("identityId") => Some("input.filter.identityId"),
         _ => None,
     };

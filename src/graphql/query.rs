@@ -589,7 +589,7 @@ impl Query {
     ) -> async_graphql::Result<ExportUrl> {
         let named = input.filter.as_ref().and_then(|filter| filter.organization_id.clone());
         let target = named.as_deref().map(String::as_str);
-        recorded(context, target, async { export::url(context, input) }).await
+        recorded(context, target, async { export::url(context, input).await }).await
     }
 
     /// The newest signed checkpoint of the log; one is made if the newest does not cover all that the log has. For

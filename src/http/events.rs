@@ -15,7 +15,7 @@ use super::problem::{JSON, NO_STORE, Refused};
 use super::{State, credentials};
 use crate::error::Error;
 use crate::feed::{FeedFilter, Feeds, From, News, Spelling, cursor_of};
-use crate::service::Service;
+use crate::service::{Service, unopened};
 
 /// The most events of an answer.
 const MAX_EVENTS: usize = 1_000;
@@ -159,9 +159,6 @@ pub(super) async fn poll(
 /// An event as people may read it: the JSON object that is stored, with personal data readable, and null where it was
 /// erased.
 fn readable(service: &Service, bytes: &[u8]) -> Result<Box<RawValue>, Error> {
-    let text = codec::opened(bytes, &**service.vault()).map_err(|error| {
-        tracing::error!(%error, "an event cannot be read");
-        Error::internal()
-    })?;
+    let text = codec::opened(bytes, &**service.vault()).map_err(|error| unopened(&error))?;
     RawValue::from_string(text.into_owned()).map_err(|_| Error::internal())
 }

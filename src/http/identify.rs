@@ -7,7 +7,8 @@
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use keyledger_projections::{KeyState, KeyStatus};
-use keyledger_schema::grant::{Place, Right};
+use keyledger_schema::actor::ActorKind;
+use keyledger_schema::grant::{GrantRole, Place, Right};
 use keyledger_schema::{Actor, Environment, EventId, KeyId, OrganizationId, Timestamp, TokenId, WorkspaceId};
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -37,7 +38,7 @@ struct Key<'a> {
     organization_id: OrganizationId,
     email: &'a str,
     created_at: Timestamp,
-    created_by: &'a Actor,
+    created_by: CreatedBy<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<Timestamp>,
     /// Which of its secrets the text is.
@@ -50,6 +51,25 @@ struct Key<'a> {
 struct Token {
     id: TokenId,
     expires_at: Timestamp,
+}
+
+/// Who made a key.
+#[derive(Serialize)]
+struct CreatedBy<'a> {
+    kind: ActorKind,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    /// The key's address as it is now: none once it is erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    email: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    role: Option<GrantRole>,
+}
+
+impl<'a> CreatedBy<'a> {
+    fn new(actor: &'a Actor, email: Option<&'a str>) -> Self {
+        Self { kind: actor.kind, id: actor.id.as_deref(), email, role: actor.role }
+    }
 }
 
 #[derive(Serialize, Default)]
@@ -82,7 +102,7 @@ const fn status(status: KeyStatus) -> &'static str {
 }
 
 impl<'a> Key<'a> {
-    fn of(state: &'a KeyState, secret_version: u32, now: Timestamp) -> Self {
+    fn of(state: &'a KeyState, creator: Option<&'a str>, secret_version: u32, now: Timestamp) -> Self {
         Self {
             id: state.id,
             name: &state.name,
@@ -92,7 +112,7 @@ impl<'a> Key<'a> {
             organization_id: state.organization,
             email: &state.email,
             created_at: state.created_at,
-            created_by: &state.created_by,
+            created_by: CreatedBy::new(&state.created_by, creator),
             expires_at: state.expires_at,
             secret_version,
         }
@@ -130,9 +150,14 @@ pub(super) async fn identify(
         Box::pin(service.recorded(&caller, COMMAND, None, run)).await
     };
     let reported = super::to_its_end(run).await??;
+    let creator = match reported.as_ref().and_then(|(_, reported)| reported.state.created_by.key_id()) {
+        Some(id) => service.email_of(id).await?,
+        None => None,
+    };
     let body = reported.as_ref().map_or_else(Body::default, |(found, reported)| {
         let revoked = reported.revoked.as_ref();
-        let key = Key::of(&reported.state, found.entry.secret_version, service.now());
+        let version = found.entry.secret_version;
+        let key = Key::of(&reported.state, creator.as_deref(), version, service.now());
         let token = found.token.as_ref().map(|token| &token.claims);
         Body {
             found: true,

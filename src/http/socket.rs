@@ -27,7 +27,7 @@ use super::{State, credentials, graphql};
 use crate::caller::Caller;
 use crate::edge::Stopwatch;
 use crate::error::{Code, Error};
-use crate::feed::Feeds;
+use crate::feed::{Feeds, Socket};
 use crate::graphql::Api;
 
 /// The subprotocol.
@@ -132,6 +132,7 @@ pub(super) async fn open(
                 source,
                 presented: caller,
                 caller: None,
+                place: None,
                 running: Vec::new(),
                 turn: 0,
             };
@@ -161,6 +162,8 @@ struct Connection {
     presented: Option<Caller>,
     /// Who calls, once the connection is acknowledged.
     caller: Option<Caller>,
+    /// Its place among the connections of that key.
+    place: Option<Socket>,
     running: Vec<Running>,
     /// Which of them is asked first next time.
     turn: usize,
@@ -257,6 +260,9 @@ impl Connection {
             None => self.presented.take(),
         };
         let caller = presented.ok_or(End(4403, "Forbidden"))?;
+        // RFC 6455 leaves 1013 to IANA's registry: try again later.
+        let full = End(1013, "your key has 20 WebSockets open, which is the most; close one");
+        self.place = Some(self.feeds.socket(caller.key).ok_or(full)?);
         self.caller = Some(caller);
         self.say(&Says::ConnectionAck).await
     }

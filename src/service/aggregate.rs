@@ -5,7 +5,7 @@ use keyledger_schema::codec::Outcome;
 use keyledger_schema::grant::Place;
 use keyledger_schema::{Envelope, Event, IdentityId, KeyId, OrganizationId, Stream, WorkspaceId};
 
-use super::writer::{Failure, read_failed};
+use super::writer::{Failure, read_failed, unopened};
 use super::{Context, Service, Written};
 use crate::decisions::Decision;
 use crate::error::{Code, Error, Result};
@@ -236,9 +236,6 @@ impl Service {
 
     /// Reads an event.
     pub(super) fn open(&self, event: &Recorded) -> Result<Envelope> {
-        self.vault.open(&event.bytes).map_err(|error| {
-            tracing::error!(%error, position = %event.position, "an event cannot be read");
-            Error::internal()
-        })
+        self.vault.open(&event.bytes).map_err(|error| unopened(&error))
     }
 }

@@ -2,20 +2,19 @@
 //!
 //! Invariants: the event that tells of a bundle is durable before its first byte is handed out. Only entries that the
 //! caller may read are asked for, and each is checked again against the scope before it is written. What is held is
-//! one tile of entries and a few bytes for each key, however much follows.
+//! one tile of entries and some three hundred bytes for each stream, however much follows.
 
+mod making;
 mod within;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::Arc;
 
-use keyledger_projections::KeyState;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{AuditExported, Event, ExportFormat, Exported};
 use keyledger_schema::grant::{Place, Right};
 use keyledger_schema::{
-    Envelope, EventId, KeyId, LogId, OrganizationId, Personal, Stream, Subject, Timestamp, WorkspaceId,
-    sealing,
+    EventId, KeyId, LogId, OrganizationId, Personal, Stream, Subject, Timestamp, WorkspaceId,
 };
 
 use self::within::Within;
@@ -23,13 +22,13 @@ use super::Service;
 use super::exports::Turn;
 use super::keys::query_failed;
 use super::told::Told;
-use crate::audit::bundle::{self, Description, FORMAT, Maker, MakerError, Scope, needed};
-use crate::audit::heads::{Inclusion, Proof};
-use crate::audit::note::{self, Note, Signer};
-use crate::audit::tile::{FULL, Kind, Tile, hashes_at};
+use crate::audit::bundle::{Description, FORMAT, Maker, MakerError, Scope, needed};
+use crate::audit::heads::{Excerpt, Head};
+use crate::audit::note::{self, Signer};
+use crate::audit::tile::{Kind, Tile};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
-use crate::readmodel::{Entry, EntryQuery, MAX_PAGE, Sequence, Window};
+use crate::readmodel::{EntryQuery, MAX_PAGE, Sequence, Window};
 use crate::sequencer::{Signed, TreeLog};
 use crate::store::Direction;
 
@@ -37,8 +36,9 @@ use crate::store::Direction;
 const ATTEMPTS: u32 = 8;
 /// How many events of a stream are read at once.
 const PAGE: usize = 500;
-/// The most streams whose ends are proved: all at once, since they have to be proved of one moment.
-pub const MAX_PROVED: usize = 1_000;
+/// What the streams begin with that are whole in a bundle, but for the one `audit-` stream of an organization, which
+/// begins with whatever comes first.
+const BEGINNINGS: [&str; 4] = ["organization.created", "workspace.created", "identity.created", "key.issued"];
 
 /// What is to be bundled: exactly one of a key, a workspace and an organization.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -85,7 +85,7 @@ enum Step {
     Entries(Box<EntryQuery>),
     Above(VecDeque<Tile>),
     Keys(Box<std::collections::btree_map::IntoIter<KeyId, u64>>),
-    Heads,
+    Heads(std::vec::IntoIter<(Stream, Head)>),
     Done,
 }
 
@@ -105,7 +105,7 @@ pub struct Bundle {
     /// Entries of the tile that is being collected.
     waiting: BTreeSet<u64>,
     tiles: Vec<u64>,
-    proofs: HashMap<String, Inclusion>,
+    ends: Option<Excerpt>,
     within: Arc<Within>,
     /// Subjects whose data keys were thought of.
     considered: HashSet<Subject>,
@@ -170,7 +170,7 @@ impl Service {
         let turn = self.exports.begin(place.organization, caller.key)?;
         let tree = Arc::clone(self.tree()?);
         // Committed first, so that the tree has the commitment.
-        let proofs = if asked.to.is_some() { None } else { self.heads_of(&scope).await? };
+        let ends = if asked.to.is_some() { None } else { self.heads_of(&scope).await? };
         let signed = self.checkpoint(caller).await?;
         let size = signed.checkpoint.size;
         if asked.since.is_some_and(|since| since > size) {
@@ -187,12 +187,12 @@ impl Service {
             None => size,
         };
         let mut own: BTreeSet<u64> = self.key_events(size).await?.into_iter().collect();
-        let (heads_size, proofs) = match proofs {
-            Some((index, heads_size, proofs)) if index < size => {
+        let (heads_size, ends) = match ends {
+            Some((index, heads_size, ends)) if index < size => {
                 own.insert(index);
-                (Some(heads_size), proofs)
+                (Some(heads_size), Some(ends))
             }
-            _ => (None, HashMap::new()),
+            _ => (None, None),
         };
         let description = Description {
             format: FORMAT.into(),
@@ -226,7 +226,7 @@ impl Service {
             edges: needed(size, asked.since, []).iter().filter_map(at_level_0).collect(),
             waiting: BTreeSet::new(),
             tiles: Vec::new(),
-            proofs,
+            ends,
             description,
             within,
             considered: HashSet::new(),
@@ -284,59 +284,47 @@ impl Service {
         Ok(found)
     }
 
-    /// Where the streams of a scope end, if they are not too many: the log index of the commitment, the size of the
-    /// log that it is about, and the proofs.
-    async fn heads_of(&self, scope: &Scope) -> Result<Option<(u64, u64, HashMap<String, Inclusion>)>> {
-        let Some(mut streams) = self.streams_of(scope).await? else { return Ok(None) };
-        let mut attempts = 0;
-        let (proven, index, size) = loop {
-            let named: Vec<Stream> = streams.values().map(|(stream, _)| *stream).collect();
-            let proven = self.completeness_of(&named).await?;
-            let Some(first) = proven.first() else { return Ok(None) };
-            let (index, size) = (first.commitment.log_index, first.commitment.committed.tree_size);
+    /// Where the streams of a scope end: the log index of the commitment, the size of the log that it is about, and what
+    /// proves it. None if nothing begins in the scope.
+    async fn heads_of(&self, scope: &Scope) -> Result<Option<(u64, u64, Excerpt)>> {
+        let mut query = EntryQuery { types: BEGINNINGS.map(str::to_owned).into(), ..query_of(scope) };
+        let mut streams: Vec<Stream> =
+            self.begun(scope, &mut query).await?.into_iter().map(|(stream, _)| stream).collect();
+        if let Scope::Organization { organization_id } = *scope {
+            streams.push(Stream::Audit(organization_id));
+        }
+        if streams.is_empty() {
+            return Ok(None);
+        }
+        for _ in 0..ATTEMPTS {
+            let (index, size, ends) = self.ends_of(streams.clone()).await?;
             // A stream may have begun after they were listed and before their ends were committed to.
-            let Some(now) = self.streams_of(scope).await? else { return Ok(None) };
-            if now.iter().all(|(name, (_, begun))| *begun >= size || streams.contains_key(name)) {
-                break (proven, index, size);
+            let more = self.begun(scope, &mut query).await?;
+            if more.iter().all(|(_, begun)| *begun >= size) {
+                return Ok(Some((index, size, ends)));
             }
-            attempts += 1;
-            if attempts >= ATTEMPTS {
-                return Err(Error::unavailable(
-                    "streams begin faster than their ends can be proved now; try again at a quieter time, or ask for a \
-                     bundle up to an earlier moment with to",
-                ));
-            }
-            streams = now;
-        };
-        let proofs = proven.into_iter().filter_map(|one| match one.proof {
-            Proof::Included(proof) => Some((one.stream.to_string(), proof)),
-            Proof::Absent(_) => None,
-        });
-        Ok(Some((index, size, proofs.collect())))
+            streams.extend(more.into_iter().map(|(stream, _)| stream));
+        }
+        Err(Error::unavailable(
+            "streams begin faster than their ends can be proved now; try again at a quieter time, or ask for a bundle up \
+             to an earlier moment with to",
+        ))
     }
 
-    /// All streams that are whole in a bundle, by their names, with the log index of the first event found of each; none
-    /// if there are too many.
-    async fn streams_of(&self, scope: &Scope) -> Result<Option<BTreeMap<String, (Stream, u64)>>> {
-        let mut streams = BTreeMap::new();
-        // Those of verifications are the bulk, and stand in streams that are not whole.
-        let types = Event::TYPES.iter().map(|(name, _)| *name).filter(|name| !name.starts_with("usage."));
-        let mut query = EntryQuery { types: types.map(str::to_owned).collect(), ..query_of(scope) };
+    /// The streams of a scope that are whole in a bundle and begin where a query begins, with the log indexes of their
+    /// first events. Leaves the query behind the last of them.
+    async fn begun(&self, scope: &Scope, query: &mut EntryQuery) -> Result<Vec<(Stream, u64)>> {
+        let mut streams = Vec::new();
         loop {
             let page = self.read_model.entries(query.clone()).await.map_err(|error| query_failed(&error))?;
-            for entry in page.items.iter().map(|item| &item.node) {
-                if scope.is_whole(&entry.stream) {
-                    streams.entry(entry.stream.to_string()).or_insert((entry.stream, entry.log_index));
-                }
+            let entries =
+                page.items.iter().map(|item| &item.node).filter(|entry| scope.is_whole(&entry.stream));
+            streams.extend(entries.map(|entry| (entry.stream, entry.log_index)));
+            if let Some(last) = page.items.last() {
+                query.window = Window::First { count: MAX_PAGE, after: Some(last.cursor.clone()) };
             }
-            if streams.len() > MAX_PROVED {
-                return Ok(None);
-            }
-            match page.items.last().filter(|_| page.has_next) {
-                Some(last) => {
-                    query.window = Window::First { count: MAX_PAGE, after: Some(last.cursor.clone()) };
-                }
-                None => return Ok(Some(streams)),
+            if !page.has_next {
+                return Ok(streams);
             }
         }
     }
@@ -359,183 +347,5 @@ fn query_of(scope: &Scope) -> EntryQuery {
         sequence: Sequence::Ascending,
         window: Window::First { count: MAX_PAGE, after: None },
         ..EntryQuery::new(organization)
-    }
-}
-
-impl Bundle {
-    /// Some more bytes; none when there are no more.
-    pub async fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        while self.maker.ready() == 0 && !matches!(self.step, Step::Done) {
-            self.step().await?;
-        }
-        let bytes = self.maker.take();
-        Ok((!bytes.is_empty()).then_some(bytes))
-    }
-
-    async fn step(&mut self) -> Result<()> {
-        match std::mem::replace(&mut self.step, Step::Done) {
-            Step::Entries(query) => self.entries(query).await?,
-            Step::Above(mut tiles) => {
-                if let Some(tile) = tiles.pop_front() {
-                    let hashes = self.hashes(tile).await?;
-                    self.maker.tile(tile, &hashes);
-                    self.step = Step::Above(tiles);
-                } else {
-                    self.step = Step::Keys(Box::new(self.maker.keys_to_show().into_iter()));
-                }
-            }
-            Step::Keys(mut keys) => {
-                if let Some((key, revision)) = keys.next() {
-                    let state = self.state(key, revision).await?;
-                    self.maker.key(&state);
-                    self.step = Step::Keys(keys);
-                } else {
-                    self.step = Step::Heads;
-                }
-            }
-            Step::Heads => {
-                for stream in self.maker.heads_to_prove() {
-                    let proof = self.proofs.get(&stream);
-                    let proof =
-                        proof.ok_or_else(|| broken(&format!("no proof tells where {stream} ends")))?;
-                    self.maker.head(&stream, proof).map_err(unmade)?;
-                }
-                let signers: Vec<&Signer> = self.signers.iter().collect();
-                self.maker.finish(|text| Note::sign(text, &signers)).map_err(unmade)?;
-            }
-            Step::Done => {}
-        }
-        Ok(())
-    }
-
-    /// A page of entries, in tiles as they become whole.
-    async fn entries(&mut self, mut query: Box<EntryQuery>) -> Result<()> {
-        let page = self.service.read_model.entries((*query).clone()).await;
-        let page = page.map_err(|error| query_failed(&error))?;
-        let last = page.items.last().map(|item| item.cursor.clone());
-        let beyond = |entry: &Entry| entry.log_index >= self.description.end_index;
-        let more = page.has_next && last.is_some() && !page.items.iter().any(|item| beyond(&item.node));
-        let range = self.description.first_index..self.description.end_index;
-        let in_time = page.items.iter().map(|item| item.node.log_index).filter(|index| range.contains(index));
-        for index in in_time.collect::<Vec<_>>() {
-            self.collect_own(Some(index)).await?;
-            self.collect(index).await?;
-        }
-        if more {
-            query.window = Window::First { count: MAX_PAGE, after: last };
-            self.step = Step::Entries(query);
-            return Ok(());
-        }
-        self.collect_own(None).await?;
-        self.flush().await?;
-        self.edges_before(u64::MAX).await?;
-        let size = self.description.tree_size;
-        let tiles = needed(size, self.since, std::mem::take(&mut self.tiles));
-        self.step = Step::Above(tiles.into_iter().filter(|tile| tile.kind != Kind::Hashes(0)).collect());
-        Ok(())
-    }
-
-    /// The log's own entries before another one.
-    async fn collect_own(&mut self, before: Option<u64>) -> Result<()> {
-        while let Some(index) =
-            self.own.front().copied().filter(|own| before.is_none_or(|before| *own < before))
-        {
-            self.own.pop_front();
-            self.collect(index).await?;
-        }
-        Ok(())
-    }
-
-    async fn collect(&mut self, index: u64) -> Result<()> {
-        let tile = |index: u64| index / u64::from(FULL);
-        if self.waiting.first().is_some_and(|first| tile(*first) != tile(index)) {
-            self.flush().await?;
-        }
-        self.waiting.insert(index);
-        Ok(())
-    }
-
-    /// Writes the tile that was collected.
-    async fn flush(&mut self) -> Result<()> {
-        let waiting = std::mem::take(&mut self.waiting);
-        let Some(first) = waiting.first() else { return Ok(()) };
-        let index = first / u64::from(FULL);
-        self.edges_before(index).await?;
-        if self.edges.front() == Some(&index) {
-            self.edges.pop_front();
-        }
-        let tile = self.tile(index)?;
-        let hashes = self.hashes(tile).await?;
-        let all = self.tree.entries(Tile { kind: Kind::Entries, ..tile }).await;
-        let all =
-            all.map_err(|error| broken(&error))?.ok_or_else(|| broken(&"a tile of entries is missing"))?;
-        let entry = |index: u64| {
-            let at = usize::try_from(index % u64::from(FULL)).unwrap_or(usize::MAX);
-            all.get(at).map(|bytes| bundle::Entry { index, bytes: Arc::clone(bytes) })
-        };
-        let entries: Vec<bundle::Entry<Arc<[u8]>>> = waiting.into_iter().filter_map(entry).collect();
-        self.disclose(&entries).await?;
-        self.maker.tile(tile, &hashes);
-        self.maker.entries(tile, &entries).map_err(unmade)?;
-        self.tiles.push(index);
-        Ok(())
-    }
-
-    /// Lets the data keys through that entries need, as far as they are of the bundle's scope.
-    async fn disclose(&mut self, entries: &[bundle::Entry<Arc<[u8]>>]) -> Result<()> {
-        if !self.personal_data {
-            return Ok(());
-        }
-        let texts = entries.iter().filter_map(|entry| std::str::from_utf8(&entry.bytes).ok());
-        for subject in texts.flat_map(sealing::subjects) {
-            if self.considered.insert(subject)
-                && self.service.is_disclosed(&self.description.scope, subject).await?
-            {
-                self.within.allow(subject);
-            }
-        }
-        Ok(())
-    }
-
-    async fn edges_before(&mut self, index: u64) -> Result<()> {
-        while let Some(edge) = self.edges.front().copied().filter(|edge| *edge < index) {
-            self.edges.pop_front();
-            let tile = self.tile(edge)?;
-            let hashes = self.hashes(tile).await?;
-            self.maker.tile(tile, &hashes);
-            self.tiles.push(edge);
-        }
-        Ok(())
-    }
-
-    /// A tile of level 0, as wide as it is in the tree of the bundle.
-    fn tile(&self, index: u64) -> Result<Tile> {
-        let all = hashes_at(0, self.description.tree_size);
-        let width = all.saturating_sub(index * u64::from(FULL)).min(FULL.into());
-        let width = u16::try_from(width).ok().filter(|width| *width > 0);
-        let width = width.ok_or_else(|| broken(&"an entry lies beyond the tree"))?;
-        Ok(Tile { kind: Kind::Hashes(0), index, width })
-    }
-
-    async fn hashes(&self, tile: Tile) -> Result<Vec<crate::audit::tree::Hash>> {
-        let hashes = self.tree.tile(tile).await.map_err(|error| broken(&error))?;
-        hashes.ok_or_else(|| broken(&format!("{tile} is missing")))
-    }
-
-    /// A key as its events up to a revision made it, read with what the bundle discloses.
-    async fn state(&self, key: KeyId, last: u64) -> Result<KeyState> {
-        let stream = Stream::Key(key).to_string();
-        let (mut state, mut from) = (None, 0);
-        while from <= last {
-            let events = self.service.store.read_stream(&stream, Some(from), Direction::Forward, PAGE).await;
-            let events = events.map_err(|error| broken(&error))?;
-            let Some(end) = events.last().map(|event| event.revision) else { break };
-            for event in events.iter().filter(|event| event.revision <= last) {
-                let envelope: Envelope = self.maker.open(&event.bytes).map_err(|error| broken(&error))?;
-                state = KeyState::fold(state, &envelope);
-            }
-            from = end + 1;
-        }
-        state.ok_or_else(|| broken(&format!("{stream} has no key")))
     }
 }

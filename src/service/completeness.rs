@@ -19,9 +19,10 @@ use keyledger_schema::{Envelope, LogId, Stream};
 use self::committer::Committer;
 use super::writer::{Failure, read_failed};
 use super::{Service, WrittenEvent};
-use crate::audit::heads::{Head, Proof};
+use crate::audit::heads::{self, Excerpt, Head, Proof};
 use crate::caller::Caller;
 use crate::error::{Error, Result};
+use crate::readmodel::Entry;
 use crate::store::{Direction, Position};
 
 /// How long after an event the ends of all streams are committed at the latest, while the log works.
@@ -66,7 +67,7 @@ struct Proven {
     committed: HeadsCommitted,
     /// Events after this place are not covered.
     covered: Option<Position>,
-    proofs: Vec<Proof>,
+    excerpt: Excerpt,
 }
 
 /// What follows the log and commits. It runs while a server does.
@@ -103,22 +104,8 @@ impl Service {
             return Err(Error::not_found(field, "stream"));
         }
         self.require(caller, Right::ReadTrail, place)?;
-        let mut proven = self.completeness_of(&[stream]).await?;
-        proven.pop().ok_or_else(Error::internal)
-    }
-
-    /// Where streams end, all under one commitment. Asks nobody's rights.
-    pub async fn completeness_of(&self, streams: &[Stream]) -> Result<Vec<Completeness>> {
-        let committer = self.committing.0.get().ok_or_else(|| {
-            Error::unavailable("this node does not commit the ends of streams yet; try again in a moment")
-        })?;
-        let names: Vec<String> = streams.iter().map(ToString::to_string).collect();
-        let proven = committer.prove(names.clone()).await?;
-        let WrittenEvent { envelope, bytes, position } = proven.written;
-        self.applied_to(position.ok_or_else(Error::internal)?).await?;
-        let entry = self.read_model.entry(envelope.id).await;
-        let entry = entry.map_err(|error| super::keys::query_failed(&error))?;
-        let entry = entry.ok_or_else(Error::internal)?;
+        let (proven, entry) = self.proven(vec![stream]).await?;
+        let WrittenEvent { envelope, bytes, .. } = proven.written;
         let tlog_proof = match self.tree() {
             Ok(_) => self.inclusion_of(&entry, None).await?.file(),
             Err(_) => None,
@@ -130,23 +117,39 @@ impl Service {
             envelope,
             bytes,
         };
-        let mut found = Vec::with_capacity(names.len());
-        for ((stream, name), proof) in streams.iter().zip(names).zip(proven.proofs) {
-            let head = self.head_at(&name, proven.covered).await?;
-            let accepted = match (&proof, &head) {
-                (Proof::Included(proof), Some(head)) => {
-                    proof.verify(&commitment.committed.root.0, &name, head)
-                }
-                (Proof::Absent(proof), None) => proof.verify(&commitment.committed.root.0, &name),
-                _ => Err(crate::audit::heads::Error::Misplaced),
-            };
-            accepted.map_err(|error| {
-                tracing::error!(%error, %stream, "a proof of completeness does not hold");
-                Error::internal()
-            })?;
-            found.push(Completeness { stream: *stream, head, commitment: commitment.clone(), proof });
-        }
-        Ok(found)
+        let name = stream.to_string();
+        let proof = proven.excerpt.prove(&name).ok_or_else(Error::internal)?;
+        let head = self.head_at(&name, proven.covered).await?;
+        let root = &commitment.committed.root.0;
+        let accepted = match (&proof, &head) {
+            (Proof::Included(proof), Some(head)) => proof.verify(root, &name, head),
+            (Proof::Absent(proof), None) => proof.verify(root, &name),
+            _ => Err(heads::Error::Misplaced),
+        };
+        accepted.map_err(|error| {
+            tracing::error!(%error, %stream, "a proof of completeness does not hold");
+            Error::internal()
+        })?;
+        Ok(Completeness { stream, head, commitment, proof })
+    }
+
+    /// Where some streams ended, however many, for whoever proves it later: all under one commitment, its log index and
+    /// the size of the log that it is about. Asks nobody's rights.
+    pub(super) async fn ends_of(&self, streams: Vec<Stream>) -> Result<(u64, u64, Excerpt)> {
+        let (proven, entry) = self.proven(streams).await?;
+        Ok((entry.log_index, proven.committed.tree_size, proven.excerpt))
+    }
+
+    /// Streams under a commitment of now, and its entry.
+    async fn proven(&self, streams: Vec<Stream>) -> Result<(Proven, Entry)> {
+        let committer = self.committing.0.get().ok_or_else(|| {
+            Error::unavailable("this node does not commit the ends of streams yet; try again in a moment")
+        })?;
+        let proven = committer.prove(streams).await?;
+        self.applied_to(proven.written.position.ok_or_else(Error::internal)?).await?;
+        let entry = self.read_model.entry(proven.written.envelope.id).await;
+        let entry = entry.map_err(|error| super::keys::query_failed(&error))?;
+        Ok((proven, entry.ok_or_else(Error::internal)?))
     }
 
     /// The last event of a stream that is not after a place of the log.

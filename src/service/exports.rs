@@ -39,7 +39,7 @@ const STRETCH: u32 = 64;
 /// The most of these that one key runs.
 pub const MAX_OF_KEY: usize = 4;
 
-/// Who runs the exports of each organization.
+/// Who runs the exports of each organization, bundles and whole reports among them.
 #[derive(Clone, Default)]
 pub(super) struct Running(Arc<Mutex<HashMap<OrganizationId, Vec<KeyId>>>>);
 
@@ -48,12 +48,11 @@ impl Running {
         let mut running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let keys = running.entry(organization).or_default();
         if keys.len() >= MAX_RUNNING {
-            let message =
-                "the organization has 8 exports running, which is the most; wait until one has ended";
+            let message = "the organization has 8 exports, bundles and reports running, which is the most; wait until one has ended";
             return Err(Error::unavailable(message));
         }
         if keys.iter().filter(|known| **known == key).count() >= MAX_OF_KEY {
-            let message = "your key has 4 exports running, which is the most; wait until one has ended";
+            let message = "your key has 4 exports, bundles and reports running, which is the most; wait until one has ended";
             return Err(Error::unavailable(message));
         }
         keys.push(key);
@@ -416,7 +415,7 @@ impl Service {
                 (Exported::Verifications, organization, Content::Table(VERIFICATION.to_vec()), rows)
             }
             Wanted::Events(asked) => {
-                let (organization, entries) = self.events_query(caller, &asked)?;
+                let (organization, entries) = self.events_query(caller, &asked).await?;
                 let reader = Reader::new(Arc::clone(self), entries, &asked);
                 (Exported::Events, organization, Content::Events { raw: asked.raw }, Rows::Events(reader))
             }

@@ -6,7 +6,7 @@ use keyledger_schema::event::RevocationReason;
 use keyledger_schema::grant::{Holder, Right};
 use keyledger_schema::{Actor, EventId, KeyId, Personal, RequestId, Source};
 
-use super::keys::place_of;
+use super::keys::{place_of, query_failed};
 use super::refusals::is_refusal;
 use super::{Context, KeyWritten, Service};
 use crate::caller::Caller;
@@ -93,6 +93,12 @@ impl Service {
             reported.revoked = Some(revoked.map(|written| reported.state = written.state));
         }
         Ok(reported)
+    }
+
+    /// The address of a key in trails; none once it is erased.
+    pub async fn email_of(&self, id: KeyId) -> Result<Option<String>> {
+        let row = self.read_model.key(id).await.map_err(|error| query_failed(&error))?;
+        Ok(row.filter(|row| row.state.erased_at.is_none()).map(|row| row.state.email.to_string()))
     }
 
     /// A comment for the trail, in a field of this name.

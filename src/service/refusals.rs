@@ -10,6 +10,7 @@ use keyledger_schema::grant::Place;
 use keyledger_schema::{EventId, IdentityId, KeyId, OrganizationId, Personal, RoleId, Stream, WorkspaceId};
 use tokio::sync::Mutex;
 
+use super::repetitions::{Same, Told};
 use super::writer::Failure;
 use super::{Context, Service};
 use crate::caller::Caller;
@@ -63,14 +64,37 @@ impl Service {
         code: Code,
     ) -> Result<()> {
         let (key, workspace) = self.own_key(organization, target).await?.unzip();
-        let event = Event::CommandRefused(CommandRefused {
+        let refused = CommandRefused {
             command: command.into(),
             target: target.filter(|text| is_id(text)).map(|text| Personal(text.into())),
             key,
             code: code.as_str().into(),
-        });
+            repeated: None,
+        };
+        let same = Same::new(context, organization, &refused);
+        if self.repetitions.count(&same, self.now()) {
+            return Ok(());
+        }
         // Whoever may read the trail of this key may read this, too.
-        self.note(context, Place { organization, workspace }, event, Outcome::Refused).await
+        let place = Place { organization, workspace };
+        self.note(context, place, Event::CommandRefused(refused.clone()), Outcome::Refused).await?;
+        // Only now: what is counted is answered at once, and this one has to be durable before.
+        let context = Context { request: None, ..context.clone() };
+        self.repetitions.begin(same, Told { context, place, refused }, self.now());
+        Ok(())
+    }
+
+    /// Tells what was refused again and again: of windows that are over, or of all, before a stop. Answers how many events
+    /// were written.
+    pub async fn record_repetitions(&self, all: bool) -> Result<usize> {
+        let repetitions = self.repetitions.take(self.now(), all);
+        let count = repetitions.len();
+        for (Told { context, place, refused }, repeated) in repetitions {
+            let event = Event::CommandRefused(CommandRefused { repeated: Some(repeated), ..refused });
+            let context = Context { at: self.now(), ..context };
+            self.note(&context, place, event, Outcome::Refused).await?;
+        }
+        Ok(count)
     }
 
     /// Writes an event to an organization's audit stream.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use keyledger_schema::codec::{self, Outcome, Sealed};
 use keyledger_schema::grant::Place;
-use keyledger_schema::{Envelope, Event, EventId, Stream, Subject};
+use keyledger_schema::{Envelope, Event, EventId, Stream, Subject, sealing};
 
 use super::aggregate::Aggregate;
 use super::{Context, Service, Written, WrittenEvent};
@@ -71,6 +71,24 @@ pub(super) fn read_failed(error: &ReadError) -> Error {
     Error::unavailable("the log cannot be read now; try again, and tell the operator if it lasts")
 }
 
+/// Nothing is written without the data keys that it is to be sealed with.
+fn unkeyed(error: &dyn std::fmt::Display) -> Error {
+    tracing::error!(%error, "a data key cannot be read or made");
+    Error::unavailable("nothing can be written now; try again, and tell the operator if it lasts")
+}
+
+/// Why a stored event cannot be read.
+pub(crate) fn unopened(error: &codec::Error) -> Error {
+    tracing::error!(%error, "an event cannot be read");
+    match error {
+        codec::Error::Personal(sealing::Error::Unreadable(_)) => Error::unavailable(
+            "the data keys cannot be read now, so personal data cannot be shown; try again, and tell the operator if it \
+             lasts",
+        ),
+        _ => Error::internal(),
+    }
+}
+
 impl Service {
     /// Seals events for one stream.
     fn seal(
@@ -104,7 +122,7 @@ impl Service {
                 let bytes: Arc<[u8]> = match envelope.seal(&*self.vault) {
                     // What cannot be read back as it was must never get into the log: every later start
                     // would stop at it.
-                    Ok(Sealed { bytes, whole }) if !self.reads_back(&envelope, &bytes, whole) => {
+                    Ok(Sealed { bytes, whole }) if !self.reads_back(&envelope, &bytes, whole)? => {
                         tracing::error!(
                             event = envelope.event.type_name(),
                             "an event does not survive its own bytes"
@@ -113,6 +131,9 @@ impl Service {
                     }
                     Ok(sealed) => sealed.bytes.into(),
                     Err(codec::Error::TooLarge(_)) => return Err(too_large()),
+                    Err(codec::Error::Personal(sealing::Error::Unreadable(error))) => {
+                        return Err(unkeyed(&error));
+                    }
                     Err(error) => {
                         tracing::error!(%error, "an event cannot be sealed");
                         return Err(Error::internal());
@@ -126,8 +147,12 @@ impl Service {
 
     /// Whether sealed bytes open to what was sealed; without what belongs to somebody who was erased, to
     /// something at all.
-    fn reads_back(&self, envelope: &Envelope, bytes: &[u8], whole: bool) -> bool {
-        self.vault.open(bytes).is_ok_and(|read| !whole || read == *envelope)
+    fn reads_back(&self, envelope: &Envelope, bytes: &[u8], whole: bool) -> Result<bool, Error> {
+        match self.vault.open(bytes) {
+            Ok(read) => Ok(!whole || read == *envelope),
+            Err(codec::Error::Personal(sealing::Error::Unreadable(error))) => Err(unkeyed(&error)),
+            Err(_) => Ok(false),
+        }
     }
 
     /// Seals and appends events to one stream. Durable on return; not yet applied.
@@ -142,12 +167,7 @@ impl Service {
     ) -> Result<Vec<WrittenEvent>, Failure> {
         let own = Subject::of_stream(stream);
         let acting = context.actor.key_id().map_or(own, Subject::Key);
-        self.vault.prepare([own, acting]).await.map_err(|error| {
-            tracing::error!(%error, "a data key cannot be made");
-            Failure::Other(Error::unavailable(
-                "nothing can be written now; try again, and tell the operator if it lasts",
-            ))
-        })?;
+        self.vault.prepare([own, acting]).await.map_err(|error| Failure::Other(unkeyed(&error)))?;
         let mut written = self.seal(context, stream, head, place, events, outcome)?;
         let new = written
             .iter()

@@ -1,16 +1,14 @@
 //! Exports of events: what is handed out is what the trail shows to the same caller, in every format, over every way,
 //! gone on with wherever it was cut off; and only to those who may read it.
 
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::io::Read as _;
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Value, json};
 
 use crate::ask::{
-    Answer, World, assert_presentable, attempt, create_workspace, data, eventually, manager, text, world,
+    Answer, World, ask, assert_presentable, attempt, create_workspace, data, eventually, manager, text, world,
 };
 use crate::support::{Client, Mutated, Server};
 
@@ -161,6 +159,12 @@ fn an_export_is_what_the_trail_shows_to_the_same_caller() {
         let client = world.server.client(secret);
         for (filter, query) in filters(&scene) {
             let expected = shown(&client, &filter);
+            if !whole && query.contains(&scene.key.id()) {
+                // A list is empty; what would be a file is refused, so that nobody takes it for the whole of something.
+                let answer = export(&world.server, secret, &format!("format=jsonl{query}"));
+                assert_eq!((answer.status, answer.refusal().field(), expected.len()), (404, "keyId", 0));
+                continue;
+            }
             let lines = export(&world.server, secret, &format!("format=jsonl&raw=true{query}")).lines();
             let lines = others(lines);
             assert_eq!(
@@ -229,8 +233,11 @@ fn no_filter_leads_to_another_tenant_or_to_a_workspace_that_is_not_ones_own() {
     for (_, query) in filters(&scene) {
         for format in ["jsonl", "csv", "parquet", "ocsf", "cef", "cloudevents"] {
             let answer = export(&world.server, other, &format!("format={format}{query}"));
-            if query.contains("organizationId") {
-                assert_eq!((answer.status, answer.refusal().code()), (404, "NOT_FOUND"));
+            let named =
+                ["organizationId", "keyId", "identityId"].into_iter().find(|name| query.contains(name));
+            if let Some(name) = named {
+                let refusal = answer.refusal();
+                assert_eq!((answer.status, refusal.code(), refusal.field()), (404, "NOT_FOUND", name));
                 continue;
             }
             assert_eq!(answer.status, 200);
@@ -249,6 +256,10 @@ fn no_filter_leads_to_another_tenant_or_to_a_workspace_that_is_not_ones_own() {
             }
         }
         let answer = export(&world.server, &here, &format!("format=jsonl{query}"));
+        if query.contains(&scene.there.id()) {
+            assert_eq!((answer.status, answer.refusal().field()), (404, "keyId"));
+            continue;
+        }
         for line in answer.lines() {
             assert_eq!(line["event"]["workspace"], json!(world.workspace), "{query}");
         }
@@ -261,6 +272,42 @@ fn no_filter_leads_to_another_tenant_or_to_a_workspace_that_is_not_ones_own() {
         let answer = export(&world.server, secret, &format!("format=csv&workspaceId={workspace}"));
         assert_eq!(answer.status, status);
     }
+}
+
+#[test]
+fn what_is_not_there_and_what_is_not_ones_own_are_refused_alike_in_exports_links_and_feeds() {
+    let scene = scene();
+    let world = &scene.world;
+    let (root, other) = (&world.root, &world.other);
+    let foreign = other.create_key("theirs").run().id();
+    let made = "mutation { createIdentity(input: { externalId: \"theirs\" }) { identity { id } } }";
+    let identity = text(&data(other, made, &json!({}))["createIdentity"]["identity"]["id"]);
+    let (nobody, no_one) = ("key_01h455vb4pex5vsknk084sn02q", "idn_01h455vb4pex5vsknk084sn02q");
+    let link = "query($filter: EventFilter) { exportUrl(input: { format: JSONL, filter: $filter }) { url } }";
+    for (name, theirs, none) in
+        [("keyId", foreign.as_str(), nobody), ("identityId", identity.as_str(), no_one)]
+    {
+        for path in ["/v1/audit/export?format=jsonl&", "/v1/events?wait=0&fromStart=true&"] {
+            let [theirs, none] = [theirs, none].map(|id| {
+                let (status, body) = root.get(&format!("{path}{name}={id}")).unwrap();
+                assert!(!body.contains(id), "{body}");
+                (status, body)
+            });
+            assert_eq!((theirs.0, &theirs), (404, &none), "{path}{name}");
+            assert!(theirs.1.contains(name) && theirs.1.contains("NOT_FOUND"), "{}", theirs.1);
+        }
+        let [theirs, none] = [theirs, none].map(|id| ask(root, link, &json!({ "filter": { name: id } })));
+        assert_eq!((theirs.code(), theirs.field()), ("NOT_FOUND", &*format!("input.filter.{name}")));
+        assert_eq!(theirs, none);
+    }
+    // A key that is deleted still has its trail.
+    root.delete_key(&scene.key.id()).unwrap();
+    assert!(
+        export(&world.server, root_key(world), &format!("format=jsonl&keyId={}", scene.key.id()))
+            .lines()
+            .len()
+            > 3
+    );
 }
 
 #[test]
@@ -359,21 +406,6 @@ fn import(client: &Client, from: usize, count: usize) {
     }
 }
 
-/// Asks for an export and reads nothing of it but the status line.
-fn begun(server: &Server, secret: &str, query: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(server.base().strip_prefix("http://").unwrap()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    write!(
-        stream,
-        "GET /v1/audit/export?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {secret}\r\n\r\n"
-    )
-    .unwrap();
-    let mut start = [0; 12];
-    stream.read_exact(&mut start).unwrap();
-    assert_eq!(&start, b"HTTP/1.1 200");
-    stream
-}
-
 /// The body of what came of an answer in chunks (RFC 9112 §7.1), and whether the last one is there.
 fn unchunked(bytes: &[u8]) -> (Vec<u8>, bool) {
     let find = |bytes: &[u8], what: &[u8]| bytes.windows(what.len()).position(|window| window == what);
@@ -400,7 +432,7 @@ fn what_was_cut_off_goes_on_without_gap_or_duplicate() {
     let root = server.root();
     let secret = server.home().tenant().root_key.clone();
     import(&root, 0, 1_200);
-    let mut stream = begun(&server, &secret, "format=jsonl&raw=true");
+    let mut stream = server.begun(&secret, "/v1/audit/export?format=jsonl&raw=true");
     let mut part = vec![0; 5_000_000];
     stream.read_exact(&mut part).unwrap();
     drop(stream);
@@ -433,11 +465,15 @@ fn slow_readers_hold_up_nobody_and_end_with_their_key() {
     import(&root, 0, 2_000);
     let workspace = &server.home().tenant().workspace;
     let [first, auditor] = ["AUDITOR"; 2].map(|role| manager(&root, role, workspace));
-    let query = "format=jsonl&raw=true";
-    let four = |key: &Mutated| (0..4).map(|_| begun(&server, &key.secret(), query)).collect::<Vec<_>>();
+    let path = "/v1/audit/export?format=jsonl&raw=true";
+    let four = |key: &Mutated| (0..4).map(|_| server.begun(&key.secret(), path)).collect::<Vec<_>>();
     let mut readers = four(&first);
     let fifth = export(&server, &first.secret(), "format=csv");
     assert_eq!((fifth.status, fifth.refusal().code()), (503, "UNAVAILABLE"));
+    for report in ["key-activity?format=csv&from=2026-01-01T00:00:00Z", "access-review?format=html"] {
+        let sixth = get(&server, Some(&first.secret()), &format!("/v1/reports/{report}"));
+        assert_eq!((sixth.status, sixth.refusal().code()), (503, "UNAVAILABLE"), "{report}");
+    }
     readers.extend(four(&auditor));
     let ninth = export(&server, &server.home().tenant().root_key, "format=csv");
     assert_eq!((ninth.status, ninth.refusal().code()), (503, "UNAVAILABLE"));
@@ -537,6 +573,62 @@ fn keyledger(server: &Server, secret: &str, arguments: &[&str]) -> Output {
     command.args(["audit", "export"]).args(arguments).output().unwrap()
 }
 
+fn goes_on_only_as_it_was_begun(server: &Server, secret: &str, key: &str, directory: &std::path::Path) {
+    let (file, part) = (directory.join("again.jsonl"), directory.join("again.jsonl.part"));
+    let asked = directory.join("again.jsonl.part.asked");
+    let begun = ["--format", "jsonl", "--type", "key.*", "--from", "1h", "-o", file.to_str().unwrap()];
+    // A moment is kept as it was, so that what a part was begun with a while ago has no gap.
+    let begun_at = json!([["format", "jsonl"], ["types", "key.*"], ["from", "2026-01-01T00:00:00Z"]]);
+    let said = |from: &str| json!([["format", "jsonl"], ["types", "key.*"], ["from", from]]);
+    let anytime = keyledger::cli::begun::Asked::ANY_TIME.minus(Duration::from_hours(1)).to_string();
+    let whole = export(server, secret, "format=jsonl&types=key.*").bytes;
+    let first = whole.iter().position(|byte| *byte == b'\n').unwrap() + 1;
+    let cut_off = || {
+        std::fs::write(&part, &whole[..first]).unwrap();
+        let kept = json!({ "said": said(&anytime), "sent": begun_at }).to_string();
+        std::fs::write(&asked, kept).unwrap();
+    };
+    for (other, named) in [
+        (&["--type", "key.revoked"][..], "types"),
+        (&["--key", key], "keyId"),
+        (&["--outcome", "success"], "outcome"),
+        (&["--raw"], "raw"),
+    ] {
+        cut_off();
+        let refused = keyledger(server, secret, &[&begun[..], &["--resume"], other].concat());
+        let told = String::from_utf8_lossy(&refused.stderr).into_owned();
+        assert_eq!(refused.status.code(), Some(2), "{named}: {told}");
+        assert!(told.contains(&format!(" {named}")) && told.contains("delete it"), "{told}");
+        assert_eq!(std::fs::read(&part).unwrap(), whole[..first], "nothing of it is lost");
+    }
+    for (name, value) in [("--format", "cloudevents"), ("--from", "2h")] {
+        cut_off();
+        let other: Vec<&str> = begun
+            .iter()
+            .enumerate()
+            .map(|(at, text)| if at > 0 && begun[at - 1] == name { value } else { text })
+            .collect();
+        let refused = keyledger(server, secret, &[&other[..], &["--resume"]].concat());
+        assert_eq!(refused.status.code(), Some(2), "{name}");
+    }
+    cut_off();
+    std::fs::remove_file(&asked).unwrap();
+    let unknown = keyledger(server, secret, &[&begun[..], &["--resume"]].concat());
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains(".asked"), "{unknown:?}");
+    cut_off();
+    let done = keyledger(server, secret, &[&begun[..], &["--resume"]].concat());
+    assert_eq!(done.status.code(), Some(0), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!(std::fs::read(&file).unwrap(), whole);
+    assert!(!part.exists() && !asked.exists());
+    // What is refused leaves nothing behind.
+    let nowhere = directory.join("none.csv");
+    let refused =
+        ["--format", "csv", "--key", "key_01h455vb4pex5vsknk084sn02q", "-o", nowhere.to_str().unwrap()];
+    assert_eq!(keyledger(server, secret, &refused).status.code(), Some(5));
+    assert!(!nowhere.exists() && !directory.join("none.csv.part").exists());
+    assert!(!directory.join("none.csv.part.asked").exists());
+}
+
 #[test]
 fn the_command_line_writes_the_same_and_goes_on_with_what_was_cut_off() {
     let scene = scene();
@@ -553,9 +645,15 @@ fn the_command_line_writes_the_same_and_goes_on_with_what_was_cut_off() {
         let written = run(&[]);
         assert_eq!(written.status.code(), Some(0), "{}", String::from_utf8_lossy(&written.stderr));
         assert_eq!(std::fs::read(&file).unwrap(), whole, "{format}");
-        assert!(!part.exists());
+        let asked = directory.path().join(format!("trail.{format}.part.asked"));
+        assert!(!part.exists() && !asked.exists());
+        assert_eq!(run(&[]).status.code(), Some(2), "what is whole is not overwritten");
+        assert_eq!(run(&["--force"]).status.code(), Some(0));
         for cut in [0, 40, whole.len() / 3, whole.len() - 1, whole.len()] {
+            std::fs::remove_file(&file).unwrap();
             std::fs::write(&part, &whole[..cut]).unwrap();
+            let pairs = json!([["format", format], ["types", "key.*,organization.created"], ["raw", "true"]]);
+            std::fs::write(&asked, json!({ "said": pairs, "sent": pairs }).to_string()).unwrap();
             assert_eq!(run(&[]).status.code(), Some(2), "an earlier part is not overwritten");
             let again = run(&["--resume", "--json"]);
             let told: Value = serde_json::from_slice(&again.stdout).unwrap();
@@ -566,6 +664,7 @@ fn the_command_line_writes_the_same_and_goes_on_with_what_was_cut_off() {
         assert_eq!(piped.stdout, whole, "{format}");
     }
     let key = scene.key.id();
+    goes_on_only_as_it_was_begun(server, secret, &key, directory.path());
     let narrow = keyledger(
         server,
         secret,

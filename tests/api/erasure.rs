@@ -227,3 +227,43 @@ fn only_administrators_of_the_organization_erase() {
     assert_eq!(erase(&root, "key_01h455vb4pex5vsknk084sn02q").unwrap_err(), "NOT_FOUND");
     assert_eq!(erase(&root, "idn_01h455vb4pex5vsknk084sn02q").unwrap_err(), "NOT_FOUND");
 }
+
+#[test]
+fn what_cannot_be_read_from_the_vault_is_neither_erased_nor_left_out_of_the_log() {
+    let server = Server::fresh();
+    let root = server.root();
+    let key = root.create_key("Ada Lovelace").run().id();
+    let other = root.create_key("untouched").run().id();
+    let home = server.stop();
+    let vault = home.data_dir().join("vault.db");
+    let row = |sql: &str, wrapped: &[u8]| {
+        let connection = rusqlite::Connection::open(&vault).unwrap();
+        let id: keyledger_schema::KeyId = key.parse().unwrap();
+        let subject = keyledger_schema::Subject::Key(id).to_bytes();
+        let old: Vec<u8> = connection
+            .query_row("SELECT wrapped FROM data_keys WHERE subject = ?1", [subject], |row| row.get(0))
+            .unwrap();
+        assert_eq!(connection.execute(sql, rusqlite::params![subject, wrapped]).unwrap(), 1);
+        old
+    };
+    let write = "UPDATE data_keys SET wrapped = ?2 WHERE subject = ?1";
+    let good = row(write, &[7; 80]);
+    let server = Server::start(&home, &[]);
+    let root = server.root();
+    let refused =
+        |result: Result<Value, crate::support::Failure>| result.unwrap_err().code().map(str::to_owned);
+    let unavailable = Some("UNAVAILABLE".to_owned());
+    assert_eq!(refused(root.disable_key(&key).map(|done| done.key)), unavailable);
+    let trail = "events(first: 9) { nodes { data } }";
+    assert_eq!(refused(root.key(&key, trail)), unavailable);
+    let (status, feed) = root.get(&format!("/v1/events?fromStart=true&wait=0&keyId={key}")).unwrap();
+    assert_eq!(status, 503, "{feed}");
+    assert!(root.key(&other, trail).unwrap().to_string().contains("untouched"), "others can be read");
+    assert!(root.disable_key(&other).is_ok(), "and written");
+    let home = server.stop();
+    row(write, &good);
+    let server = Server::start(&home, &[]);
+    let shown = server.root().key(&key, "name status events(first: 9) { nodes { type data } }").unwrap();
+    assert_eq!((shown["name"].as_str(), shown["status"].as_str()), (Some("Ada Lovelace"), Some("ACTIVE")));
+    assert!(shown.to_string().contains("Ada Lovelace") && !shown.to_string().contains("key.disabled"));
+}

@@ -245,6 +245,24 @@ fn a_socket_delivers_each_event_once_and_goes_on_after_a_cursor() {
 }
 
 #[test]
+fn a_key_has_twenty_sockets_and_others_have_their_own() {
+    let world = world();
+    let secret = world.server.home().tenant().root_key.clone();
+    let mut open: Vec<Socket> = (0..20).map(|_| Socket::open(&world.server, &secret)).collect();
+    let say_who = |header: Option<&str>| {
+        let mut socket = Socket::connect(&world.server, header, "graphql-transport-ws").unwrap();
+        let payload = header.is_none().then(|| json!({ "Authorization": format!("Bearer {secret}") }));
+        socket.say(&json!({ "type": "connection_init", "payload": payload }));
+        socket.hear()
+    };
+    assert_eq!(say_who(None).unwrap_err(), 1013);
+    assert_eq!(say_who(Some(&secret)).unwrap_err(), 1013);
+    let other = Socket::open(&world.server, &world.other_tenant.root_key);
+    drop((other, open.pop()));
+    eventually("there is a place again", || say_who(None).is_ok());
+}
+
+#[test]
 fn a_socket_keeps_to_its_protocol() {
     let world = world();
     let secret = world.server.home().tenant().root_key.clone();

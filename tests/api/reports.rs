@@ -396,5 +396,5 @@ fn reports_are_for_those_who_may_read_trails_and_show_what_they_may_see() {
         data(root, query, &json!({ "filter": filter }))["events"]["totalCount"].clone()
     };
     assert_eq!(count(json!({ "types": ["audit.exported"] })), 3);
-    assert!(count(json!({ "types": ["command.refused"] })).as_u64().unwrap() > 10);
+    assert!(count(json!({ "types": ["command.refused"] })).as_u64().unwrap() >= 9);
 }

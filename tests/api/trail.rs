@@ -316,3 +316,49 @@ fn events_are_chosen_by_type_actor_and_time() {
     let unknown = root.graphql("{ events(filter: { types: [\"key.gone\"] }) { nodes { id } } }", &json!({}));
     assert_eq!(unknown.unwrap_err().code(), Some("INVALID_INPUT"));
 }
+
+#[test]
+fn the_same_refusal_again_and_again_is_two_events() {
+    let world = world();
+    let viewer = world.root.create_key("viewer").with(
+        "grants",
+        json!([{ "role": "VIEWER", "organizationId": world.server.home().tenant().organization }]),
+    );
+    let viewer = viewer.run();
+    let client = world.server.client(&viewer.secret());
+    let [one, other] = ["one", "other"].map(|name| world.root.create_key(name).run().id());
+    let refused = json!({ "types": ["command.refused"], "actorId": viewer.id() });
+    for round in 0..40 {
+        assert_eq!(attempt(&client, "disableKey", &json!({ "id": one })).code(), "FORBIDDEN");
+        if round == 0 {
+            assert_eq!(events(&world.root, &refused).len(), 1, "the first is there at once");
+        }
+    }
+    // Another key, another command and another code are others.
+    assert_eq!(attempt(&client, "disableKey", &json!({ "id": other })).code(), "FORBIDDEN");
+    assert_eq!(attempt(&client, "enableKey", &json!({ "id": one })).code(), "FORBIDDEN");
+    assert_eq!(
+        attempt(&client, "disableKey", &json!({ "id": "key_01h455vb4pex5vsknk084sn02q" })).code(),
+        "NOT_FOUND"
+    );
+    assert_eq!(events(&world.root, &refused).len(), 4);
+    eventually("the window is over", || events(&world.root, &refused).len() == 5);
+    let told = |server: &Server| {
+        let all = events(&server.root(), &refused);
+        all.iter().filter_map(|event| event["data"]["repeated"]["count"].as_u64()).collect::<Vec<_>>()
+    };
+    assert_eq!(told(&world.server), [39]);
+    let all = events(&world.root, &refused);
+    let again = all.iter().find(|event| event["data"]["repeated"].is_object()).unwrap();
+    assert_eq!((&again["data"]["command"], &again["outcome"]), (&json!("disableKey"), &json!("REFUSED")));
+    let [first, last] = ["first_at", "last_at"].map(|name| text(&again["data"]["repeated"][name]));
+    assert!(first <= last, "{first} {last}");
+    // A stop in order tells the rest.
+    for _ in 0..3 {
+        assert_eq!(attempt(&client, "enableKey", &json!({ "id": other })).code(), "FORBIDDEN");
+    }
+    let home = world.server.stop();
+    let mut counts = told(&Server::start(&home, &[]));
+    counts.sort_unstable();
+    assert_eq!(counts, [2, 39]);
+}

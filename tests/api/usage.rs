@@ -3,17 +3,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::process::{Command, Output};
-use std::time::Duration;
 
 use keyledger::edge::Edge;
-use parquet::file::reader::{FileReader, SerializedFileReader};
-use parquet::record::Field;
 use serde_json::{Value, json};
 
 use crate::ask::{Answer, World, ask, assert_presentable, data, eventually, manager, text, types, world};
-use crate::support::{Client, Mutated, Server};
+use crate::support::{Client, Mutated, Server, tables};
 
 const COUNTS: &str = "verifications valid refused credits";
 
@@ -302,30 +299,6 @@ fn jsonl(bytes: &[u8]) -> Table {
     lines.lines().map(row).collect()
 }
 
-fn parquet(bytes: Vec<u8>) -> Table {
-    let reader = SerializedFileReader::new(actix_web::web::Bytes::from(bytes)).unwrap();
-    let cell = |field: &Field| match field {
-        Field::Null => String::new(),
-        Field::Str(text) => text.clone(),
-        Field::Long(number) => number.to_string(),
-        Field::Bool(flag) => flag.to_string(),
-        Field::TimestampMicros(micros) => keyledger_schema::Timestamp::from_micros(*micros).to_string(),
-        Field::ListInternal(list) => list
-            .elements()
-            .iter()
-            .map(|one| one.to_string().trim_matches('"').to_owned())
-            .collect::<Vec<_>>()
-            .join(" "),
-        other => panic!("{other:?}"),
-    };
-    let rows = reader.get_row_iter(None).unwrap().map(|row| {
-        let row = row.unwrap();
-        let cells = row.get_column_iter().map(|(name, field)| (name.clone(), cell(field)));
-        cells.filter(|(_, cell)| !cell.is_empty()).collect()
-    });
-    rows.collect()
-}
-
 /// The same export in all formats, which hold the same.
 fn in_every_format(server: &Server, secret: &str, path: &str) -> Table {
     let file = |format: &str, media_type: &str| {
@@ -338,7 +311,7 @@ fn in_every_format(server: &Server, secret: &str, path: &str) -> Table {
     };
     let table = csv(&file("csv", "text/csv; charset=utf-8"));
     assert_eq!(jsonl(&file("jsonl", "application/jsonl")), table);
-    assert_eq!(parquet(file("parquet", "application/vnd.apache.parquet")), table);
+    assert_eq!(tables::parquet(file("parquet", "application/vnd.apache.parquet")), table);
     table
 }
 
@@ -447,10 +420,13 @@ fn the_command_line_tells_the_same() {
     // What was cut off within a row goes on behind the last whole one.
     for cut in [0, 20, whole.len() / 2, whole.len() - 1] {
         std::fs::write(directory.path().join("log.csv.part"), &whole[..cut]).unwrap();
-        let again = run(&["usage", "export", "--what", "verifications", "--format", "csv", "-o", path]);
+        std::fs::write(directory.path().join("log.csv.part.asked"), begun_with("csv")).unwrap();
+        let csv = ["usage", "export", "--what", "verifications", "--format", "csv", "-o", path];
+        let again = run(&csv);
         assert_eq!(again.status.code(), Some(2), "an earlier part is not overwritten");
-        let again =
-            run(&["usage", "export", "--what", "verifications", "--format", "csv", "-o", path, "--resume"]);
+        let again = run(&[&csv[..], &["--resume"]].concat());
+        assert_eq!(again.status.code(), Some(2), "and neither is what is whole");
+        let again = run(&[&csv[..], &["--resume", "--force"]].concat());
         done(&again);
         let told = String::from_utf8_lossy(&again.stderr).into_owned();
         assert!(told.contains(&format!("written, {} bytes", whole.len())), "{told}");
@@ -459,10 +435,12 @@ fn the_command_line_tells_the_same() {
     let lines = export(server, secret, "verifications?format=jsonl").3;
     let file = directory.path().join("log.jsonl");
     std::fs::write(directory.path().join("log.jsonl.part"), &lines[..lines.len() / 2]).unwrap();
+    std::fs::write(directory.path().join("log.jsonl.part.asked"), begun_with("jsonl")).unwrap();
     let path = file.to_str().unwrap();
     done(&run(&["usage", "export", "--what", "verifications", "--format", "jsonl", "-o", path, "--resume"]));
     assert_eq!(std::fs::read(&file).unwrap(), lines);
     // What cannot be gone on with is not advised.
+    std::fs::remove_file(&file).unwrap();
     std::fs::write(directory.path().join("log.jsonl.part"), "").unwrap();
     for export in [["usage", "csv"], ["verifications", "parquet"]] {
         let left = run(&["usage", "export", "--what", export[0], "--format", export[1], "-o", path]);
@@ -472,6 +450,12 @@ fn the_command_line_tells_the_same() {
     }
     let wrong = run(&["usage", "export", "--what", "usage", "--format", "csv", "-o", path, "--resume"]);
     assert_eq!(wrong.status.code(), Some(2));
+}
+
+/// What is kept beside a part of the verification log.
+fn begun_with(format: &str) -> String {
+    let pairs = json!([["format", format]]);
+    json!({ "said": pairs, "sent": pairs }).to_string()
 }
 
 #[test]
@@ -549,22 +533,6 @@ fn a_long_log_is_exported_page_by_page_and_gone_on_with_behind_a_cursor() {
     assert!(bytes.starts_with(rest[0]["cursor"].as_bytes()));
 }
 
-/// Asks for an export and reads nothing of it yet.
-fn begun(server: &Server, secret: &str, path: &str) -> TcpStream {
-    let mut stream = TcpStream::connect(server.base().strip_prefix("http://").unwrap()).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
-    write!(
-        stream,
-        "GET /v1/exports/{path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer {secret}\r\n\r\n"
-    )
-    .unwrap();
-    // The status line tells that it has begun.
-    let mut start = [0; 12];
-    stream.read_exact(&mut start).unwrap();
-    assert_eq!(&start, b"HTTP/1.1 200");
-    stream
-}
-
 #[test]
 fn slow_readers_hold_up_nobody_and_end_with_their_key() {
     let server = Server::fresh();
@@ -578,8 +546,8 @@ fn slow_readers_hold_up_nobody_and_end_with_their_key() {
     }
     counted(&root, records);
     let [first, auditor] = ["AUDITOR"; 2].map(|role| manager(&root, role, &server.home().tenant().workspace));
-    let path = "verifications?format=jsonl";
-    let four = |key: &Mutated| (0..4).map(|_| begun(&server, &key.secret(), path)).collect::<Vec<_>>();
+    let path = "/v1/exports/verifications?format=jsonl";
+    let four = |key: &Mutated| (0..4).map(|_| server.begun(&key.secret(), path)).collect::<Vec<_>>();
     let mut readers = four(&first);
     let fifth = refused(&server, &first.secret(), "verifications?format=csv");
     assert_eq!((fifth.status, fifth.code()), (503, "UNAVAILABLE"));

@@ -179,3 +179,89 @@ fn nobody_is_handed_the_trail_of_others() {
         assert!(!file.exists());
     }
 }
+
+#[test]
+fn however_many_streams_a_bundle_has_their_ends_are_proved() {
+    let server = Server::start();
+    let mut lines = String::new();
+    for number in 0..1_200 {
+        let key = format!(
+            r#"{{"name":"k{number}","environment":"STAGING","secret":"legacy-secret-number-{number:06}"}}"#
+        );
+        lines.push_str(&key);
+        lines.push('\n');
+    }
+    let imported = server.run_with(&["key", "import", "-", "--workspace", server.workspace()], &lines);
+    assert_eq!(imported.code, 0, "{}", imported.err);
+    let log_key = verifier_key(&server);
+    let directory = tempfile::tempdir().expect("a directory");
+    for of in [["--organization", server.organization()], ["--workspace", server.workspace()]] {
+        let file = directory.path().join("many.tar");
+        assert_eq!(bundle(&server, &of, &file).code, 0);
+        let (code, report) = verify(&["--key", &log_key], Some(&file));
+        assert_eq!((code, &report["warnings"]), (0, &json("[]")), "{report}");
+        let proved = report["proved"].as_array().expect("findings");
+        let ends = proved.iter().find(|finding| finding["check"] == "COMPLETENESS").expect("ends");
+        assert!(ends["count"].as_u64().expect("a number") > 1_200, "{ends}");
+        fs::remove_file(&file).expect("the bundle");
+    }
+}
+
+/// The names of the files of a directory, and what is in them.
+fn contents(directory: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+    let files = fs::read_dir(directory).expect("a directory").map(|file| file.expect("a file").path());
+    let named = |path: std::path::PathBuf| {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        path.is_file().then(|| (name, fs::read(&path).expect("contents")))
+    };
+    files.filter_map(named).collect()
+}
+
+fn copied(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a directory");
+    for (name, bytes) in contents(from) {
+        fs::write(to.join(name), bytes).expect("a copy");
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn whoever_reads_a_directory_that_no_server_has_leaves_it_as_it_was() {
+    let mut server = Server::start();
+    key(&server, "mine");
+    let log_key = verifier_key(&server);
+    let directory = tempfile::tempdir().expect("a directory");
+    // As after a loss of power: the newest events stand in the write-ahead log.
+    let unmerged = directory.path().join("unmerged #1?");
+    copied(&server.data(), &unmerged);
+    assert!(contents(&unmerged)["events.db-wal"].len() > 1_000);
+    assert_eq!(server.stop(), 0);
+    let stopped = directory.path().join("stopped #2?");
+    copied(&server.data(), &stopped);
+    let verified = |data: &Path| {
+        let (code, report) = verify(&["--data-dir", data.to_str().expect("a name"), "--key", &log_key], None);
+        assert_eq!(code, 0, "{report}");
+        let proved = report["proved"].as_array().expect("findings");
+        let tree = proved.iter().find(|finding| finding["check"] == "CHAIN").expect("links");
+        tree["count"].as_u64().expect("a number")
+    };
+    for name in ["events.db-wal", "events.db-shm"] {
+        // Whether the last run left an empty one does not matter.
+        fs::remove_file(stopped.join(name)).ok();
+    }
+    let before = contents(&stopped);
+    let links = verified(&stopped);
+    assert_eq!(contents(&stopped), before, "nothing is made and nothing changed");
+    fs::write(stopped.join("events.db-wal"), "").expect("an empty log");
+    assert_eq!(verified(&stopped), links);
+    let of_unmerged = verified(&unmerged);
+    assert!((1..=links).contains(&of_unmerged), "{of_unmerged} and {links}");
+    let bundle = directory.path().join("log.tar");
+    let mut whole = command(&["audit", "bundle", "--json", "--output"]);
+    whole.arg(&bundle).arg("--data-dir").arg(&stopped);
+    assert_eq!(run(whole).code, 0);
+    let mut again = command(&["audit", "bundle", "--json", "--output"]);
+    again.arg(&bundle).arg("--data-dir").arg(&stopped);
+    let refused = run(again);
+    assert_eq!((refused.code, refused.err.contains("--force")), (2, true), "{}", refused.err);
+}

@@ -306,8 +306,13 @@ impl World {
     }
 
     pub(crate) fn refuse(&mut self, n: u8, key: Option<KeyId>) {
-        let refused =
-            CommandRefused { command: "revokeKey".into(), target: None, key, code: "FORBIDDEN".into() };
+        let refused = CommandRefused {
+            command: "revokeKey".into(),
+            target: None,
+            key,
+            code: "FORBIDDEN".into(),
+            repeated: None,
+        };
         self.append(Stream::Audit(organization(n)), Some((n, None)), Event::CommandRefused(refused));
     }
 

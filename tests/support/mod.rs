@@ -14,10 +14,13 @@
 
 mod client;
 mod process;
+pub mod tables;
 
 use keyledger::edge::Edge;
 use keyledger::secret::parse_master_key;
 use keyledger::vault::Vault;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -177,6 +180,19 @@ impl Server {
     /// A client that holds nothing.
     pub fn anonymous(&self) -> Client {
         Client::new(&self.base, None)
+    }
+
+    /// Asks for a file and reads nothing of it but the status line, which tells that it has begun.
+    pub fn begun(&self, secret: &str, path: &str) -> TcpStream {
+        let address = self.base.strip_prefix("http://").expect("a server listens on HTTP");
+        let mut stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a stream has timeouts");
+        let head = "HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer";
+        write!(stream, "GET {path} {head} {secret}\r\n\r\n").expect("the server reads");
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).expect("the server answers");
+        assert_eq!(&start, b"HTTP/1.1 200");
+        stream
     }
 
     /// `http://127.0.0.1:41234`

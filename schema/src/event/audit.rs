@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{IdentityId, KeyId};
 use crate::personal::Personal;
+use crate::timestamp::Timestamp;
 
 /// Data of `command.refused`.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -19,6 +20,22 @@ pub struct CommandRefused {
     pub key: Option<KeyId>,
     /// The error's stable code.
     pub code: Box<str>,
+    /// That the same was refused again and again shortly after it was told; none where it is told by itself, as the first
+    /// one always is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub repeated: Option<Repeated>,
+}
+
+/// How often the same happened again.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Repeated {
+    /// How often, without the one that was told before.
+    pub count: u64,
+    /// When for the first time.
+    pub first_at: Timestamp,
+    /// When for the last time.
+    pub last_at: Timestamp,
 }
 
 /// What was handed out.

@@ -15,9 +15,10 @@ use keyledger_schema::event::{
     KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeySelection, KeyTokenRevoked,
     KeyTokensRevoked, KeyUpdated, LogKeyAdded, LogKeyRetired, NodeStarted, NodeStopped,
     OrganizationBootstrapped, OrganizationCreated, OrganizationMoved, OrganizationPolicySet,
-    OrganizationRenamed, PreviousStop, RevocationFinished, RevocationReason, RevocationStarted, RoleCreated,
-    RoleDeleted, RoleUpdated, SigningKeyAdded, SigningKeyRetired, SigningKeyRevoked, SubjectErased,
-    TrailPart, UsageMode, WorkspaceCreated, WorkspaceKeysReserved, WorkspaceQuotaSet, WorkspaceRenamed,
+    OrganizationRenamed, PreviousStop, Repeated, RevocationFinished, RevocationReason, RevocationStarted,
+    RoleCreated, RoleDeleted, RoleUpdated, SigningKeyAdded, SigningKeyRetired, SigningKeyRevoked,
+    SubjectErased, TrailPart, UsageMode, WorkspaceCreated, WorkspaceKeysReserved, WorkspaceQuotaSet,
+    WorkspaceRenamed,
 };
 use keyledger_schema::usage::{UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
 use keyledger_schema::{
@@ -481,9 +482,12 @@ pub fn event() -> impl Strategy<Value = Event> {
         3 => issued().prop_map(Event::KeyIssued),
         6 => key_event(),
         2 => log_event(),
-        1 => (text(), comment(), of(key_id()), text()).prop_map(|(command, target, key, code)| {
-            Event::CommandRefused(CommandRefused { command, target, key, code })
-        }),
+        1 => (text(), comment(), of(key_id()), text(), of((any::<u64>(), moment(), moment()))).prop_map(
+            |(command, target, key, code, repeated)| {
+                let repeated = repeated.map(|(count, first_at, last_at)| Repeated { count, first_at, last_at });
+                Event::CommandRefused(CommandRefused { command, target, key, code, repeated })
+            },
+        ),
         1 => (exported, format, personal())
             .prop_map(|(what, format, filter)| Event::AuditExported(AuditExported { what, format, filter })),
         2 => usage().prop_map(Event::UsageRecorded),

@@ -2,7 +2,7 @@
 
 #![allow(dead_code, unreachable_pub, missing_docs, reason = "each test program uses a part of it")]
 
-use keyledger_schema::sealing::NONCE_BYTES;
+use keyledger_schema::sealing::{NONCE_BYTES, Unreadable};
 use keyledger_schema::{DataKey, DataKeys, Sealer, Subject};
 
 /// Knows the data keys of all subjects but those that were erased.
@@ -12,9 +12,9 @@ pub struct Keys {
 }
 
 impl DataKeys for Keys {
-    fn data_key(&self, subject: Subject) -> Option<DataKey> {
+    fn data_key(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable> {
         let bits = blake3::derive_key("keyledger 2026-11 data keys of tests v1", &subject.to_bytes());
-        (!self.erased.contains(&subject)).then(|| DataKey::new(bits))
+        Ok((!self.erased.contains(&subject)).then(|| DataKey::new(bits)))
     }
 }
 

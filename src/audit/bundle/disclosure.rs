@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
-use keyledger_schema::sealing::subjects;
+use keyledger_schema::sealing::{Unreadable, subjects};
 use keyledger_schema::{DataKey, DataKeys, Hex32, Subject};
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +17,8 @@ pub(super) struct Disclosed {
 }
 
 impl DataKeys for Disclosed {
-    fn data_key(&self, subject: Subject) -> Option<DataKey> {
-        self.keys.get(&subject).cloned()
+    fn data_key(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable> {
+        Ok(self.keys.get(&subject).cloned())
     }
 }
 
@@ -58,14 +58,14 @@ impl Disclosed {
         &mut self,
         entries: impl Iterator<Item = &'a [u8]>,
         from: &dyn DataKeys,
-    ) -> Vec<u8> {
+    ) -> Result<Vec<u8>, Unreadable> {
         let mut lines = Vec::new();
         for text in entries.filter_map(|entry| std::str::from_utf8(entry).ok()) {
             for subject in subjects(text) {
                 if !self.considered.insert(subject) {
                     continue;
                 }
-                let Some(key) = from.data_key(subject) else { continue };
+                let Some(key) = from.data_key(subject)? else { continue };
                 let line = Line {
                     id: subject.to_string(),
                     subject: hex(&subject.to_bytes()),
@@ -80,7 +80,7 @@ impl Disclosed {
         if !lines.is_empty() {
             self.parts += 1;
         }
-        lines
+        Ok(lines)
     }
 
     /// Reads such lines; none if that is not what they are.

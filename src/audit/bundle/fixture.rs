@@ -8,8 +8,9 @@ use keyledger_projections::KeyState;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{
     CommandRefused, Event, HeadsCommitted, KeyDisabled, KeyEnabled, KeyIssued, KeyRevoked, LogKeyAdded,
-    RevocationReason, WorkspaceCreated,
+    LogKeyRetired, RevocationReason, WorkspaceCreated,
 };
+use keyledger_schema::sealing::Unreadable;
 use keyledger_schema::usage::UsageRecorded;
 use keyledger_schema::{
     Actor, ChainHash, DataKey, DataKeys, Envelope, Environment, EventId, Hex32, KeyId, LogId, NoDataKeys,
@@ -57,10 +58,10 @@ fn comment() -> Personal<Box<str>> {
 struct Keys;
 
 impl DataKeys for Keys {
-    fn data_key(&self, subject: Subject) -> Option<DataKey> {
+    fn data_key(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable> {
         let bytes = subject.to_bytes();
-        (subject != Subject::Key(key(12)))
-            .then(|| DataKey::new(blake3::derive_key("data keys of a test", &bytes)))
+        Ok((subject != Subject::Key(key(12)))
+            .then(|| DataKey::new(blake3::derive_key("data keys of a test", &bytes))))
     }
 }
 
@@ -77,6 +78,10 @@ pub(super) struct World {
     pub(super) ends: BTreeMap<String, Head>,
     pub(super) commitments: Vec<(u64, BTreeMap<String, Head>)>,
     pub(super) signer: Signer,
+    /// Those of later generations.
+    pub(super) later: Vec<Signer>,
+    /// Generations that sign no more.
+    pub(super) retired: Vec<u32>,
 }
 
 impl World {
@@ -87,6 +92,8 @@ impl World {
             ends: BTreeMap::new(),
             commitments: Vec::new(),
             signer: signer(seed),
+            later: Vec::new(),
+            retired: Vec::new(),
         };
         let verifier_key = world.signer.verifier().to_string().into();
         let added = Event::LogKeyAdded(LogKeyAdded { generation: 1, origin: ORIGIN.into(), verifier_key });
@@ -115,6 +122,7 @@ impl World {
             target: None,
             key: Some(key(11)),
             code: "FORBIDDEN".into(),
+            repeated: None,
         });
         let place = Some((organization(1), Some(workspace(1))));
         world.add(Stream::Audit(organization(1)), place, refused);
@@ -125,6 +133,33 @@ impl World {
         );
         world.commit();
         world
+    }
+
+    /// Adds another signing key of the log.
+    pub(super) fn rotate(&mut self, seed: u8) {
+        let signer = signer(seed);
+        let verifier_key = signer.verifier().to_string().into();
+        self.later.push(signer);
+        let generation = u32::try_from(self.later.len()).unwrap() + 1;
+        let added = Event::LogKeyAdded(LogKeyAdded { generation, origin: ORIGIN.into(), verifier_key });
+        self.add(Self::log(), None, added);
+    }
+
+    /// Takes one of them out of use.
+    pub(super) fn retire(&mut self, generation: u32) {
+        self.retired.push(generation);
+        self.add(Self::log(), None, Event::LogKeyRetired(LogKeyRetired { generation }));
+    }
+
+    /// All signing keys by their generations.
+    fn signers(&self) -> impl Iterator<Item = (u32, &Signer)> {
+        (1..).zip(std::iter::once(&self.signer).chain(&self.later))
+    }
+
+    /// Those that sign.
+    pub(super) fn active(&self) -> Vec<&Signer> {
+        let in_use = self.signers().filter(|(generation, _)| !self.retired.contains(generation));
+        in_use.map(|(_, signer)| signer).collect()
     }
 
     fn log() -> Stream {
@@ -205,7 +240,7 @@ impl World {
     }
 
     pub(super) fn signed(&self, size: u64) -> String {
-        self.checkpoint(size).sign(&[&self.signer]).unwrap().to_string()
+        self.checkpoint(size).sign(&self.active()).unwrap().to_string()
     }
 
     fn tiles(&self) -> BTreeMap<(u8, u64), Vec<Hash>> {
@@ -267,7 +302,8 @@ impl World {
             let entry = Entry { index: index as u64, bytes: self.entries[index].as_slice() };
             rows.entry(index as u64 / 256).or_default().push(entry);
         }
-        let keys = [(1, self.signer.verifier().to_string())].into();
+        let keys =
+            self.signers().map(|(generation, signer)| (generation, signer.verifier().to_string())).collect();
         let previous = since.map(|since| self.signed(since));
         let signed = self.signed(self.size());
         let mut maker =
@@ -295,11 +331,12 @@ impl World {
                 map.set(stream, head);
             }
         }
-        for stream in maker.heads_to_prove() {
+        for (stream, head) in maker.heads_to_prove() {
+            let stream = stream.to_string();
             let Proof::Included(proof) = map.prove(&stream) else { panic!("{stream} is not in the map") };
-            maker.head(&stream, &proof).unwrap();
+            maker.head(&stream, &head, &proof).unwrap();
         }
-        maker.finish(|text| super::super::note::Note::sign(text, &[&self.signer])).unwrap();
+        maker.finish(|text| super::super::note::Note::sign(text, &self.active())).unwrap();
         maker.take()
     }
 }

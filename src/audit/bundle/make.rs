@@ -1,6 +1,6 @@
 //! Writes a bundle, piece by piece into memory, from which somebody takes what is ready.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use keyledger_projections::KeyState;
@@ -9,7 +9,7 @@ use keyledger_schema::{ChainHash, DataKeys, Envelope, KeyId, Stream, codec};
 use sha2::{Digest, Sha256};
 
 use super::super::event::Seen;
-use super::super::heads::Inclusion;
+use super::super::heads::{self, Head, Inclusion};
 use super::super::note::{self, Note};
 use super::super::streams::Sight;
 use super::super::tile::{FULL, Kind, Tile, write_bundle, write_hashes};
@@ -71,8 +71,10 @@ pub struct Maker {
     issued: BTreeMap<KeyId, u64>,
     keys: Vec<u8>,
     parts_of_keys: u32,
-    /// Streams whose ends have to be proved.
-    streams: BTreeSet<String>,
+    /// Streams whose ends have to be proved, and their last events that the commitment covers.
+    streams: HashMap<Stream, Head>,
+    /// The commitment's root.
+    root: Option<heads::Hash>,
     heads: Vec<u8>,
     parts_of_heads: u32,
 }
@@ -99,7 +101,8 @@ impl Maker {
             issued: BTreeMap::new(),
             keys: Vec::new(),
             parts_of_keys: 0,
-            streams: BTreeSet::new(),
+            streams: HashMap::new(),
+            root: None,
             heads: Vec::new(),
             parts_of_heads: 0,
         };
@@ -133,7 +136,9 @@ impl Maker {
     pub fn entries<B: AsRef<[u8]>>(&mut self, tile: Tile, entries: &[Entry<B>]) -> Result<(), MakerError> {
         let tile = Tile { kind: Kind::Entries, ..tile };
         let part = self.disclosed.next_part();
-        let lines = self.disclosed.add(entries.iter().map(|entry| entry.bytes.as_ref()), &*self.data_keys);
+        let bytes = entries.iter().map(|entry| entry.bytes.as_ref());
+        let lines = self.disclosed.add(bytes, &*self.data_keys);
+        let lines = lines.map_err(|error| MakerError::Unfit(error.to_string()))?;
         if !lines.is_empty() {
             self.file(&format!("data-keys/{part:06}.jsonl"), &lines);
         }
@@ -168,13 +173,17 @@ impl Maker {
         if !self.description.holds(index, &event) {
             return Err(MakerError::Unfit(format!("entry {index} does not belong into the bundle")));
         }
-        self.trail
-            .add(index, &event, ChainHash::of(bytes))
-            .map_err(|failed| MakerError::Unfit(failed.to_string()))?;
+        let hash = ChainHash::of(bytes);
+        self.trail.add(index, &event, hash).map_err(|failed| MakerError::Unfit(failed.to_string()))?;
         let committed = self.description.heads_size.is_some_and(|size| index < size);
         let some = self.description.sight(&event.stream) == Sight::Some;
         if committed && !some && self.description.scope != Scope::Log {
-            self.streams.insert(event.stream.to_string());
+            self.streams.insert(event.stream, Head { revision: event.revision, hash });
+        }
+        if let Some(Event::HeadsCommitted(data)) = event.whole.as_ref().map(|whole| &whole.event)
+            && Some(data.tree_size) == self.description.heads_size
+        {
+            self.root = Some(data.root.0);
         }
         let Stream::Key(key) = event.stream else { return Ok(()) };
         match (self.issued.get_mut(&key), event.whole.map(|whole| whole.event)) {
@@ -222,14 +231,20 @@ impl Maker {
         }
     }
 
-    /// The streams whose committed ends have to be proved, in the order in which to do so. In a bundle of the whole
-    /// log none have to, since it has all streams.
-    pub fn heads_to_prove(&mut self) -> BTreeSet<String> {
-        std::mem::take(&mut self.streams)
+    /// The streams whose committed ends have to be proved, in the order in which to do so, with these ends. In a bundle
+    /// of the whole log none have to, since it has all streams.
+    pub fn heads_to_prove(&mut self) -> Vec<(Stream, Head)> {
+        let mut streams: Vec<_> = std::mem::take(&mut self.streams).into_iter().collect();
+        streams.sort_by_cached_key(|(stream, _)| stream.to_string());
+        streams
     }
 
-    /// The proof of where the next of these streams ends.
-    pub fn head(&mut self, stream: &str, proof: &Inclusion) -> Result<(), MakerError> {
+    /// The proof of where the next of these streams ends. One that does not hold is refused.
+    pub fn head(&mut self, stream: &str, head: &Head, proof: &Inclusion) -> Result<(), MakerError> {
+        let root =
+            self.root.ok_or_else(|| MakerError::Unfit("nothing commits to the ends of streams".into()))?;
+        let holds = proof.verify(&root, stream, head);
+        holds.map_err(|error| MakerError::Unfit(format!("the proof of where {stream} ends: {error}")))?;
         self.end_of_trail();
         self.end_of_keys();
         self.heads.extend(view::head(stream, proof).map_err(|error| MakerError::Unfit(error.to_string()))?);

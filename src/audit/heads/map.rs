@@ -4,8 +4,8 @@
 //! above it; their hashes are computed when the root or a proof is asked for, so many changes at once cost each node
 //! once.
 
-use super::{Absence, Hash, Head, Inclusion, Proof, Step, bit_of, empty, leaf, node, path};
-use keyledger_schema::Hex32;
+use super::excerpt::{Excerpt, Part};
+use super::{Hash, Head, Proof, bit_of, empty, leaf, node, path};
 
 /// Where something stands: a leaf where the highest bit is set, else a node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -111,30 +111,45 @@ impl Map {
     }
 
     /// That a stream has the head that was set, or that it was never set.
+    ///
+    /// # Panics
+    ///
+    /// Never: an excerpt has the streams that it was made of.
     pub fn prove(&mut self, stream: &str) -> Proof {
+        self.excerpt([stream]).prove(stream).expect("the stream that was asked for")
+    }
+
+    /// What proofs about these streams need, as it is now.
+    pub fn excerpt<S: AsRef<str>>(&mut self, streams: impl IntoIterator<Item = S>) -> Excerpt {
         self.settle();
-        let path = path(stream);
-        let Some(mut place) = self.top else { return Proof::Absent(Absence::Empty {}) };
-        let mut steps = Vec::new();
-        loop {
-            match place.at() {
-                At::Node(index) => {
-                    let Node { children, bit, .. } = &self.nodes[index];
-                    let side = bit_of(&path, *bit);
-                    steps.push(Step { bit: *bit, sibling: Hex32(self.hash(children[1 - side])) });
-                    place = children[side];
-                }
-                At::Leaf(index) => {
-                    steps.reverse();
-                    let Leaf { path: found, value } = &self.leaves[index];
-                    return if *found == path {
-                        Proof::Included(Inclusion { steps })
-                    } else {
-                        Proof::Absent(Absence::Other { path: Hex32(*found), value: Hex32(*value), steps })
-                    };
-                }
-            }
+        // Below a node the paths of streams that exist are in order already.
+        let mut paths: Vec<Hash> = streams.into_iter().map(|stream| path(stream.as_ref())).collect();
+        paths.sort_unstable();
+        let mut parts = Vec::new();
+        if let Some(top) = self.top {
+            self.copy(top, &mut paths, &mut parts);
         }
+        Excerpt::new(parts)
+    }
+
+    /// Copies what stands at a place, as far as paths lead there; answers its index. At most 256 calls deep.
+    fn copy(&self, place: Place, paths: &mut [Hash], parts: &mut Vec<Part>) -> usize {
+        let part = match place.at() {
+            _ if paths.is_empty() => Part::Beside(self.hash(place)),
+            At::Leaf(index) => {
+                let Leaf { path, value } = self.leaves[index];
+                Part::Leaf { path, value }
+            }
+            At::Node(index) => {
+                let Node { hash, children: [left, right], bit, .. } = self.nodes[index];
+                paths.sort_unstable_by_key(|path| bit_of(path, bit));
+                let (zeros, ones) = paths.split_at_mut(paths.partition_point(|path| bit_of(path, bit) == 0));
+                let children = [self.copy(left, zeros, parts), self.copy(right, ones, parts)];
+                Part::Node { hash, bit, children }
+            }
+        };
+        parts.push(part);
+        parts.len() - 1
     }
 
     fn hash(&self, place: Place) -> Hash {

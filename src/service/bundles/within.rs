@@ -5,12 +5,13 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use keyledger_schema::sealing::Unreadable;
 use keyledger_schema::{DataKey, DataKeys, Subject};
 
 use super::super::Service;
 use super::super::keys::query_failed;
 use crate::audit::bundle::Scope;
-use crate::error::Result;
+use crate::error;
 use crate::vault::Vault;
 
 /// Data keys of the subjects that are let through.
@@ -30,15 +31,15 @@ impl Within {
 }
 
 impl DataKeys for Within {
-    fn data_key(&self, subject: Subject) -> Option<DataKey> {
+    fn data_key(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable> {
         let allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner).contains(&subject);
-        if allowed { self.vault.data_key(subject) } else { None }
+        if allowed { self.vault.data_key(subject) } else { Ok(None) }
     }
 }
 
 impl Service {
     /// Whether a bundle of a scope may disclose a subject's data key.
-    pub(super) async fn is_disclosed(&self, scope: &Scope, subject: Subject) -> Result<bool> {
+    pub(super) async fn is_disclosed(&self, scope: &Scope, subject: Subject) -> error::Result<bool> {
         Ok(match (*scope, subject) {
             (Scope::Key { key_id, .. }, Subject::Key(key)) => key == key_id,
             (Scope::Workspace { workspace_id, .. }, Subject::Workspace(workspace)) => {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use keyledger_schema::Event;
+use keyledger_schema::{Event, Stream};
 use tokio::runtime::Builder;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Sleep, sleep, timeout};
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const ASKING: usize = 256;
 
 struct Ask {
-    streams: Vec<String>,
+    streams: Vec<Stream>,
     answer: oneshot::Sender<Result<Proven>>,
 }
 
@@ -60,7 +60,7 @@ impl Committer {
     }
 
     /// Proofs about streams, under one commitment that covers everything that is in the log now.
-    pub(super) async fn prove(&self, streams: Vec<String>) -> Result<Proven> {
+    pub(super) async fn prove(&self, streams: Vec<Stream>) -> Result<Proven> {
         let (answer, answered) = oneshot::channel();
         let gone = || {
             Error::unavailable("the ends of streams are not committed any more; the node must be restarted")
@@ -162,9 +162,9 @@ impl Follower {
         }
         let Some((written, committed, covered)) = self.newest.clone() else { return };
         for (_, Ask { streams, answer }) in ready {
-            let proofs = streams.iter().map(|stream| self.ledger.prove(stream)).collect();
+            let excerpt = self.ledger.excerpt(&streams);
             let (written, committed) = (written.clone(), committed.clone());
-            drop(answer.send(Ok(Proven { written, committed, covered, proofs })));
+            drop(answer.send(Ok(Proven { written, committed, covered, excerpt })));
         }
     }
 

@@ -5,9 +5,9 @@ use std::mem;
 use std::sync::Arc;
 
 use keyledger_schema::event::{Event, HeadsCommitted};
-use keyledger_schema::{Envelope, Hex32};
+use keyledger_schema::{Envelope, Hex32, Stream};
 
-use crate::audit::heads::{Head, Map, Proof};
+use crate::audit::heads::{Excerpt, Head, Map};
 use crate::store::{Position, Recorded};
 
 /// The type of commitments.
@@ -88,8 +88,8 @@ impl Ledger {
     }
 
     /// Under the newest commitment.
-    pub(super) fn prove(&mut self, stream: &str) -> Proof {
-        self.map.prove(stream)
+    pub(super) fn excerpt(&mut self, streams: &[Stream]) -> Excerpt {
+        self.map.excerpt(streams.iter().map(ToString::to_string))
     }
 
     /// Streams, and the memory of the map in bytes.

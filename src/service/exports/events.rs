@@ -116,7 +116,7 @@ impl EventsAsked {
 impl Service {
     /// The organization whose events are asked for, and the query that finds them; a refusal if the caller may not
     /// have them. Exactly what `events` of the GraphQL API shows to the same caller.
-    pub(super) fn events_query(
+    pub(super) async fn events_query(
         &self,
         caller: &Caller,
         asked: &EventsAsked,
@@ -134,6 +134,7 @@ impl Service {
             }
             None => self.sight(caller, Right::ReadTrail, organization)?,
         };
+        self.trail_in_sight(caller, organization, asked.key, asked.identity).await?;
         let query = EntryQuery {
             workspaces,
             key: asked.key,

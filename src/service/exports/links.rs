@@ -55,8 +55,8 @@ pub fn is_signed(query: &str) -> bool {
 
 impl Service {
     /// Makes an address for what the caller may have now.
-    pub fn export_link(&self, caller: &Caller, asked: EventsAsked, format: Format) -> Result<Link> {
-        let (organization, _) = self.events_query(caller, &asked)?;
+    pub async fn export_link(&self, caller: &Caller, asked: EventsAsked, format: Format) -> Result<Link> {
+        let (organization, _) = self.events_query(caller, &asked).await?;
         let asked = EventsAsked { organization: Some(organization), ..asked };
         let token = caller.token.as_deref();
         let expires_at = self.now().plus(LIFETIME);

@@ -17,6 +17,7 @@ use crate::export::html::{self, Front, Line};
 use crate::export::{Encoder, Format, Row};
 use crate::readmodel::{Page, Window};
 use crate::service::Service;
+use crate::service::exports::Turn;
 
 /// Rows that are read at once.
 const STRETCH: usize = 500;
@@ -86,6 +87,7 @@ pub struct ReportFile {
     /// Whether every row was read.
     read: bool,
     ended: bool,
+    _turn: Turn,
 }
 
 impl Service {
@@ -101,6 +103,7 @@ impl Service {
         let scope = self.scope_of_report(caller, &asked)?;
         let period = (kind == Kind::KeyActivity).then(|| asked.period(scope.now)).transpose()?;
         let unused_days = asked.unused_days()?;
+        let turn = self.exports.begin(scope.organization, caller.key)?;
         let place = scope.place();
         let filter = told(kind, &asked, period, unused_days);
         let columns = Columns::of(kind);
@@ -129,6 +132,7 @@ impl Service {
             totals: BTreeMap::new(),
             read: false,
             ended: false,
+            _turn: turn,
         };
         let mut first = head;
         first.append(&mut file.read().await?);

@@ -19,6 +19,12 @@ pub struct DataDirectory {
     _lock: File,
 }
 
+/// Whether a process has a data directory. Where that cannot be told, nobody has.
+pub(super) fn is_in_use(path: &Path) -> bool {
+    let lock = File::open(path.join("lock"));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 impl DataDirectory {
     /// Takes the directory; creates it, readable by its owner only, when it is absent.
     pub fn lock(path: &Path) -> Result<Self, OpenError> {

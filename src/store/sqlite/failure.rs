@@ -59,6 +59,16 @@ pub enum OpenError {
         /// What does not fit, and at which position where that is known.
         what: String,
     },
+    /// The newest events stand in the write-ahead log only, and it cannot be read here.
+    #[error(
+        "the newest events of {} stand in its write-ahead log, which cannot be read where nothing can be written: copy the \
+         whole directory to where this user may write, or start and stop the server on it once, and repeat this",
+        path.display()
+    )]
+    Unmerged {
+        /// The file of the log.
+        path: PathBuf,
+    },
     /// The disk is full.
     #[error("no space left to open {}; free some space on that disk", path.display())]
     NoSpace {

@@ -4,6 +4,7 @@
 //! is never mistaken for a new log. Whether a file is a log is decided from its first bytes, before
 //! SQLite is allowed to touch it. Formats only ever get a new version number, never a new meaning.
 
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -144,6 +145,26 @@ pub(super) fn writing(path: &Path, max_pages: Option<u32>) -> rusqlite::Result<C
 /// the process instead of failing the read.
 pub(super) fn reading(path: &Path) -> rusqlite::Result<Connection> {
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.pragma_update(None, "query_only", true)?;
+    connection.pragma_update(None, "cache_size", -16_384)?;
+    Ok(connection)
+}
+
+/// A connection to a file that nobody writes to, whose write-ahead log is empty: SQLite looks for no other file, and makes
+/// none (<https://www.sqlite.org/uri.html>, `immutable`).
+pub(super) fn reading_alone(path: &Path) -> rusqlite::Result<Connection> {
+    let mut uri = "file:".to_owned();
+    for byte in path.as_os_str().as_encoded_bytes() {
+        if byte.is_ascii_alphanumeric() || b"/.-_".contains(byte) {
+            uri.push(char::from(*byte));
+        } else {
+            // Writing to a string cannot fail.
+            let _ = write!(uri, "%{byte:02X}");
+        }
+    }
+    uri.push_str("?immutable=1");
+    let flags = flags(OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI);
+    let connection = Connection::open_with_flags(uri, flags)?;
     connection.pragma_update(None, "query_only", true)?;
     connection.pragma_update(None, "cache_size", -16_384)?;
     Ok(connection)

@@ -1,9 +1,14 @@
 //! The log as it is at one moment, read in place: for checks of it, whether a server runs or not.
 //!
-//! Invariants: nothing is written, locked or repaired, and nothing that is appended meanwhile is seen. Checksums of
-//! rows are not compared: whoever reads here compares hashes that an attacker cannot make.
+//! Invariants: nothing is written or repaired, and nothing that is appended meanwhile is seen. Checksums of rows are not
+//! compared: whoever reads here compares hashes that an attacker cannot make.
+//!
+//! Where no server has the directory and the write-ahead log is empty, the file is read by itself, and SQLite makes no
+//! other file beside it: a copy on read-only storage can be read so. Nobody is kept from writing, so whoever read tells
+//! afterwards whether the file is [what it was](LogSnapshot::is_unchanged).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
@@ -24,10 +29,23 @@ pub struct StoredEvent<'a> {
     pub bytes: &'a [u8],
 }
 
+/// What tells whether a file was written to.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Stamp(u64, SystemTime);
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let about = std::fs::metadata(path).ok()?;
+        Some(Self(about.len(), about.modified().ok()?))
+    }
+}
+
 /// The log at one moment.
 pub struct LogSnapshot {
     connection: Connection,
-    path: std::path::PathBuf,
+    path: PathBuf,
+    /// What the file was when it was opened, where it is read by itself.
+    alone: Option<Stamp>,
     log_id: Uuid,
     size: u64,
 }
@@ -39,15 +57,28 @@ impl LogSnapshot {
         if !path.is_file() {
             return Err(OpenError::io(&path, std::io::ErrorKind::NotFound.into()));
         }
-        let failed = |error: rusqlite::Error| OpenError::engine(&path, &error);
-        let connection = schema::reading(&path).map_err(failed)?;
+        let in_use = super::directory::is_in_use(directory);
+        let unmerged = std::fs::metadata(directory.join("events.db-wal")).is_ok_and(|wal| wal.len() > 0);
+        let failed = |error: rusqlite::Error| match OpenError::engine(&path, &error) {
+            OpenError::Unreadable { .. } if unmerged && !in_use => OpenError::Unmerged { path: path.clone() },
+            error => error,
+        };
+        let alone = if in_use || unmerged { None } else { Stamp::of(&path) };
+        let connection = if alone.is_some() { schema::reading_alone(&path) } else { schema::reading(&path) };
+        let connection = connection.map_err(failed)?;
         // What is read first fixes the moment.
         connection.execute_batch("BEGIN").map_err(failed)?;
         let log_id = schema::log_id(&connection).map_err(failed)?;
         let size: Option<i64> =
             connection.query_row("SELECT max(position) FROM events", [], |row| row.get(0)).map_err(failed)?;
         let size = size.map_or(0, i64::cast_unsigned);
-        Ok(Self { connection, path, log_id, size })
+        Ok(Self { connection, path, alone, log_id, size })
+    }
+
+    /// Whether what was read is the log of one moment. It is not when a server was started meanwhile on a directory that
+    /// none had.
+    pub fn is_unchanged(&self) -> bool {
+        self.alone.is_none() || self.alone == Stamp::of(&self.path)
     }
 
     /// The random id of the log.

@@ -8,8 +8,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use keyledger_projections::PoolId;
-use keyledger_schema::codec::Outcome;
-use keyledger_schema::{Actor, Envelope, Event, EventId, NodeId, Sealer, Source, Stream};
+use keyledger_schema::codec::{self, Outcome};
+use keyledger_schema::{Actor, Envelope, Event, EventId, NodeId, Sealer, Source, Stream, sealing};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout_at};
 
@@ -206,7 +206,11 @@ impl Writer {
             .seal(&*self.sealer)
             .map_err(|error| {
                 tracing::error!(%error, "recorded verifications cannot be sealed");
-                Failure::Fatal("recorded verifications cannot be sealed")
+                match error {
+                    // Sealing without them would leave out of the log what belongs into it.
+                    codec::Error::Personal(sealing::Error::Unreadable(_)) => Failure::NotNow,
+                    _ => Failure::Fatal("recorded verifications cannot be sealed"),
+                }
             })?;
             let bytes = sealed_event.bytes;
             head = StreamHead::at(revision, &bytes);

@@ -199,6 +199,44 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn an_excerpt_proves_its_own_streams_and_nothing_else_and_stays_as_it_was(
+        wanted in streams(), chosen in any::<u32>(), missing in "[A-Z]{1,12}",
+    ) {
+        let mut map = Map::default();
+        for (name, one) in &wanted {
+            map.set(name, &head(one));
+        }
+        let root = map.root();
+        let all: Vec<&String> = wanted.keys().chain([&missing]).collect();
+        let of: Vec<&String> =
+            all.iter().enumerate().filter(|(at, _)| chosen >> at & 1 == 1).map(|(_, name)| *name).collect();
+        let expected: Vec<Proof> = all.iter().map(|name| map.prove(name)).collect();
+        let excerpt = map.excerpt(&of);
+        for name in wanted.keys() {
+            map.set(name, &head(&(1, [9; 32])));
+        }
+        map.set("key-later", &head(&(1, [9; 32])));
+        for (name, expected) in all.into_iter().zip(expected) {
+            match excerpt.prove(name) {
+                Some(proof) => prop_assert_eq!(proof, expected),
+                // Others are told of only where a chosen one's path leads to the same leaf.
+                None => prop_assert!(!of.contains(&name)),
+            }
+        }
+        for name in of {
+            let holds = match excerpt.prove(name).unwrap() {
+                Proof::Included(proof) => proof.verify(&root, name, &head(&wanted[name])),
+                Proof::Absent(proof) => proof.verify(&root, name),
+            };
+            prop_assert_eq!(holds, Ok(()));
+        }
+    }
+}
+
 #[test]
 fn a_map_that_somebody_put_together_wrongly_still_gives_one_answer() {
     // Two leaves of one stream, one of them where its path does not lead: only the other can be proved.

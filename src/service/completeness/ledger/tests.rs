@@ -83,7 +83,8 @@ fn a_commitment_covers_what_was_looked_at_and_proofs_stay_under_it() {
     ledger.look_at(&log.events[2..]);
     assert!(ledger.has_news());
     let name: Arc<str> = Arc::clone(&log.events[0].stream);
-    let Proof::Included(proof) = ledger.prove(&name) else { panic!() };
+    let excerpt = ledger.excerpt(&[name.parse().unwrap()]);
+    let Some(Proof::Included(proof)) = excerpt.prove(&name) else { panic!() };
     let head = Head::of(0, &log.events[0].bytes);
     assert_eq!(proof.verify(&first.root.0, &name, &head), Ok(()));
     let second = ledger.commit();
