@@ -46,6 +46,8 @@ const CREATE: &str = r#"{"query":"mutation Create($input: CreateKeyInput!) { cre
 
 const RELAXED: &str = "verify, relaxed";
 const RELAXED_SPENDING: &str = "verify, relaxed, two limits, credits";
+const RELAXED_TOKEN: &str = "verify a token, relaxed";
+const STRICT_TOKEN: &str = "verify a token, strict";
 const STRICT: &str = "verify, strict";
 const STRICT_SPENDING: &str = "verify, strict, two limits, credits";
 
@@ -138,9 +140,13 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     };
     report.run(&mut nothing, &mut [plain], shape, options.rounds)?;
 
+    let verify_token =
+        |tokens| Request::post("/v1/verify", root, VERIFY, Slot::AnyOf(tokens), r#""valid":true"#);
+    let tokens = data.tokens(&relaxed.url());
     let relaxed_spending = Server::keyledger(spending.directory.path(), "relaxed");
     let mut verified = [
         Scenario { name: RELAXED, server: &relaxed, request: verify() },
+        Scenario { name: RELAXED_TOKEN, server: &relaxed, request: verify_token(&tokens) },
         Scenario { name: RELAXED_SPENDING, server: &relaxed_spending, request: verify_spending() },
     ];
     report.run(&mut nothing, &mut verified, shape, options.rounds)?;
@@ -151,11 +157,13 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
 
     let strict = Server::keyledger(data.directory.path(), "strict");
     let strict_spending = Server::keyledger(spending.directory.path(), "strict");
+    let tokens = data.tokens(&strict.url());
     let read = Request::post("/graphql", root, READ, Slot::AnyOf(&data.ids), r#"{"data":{"key":{"id":"key_"#);
     let create =
         Request::post("/graphql", root, CREATE, Slot::Fresh(0), r#"{"data":{"createKey":{"key":{"id":"key_"#);
     let mut durable = [
         Scenario { name: STRICT, server: &strict, request: verify() },
+        Scenario { name: STRICT_TOKEN, server: &strict, request: verify_token(&tokens) },
         Scenario { name: STRICT_SPENDING, server: &strict_spending, request: verify_spending() },
         Scenario { name: "GraphQL: read a key", server: &strict, request: read },
         Scenario { name: "GraphQL: createKey", server: &strict, request: create },
@@ -197,9 +205,14 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     if let Some(bytes) = directory_spending {
         println!("directory, two limits and credits each {} bytes for each key", bytes / keys as u64);
     }
-    for (part, whole) in [(RELAXED_SPENDING, RELAXED), (STRICT_SPENDING, STRICT)] {
+    for (part, whole, without) in [
+        (RELAXED_SPENDING, RELAXED, "those without"),
+        (STRICT_SPENDING, STRICT, "those without"),
+        (RELAXED_TOKEN, RELAXED, "those with a secret"),
+        (STRICT_TOKEN, STRICT, "those with a secret"),
+    ] {
         if let Some(share) = report.share(part, whole) {
-            println!("{part:38} {:.0} % of those without", 100.0 * share);
+            println!("{part:38} {:.0} % of {without}", 100.0 * share);
         }
     }
     if let Some(share) = projecting {

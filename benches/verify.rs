@@ -5,6 +5,9 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use keyledger::secret::{MasterKey, Secret, WellFormed};
+use keyledger::token::Claims;
+use keyledger::token::claims::Audience;
+use keyledger::token::jwt::{Minter, Unchecked};
 use keyledger::verify::decision::{Request, decide};
 use keyledger::verify::directory::Directory;
 use keyledger::verify::limits::Charge;
@@ -14,7 +17,7 @@ use keyledger_schema::event::KeyIssued;
 use keyledger_schema::resource::Resource;
 use keyledger_schema::{
     Action, Environment, KeyId, OrganizationId, Personal, RateLimit, Scope, SecretHash, SecretRecord,
-    Timestamp, WorkspaceId,
+    Timestamp, TokenId, WorkspaceId,
 };
 use uuid::Uuid;
 
@@ -91,7 +94,7 @@ fn decisions(criterion: &mut Criterion) {
         access: Resource::parse("customers/42/orders/1").ok().map(|resource| (Action::Read, resource)),
     };
     criterion.bench_function("decide", |bench| {
-        bench.iter(|| decide(black_box(&entry), black_box(&request), NOW));
+        bench.iter(|| decide(black_box(&entry), None, black_box(&request), NOW));
     });
     let (now, charge) = (1_800_000_000_000_000_000, Charge::default());
     for limits in [1, 2, 8] {
@@ -108,7 +111,7 @@ fn decisions(criterion: &mut Criterion) {
             bench.iter(|| {
                 // Fast enough that every call is admitted, as most are.
                 nanos += 100;
-                let code = decide(black_box(&entry), black_box(&request), NOW);
+                let code = decide(black_box(&entry), None, black_box(&request), NOW);
                 let meter = entry.meter().map(Arc::as_ref);
                 (code, meter::charge(meter, None, black_box(&charge), nanos).is_ok())
             });
@@ -125,5 +128,42 @@ fn decisions(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, secrets, lookups, decisions);
+/// What a token costs more than a secret: its signature when it is seen for the first time, and its hash afterwards.
+fn tokens(criterion: &mut Criterion) {
+    let signing = MasterKey::new([1; 32]).signing_key(OrganizationId::from_uuid(Uuid::from_u128(1)), 1);
+    let public = signing.verifying_key();
+    let minter = Minter::new(signing);
+    let key = KeyId::from_uuid(Uuid::from_u128(1));
+    let seconds = NOW.micros() / 1_000_000;
+    let claims = Claims {
+        iss: "https://keys.example".into(),
+        sub: key,
+        aud: Audience::One("https://keys.example".into()),
+        exp: seconds + 600,
+        nbf: seconds,
+        iat: seconds,
+        jti: TokenId::from_uuid(Uuid::from_u128(1)),
+        client_id: key,
+        scope: "write:customers/7/** read:invoices/* read:customers/*/orders/**".into(),
+        org: OrganizationId::from_uuid(Uuid::from_u128(1)),
+        workspace: WorkspaceId::from_uuid(Uuid::from_u128(1)),
+        env: Environment::Production,
+        secret: 1,
+        grants: true,
+    };
+    let token = minter.mint(&claims).expect("claims can be written");
+    criterion.bench_function("sign a token", |bench| bench.iter(|| minter.mint(black_box(&claims)).is_ok()));
+    criterion.bench_function("check a token's signature", |bench| {
+        bench.iter(|| Unchecked::parse(black_box(&token)).and_then(|token| token.claims(&public)).is_some());
+    });
+    criterion
+        .bench_function("hash a token", |bench| bench.iter(|| blake3::hash(black_box(token.as_bytes()))));
+    let directory = directory(1_000);
+    let mut next = (0..1_000u128).map(|n| KeyId::from_uuid(Uuid::from_u128(n))).cycle();
+    criterion.bench_function("find a key by its id", |bench| {
+        bench.iter(|| next.next().and_then(|key| directory.of_key(black_box(key), 1)).is_some());
+    });
+}
+
+criterion_group!(benches, secrets, lookups, decisions, tokens);
 criterion_main!(benches);

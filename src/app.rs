@@ -202,10 +202,12 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
     let api = Api::new(Arc::clone(&node.service), Arc::clone(&state.verifier), feeds.clone());
     let (api, followed) = (Data::new(api), Data::new(feeds.clone()));
     let service = Data::from(Arc::clone(&node.service));
+    let mint = Data::new(node.mint());
     let public_log = config.public_log;
     let main = http::server::bind(Kind::Management, config.listen, &state, move |routes| {
         http::graphql::configure(routes, &api);
         http::configure_holders(routes, &service);
+        http::oauth::configure(routes, &service, &mint);
         http::configure_exports(routes, &service);
         http::configure_log(routes, &service, public_log);
         http::configure_proofs(routes, &service);
@@ -213,7 +215,9 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
         http::configure_feeds(routes, &followed);
     })
     .map_err(system(format!("cannot listen on {}; choose another address with --listen", config.listen)))?;
-    let url = greeting::url(main.addresses.first().copied().unwrap_or(config.listen));
+    let bound = main.addresses.first().copied().unwrap_or(config.listen);
+    node.listens(config, bound);
+    let url = greeting::url(bound);
     let mut listeners = vec![main];
     if let Some(address) = config.open_listen {
         let open = http::server::bind(Kind::Open, address, &state, |_| {}).map_err(system(format!(
@@ -260,7 +264,8 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
 }
 
 /// Does what time asks for as it comes: expiries, ends of overlaps, secrets that nobody acknowledged, addresses
-/// that keys were used from for the first time, and bulk revocations that an earlier run left half done.
+/// that keys were used from for the first time, bulk revocations that an earlier run left half done, and signing keys
+/// that have no tokens left.
 async fn tick(service: Arc<Service>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -271,6 +276,7 @@ async fn tick(service: Arc<Service>) {
         done("repeated refusals", service.record_repetitions(false).await);
         done("new addresses", service.record_new_addresses().await);
         done("bulk revocations", service.resume_revocations().await);
+        done("signing keys", service.retire_signing_keys().await);
     }
 }
 

@@ -53,11 +53,11 @@ impl Then {
             directory.identity_changed(identity);
         }
         for tenant in self.tenants.all() {
-            directory.organization_changed(&tenant.state, &tenant.above, tenant.policy.keys_enabled());
+            directory.organization_changed(&tenant.state, &tenant.above, &tenant.policy);
         }
         directory.apply(None, &self.key);
         match directory.find(&self.key.secret.record.hash) {
-            Some(entry) => decide(&entry, request, self.at),
+            Some(entry) => decide(&entry, None, request, self.at),
             // A deleted key is nobody's.
             None => VerificationCode::NotFound,
         }

@@ -1,16 +1,31 @@
-//! Who calls: a management key whose secret was checked, from where, in which request.
+//! Who calls: a management key whose secret or token was checked, from where, in which request.
 
 use std::sync::Arc;
 
 use keyledger_schema::grant::Holder;
-use keyledger_schema::{Actor, Grant, KeyId, OrganizationId, RequestId, SecretHash, Source, WorkspaceId};
+use keyledger_schema::{
+    Actor, Grant, KeyId, OrganizationId, RequestId, SecretHash, Source, Timestamp, TokenId, WorkspaceId,
+};
+
+/// A token that was presented instead of a secret. Whoever calls with it may do so for as long as it is good.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Token {
+    /// The token.
+    pub id: TokenId,
+    /// The name of the key that signed it.
+    pub kid: Box<str>,
+    /// From this moment on it is not good any more.
+    pub expires_at: Timestamp,
+}
 
 /// An authenticated caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Hash of the secret that was presented.
+    /// Hash of the secret that was presented, or exchanged for the token that was.
     pub credential: SecretHash,
-    /// The key whose secret was presented.
+    /// The token, if one was presented.
+    pub token: Option<Arc<Token>>,
+    /// The key whose secret it is.
     pub key: KeyId,
     /// Its organization: for this caller there is no other but those below it.
     pub organization: OrganizationId,

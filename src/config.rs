@@ -10,7 +10,7 @@
 //! files and what it is handed; it does not read the environment itself.
 
 use std::ffi::OsString;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -39,6 +39,8 @@ pub const DEFAULT_LISTEN: &str = "127.0.0.1:8080";
 pub const DEFAULT_VERIFICATION_LOG_DAYS: u16 = 90;
 /// The longest name of a log.
 const MAX_LOG_ORIGIN_BYTES: usize = 200;
+/// The longest public URL.
+const MAX_PUBLIC_URL_BYTES: usize = 200;
 /// The master key's file inside the data directory.
 pub const MASTER_KEY_FILE_NAME: &str = "master.key";
 
@@ -71,6 +73,8 @@ pub struct Config {
     pub log_origin: Option<String>,
     /// Whether everybody may have checkpoints and tiles of hashes.
     pub public_log: bool,
+    /// Where clients reach the API; the address that it listens on when none.
+    pub public_url: Option<String>,
     /// Where the master key comes from.
     pub master_key: MasterKeySource,
     /// How log lines look.
@@ -91,6 +95,7 @@ impl Config {
             verification_log_days: DEFAULT_VERIFICATION_LOG_DAYS,
             log_origin: None,
             public_log: false,
+            public_url: None,
             master_key: MasterKeySource::File(data_dir.join(MASTER_KEY_FILE_NAME)),
             log_format: LogFormat::Text,
             log_level: LevelFilter::INFO,
@@ -148,6 +153,7 @@ impl Config {
         if let Some(public) = layers.value(Setting::PublicLog, public_log)? {
             config.public_log = public;
         }
+        config.public_url = layers.value(Setting::PublicUrl, public_url)?;
         if let Some(format) = layers.value(Setting::LogFormat, log_format)? {
             config.log_format = format;
         }
@@ -236,6 +242,39 @@ fn public_log(text: &str) -> Result<bool, &'static str> {
         "false" => Ok(false),
         _ => Err("expected true (everybody may fetch checkpoints and tiles of hashes) or false"),
     }
+}
+
+/// What an issuer may be (RFC 8414 §2), and `http` for what stays on one machine or behind a proxy.
+fn public_url(text: &str) -> Result<String, &'static str> {
+    const EXPECTED: &str = "expected a URL such as https://keys.example.com or https://example.com/keys: http or https, a \
+                            host in lower case, and no user, query, fragment or slash at its end; at most 200 characters";
+    let rest = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).ok_or(EXPECTED)?;
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let of_path = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    let mut segments = path.split('/').skip(1);
+    let plain = segments.all(|part| !matches!(part, "" | "." | "..") && part.bytes().all(of_path));
+    if plain && is_authority(authority) && text.len() <= MAX_PUBLIC_URL_BYTES && !layer::looks_secret(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(EXPECTED)
+    }
+}
+
+/// A name or an address, and maybe a port.
+fn is_authority(text: &str) -> bool {
+    let in_brackets = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
+    let (host_fits, port) = match in_brackets {
+        Some((address, rest)) => (address.parse::<Ipv6Addr>().is_ok(), rest),
+        None => {
+            let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+            let of_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+            (host.split('.').all(|label| !label.is_empty() && label.bytes().all(of_label)), port)
+        }
+    };
+    let is_port = |digits: &str| {
+        digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    host_fits && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port))
 }
 
 fn log_format(text: &str) -> Result<LogFormat, &'static str> {

@@ -23,6 +23,7 @@ mod health;
 mod holder;
 mod identify;
 mod log;
+pub mod oauth;
 mod problem;
 mod reading;
 mod reports;

@@ -148,12 +148,31 @@ impl<'a> WellFormed<'a> {
         (checksum(signed.as_bytes()) == sum.as_bytes()).then_some(Self(text))
     }
 
-    /// Whether one of the words of a text is a secret. Words are of letters, digits and `_`.
+    /// Whether one of the words of a text is a secret, or a token of whomever. Words are of letters, digits and `_`.
     pub fn is_in(text: &str) -> bool {
         let word = |character: char| character.is_ascii_alphanumeric() || character == '_';
         text.len() > BODY_DIGITS + CHECKSUM_DIGITS
-            && text.split(|character| !word(character)).any(|word| WellFormed::parse(word).is_some())
+            && (text.split(|character| !word(character)).any(|word| WellFormed::parse(word).is_some())
+                || has_token(text))
     }
+}
+
+/// The fewest characters of a token's signature: 256 bits in base64. Those of Ed25519 have twice as many.
+const MIN_SIGNATURE: usize = 43;
+
+/// Whether a JWT stands in a text (RFC 7519 §3.1): two JSON objects and a signature in base64url, with dots
+/// between. Encoded, an object begins with `eyJ`.
+fn has_token(text: &str) -> bool {
+    let digit = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
+    text.match_indices(".eyJ").any(|(dot, _)| {
+        let header = text[..dot].rsplit(|character| !digit(character)).next();
+        text[dot + 1..].split_once('.').is_some_and(|(payload, rest)| {
+            let signature = rest.find(|character| !digit(character)).unwrap_or(rest.len());
+            header.is_some_and(|header| header.contains("eyJ"))
+                && payload.chars().all(digit)
+                && signature >= MIN_SIGNATURE
+        })
+    })
 }
 
 impl<'a> WellFormed<'a> {
@@ -314,6 +333,19 @@ mod tests {
                 && !among("a", "")
                 && !among("", "1")
         );
+    }
+
+    #[test]
+    fn a_token_is_found_wherever_it_stands() {
+        let token = format!("eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJrIn0.{}", "aB-_".repeat(11));
+        for text in [&token, &format!("x/{token}/y"), &format!("eyJ.{token}"), &format!("token={token}.")] {
+            assert!(WellFormed::is_in(text), "{text}");
+        }
+        let short = &token[..token.len() - 2];
+        let other = token.replace(".eyJ", ".abc");
+        for text in [short, &other, &token.replace('.', "/"), &"eyJ".repeat(30)] {
+            assert!(!WellFormed::is_in(text), "{text}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use keyledger_projections::KeyState;
 use keyledger_schema::grant::Right;
 use keyledger_schema::resource::Resource;
-use keyledger_schema::{KeyId, OrganizationId, RateLimit, RoleId, Scope, Timestamp, VerificationCode};
+use keyledger_schema::{KeyId, Means, OrganizationId, RateLimit, RoleId, Scope, Timestamp, VerificationCode};
 
 use crate::caller::Caller;
 use crate::decisions::organization::PolicyChange;
@@ -154,6 +154,7 @@ pub async fn simulate(
         organization,
         filter,
         resource_prefix: None,
+        means: None,
         from: Some(from),
         to: Some(to),
         sequence: Sequence::Ascending,
@@ -216,6 +217,10 @@ impl Run {
         self.records += 1;
         self.calls += record.count;
         self.last_at = self.last_at.max(record.last_at);
+        // Nobody used the key then: somebody asked about it.
+        if record.means == Some(Means::Introspection) {
+            return Ok(false);
+        }
         let Some(replay) = record.key.and_then(|key| self.replays.get_mut(&key)) else { return Ok(false) };
         let resource = record.resource.as_deref().map_or(Ok(Resource::ROOT), Resource::parse);
         let resource = resource.map_err(|_| Error::internal())?;

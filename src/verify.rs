@@ -3,46 +3,61 @@
 //! parse and checksum → keyed hash → directory → decision → rate limits and credits → record → answer. Every step
 //! before the record is in memory and takes well below a microsecond.
 //!
+//! A [token](tokens) takes the same way but for its beginning: form → signature, or the memory that it was good →
+//! the directory's entry of the key and secret that it names → decision, with what the token itself allows.
+//!
 //! Invariants:
-//! - Nothing is looked up for a text that is not a well-formed secret, unless it can be an imported one and
+//! - Nothing is looked up for a text that is not a well-formed secret or a token, unless it can be an imported one and
 //!   keys were imported.
-//! - Nothing about a key is told before its secret matched. A key that the asker may not verify is
-//!   answered and recorded exactly as a secret that nobody has, by the same steps in the same order, and
+//! - Nothing about a key is told before its secret, or the signature of its token, matched. A key that the asker may
+//!   not verify is answered and recorded exactly as a secret that nobody has, by the same steps in the same order, and
 //!   spends none of its rate limits and credits.
+//! - A token is good for nothing that its key is not good for in that moment.
 //! - Nothing is answered that is not recorded; see [`recorder`] for when.
 //!
 //! Architecture invariant: this module changes no key and knows no transport. It takes no lock that is
 //! held during I/O, and writes no log line per request.
 
+mod callers;
 pub mod decision;
 pub mod directory;
 mod entry;
+pub mod exchange;
 #[cfg(test)]
 mod fixture;
 mod intern;
+mod introspection;
 pub mod limits;
 pub mod meter;
+pub mod mint;
 pub mod realm;
 pub mod recorder;
 pub mod replay;
 pub mod tags;
+pub mod tokens;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use keyledger_schema::grant::Right;
-use keyledger_schema::{KeyId, OrganizationId, RequestId, SecretScheme, Source, Timestamp, VerificationCode};
+use keyledger_schema::{KeyId, Means, OrganizationId, SecretScheme, Timestamp, VerificationCode};
 
-use self::decision::{Request, decide, identity};
+pub use self::callers::unauthenticated;
+use self::decision::{Request, decide};
 use self::directory::{Directory, Entry};
+pub use self::introspection::Inquiry;
 use self::limits::{Charge, NoSuchLimit};
 use self::meter::Checked;
 use self::recorder::{Detail, Recorder, Use};
 use self::tags::Tags;
-use crate::caller::Caller;
+use self::tokens::{Signed, Tokens};
+use crate::caller::Token;
 use crate::edge::Edge;
-use crate::error::{Code, Error};
+use crate::error::Error;
 use crate::secret::{Foreign, SecretHasher, WellFormed};
+use crate::token::{self, Keyring};
+
+/// The longest audience that can be asked for, in bytes.
+pub const MAX_AUDIENCE_BYTES: usize = 255;
 
 /// What is asked.
 #[derive(Clone, Copy)]
@@ -55,13 +70,27 @@ pub struct Question<'a> {
     pub charge: Charge<'a>,
     /// What it is filed under.
     pub tags: &'a Tags,
+    /// For whom a token has to be; for Keyledger itself if it is not said. Of a secret it asks nothing.
+    pub audience: Option<&'a str>,
+}
+
+/// An audience as it can be asked for.
+pub fn audience(text: &str) -> Result<&str, Error> {
+    if (1..=MAX_AUDIENCE_BYTES).contains(&text.len()) {
+        return Ok(text);
+    }
+    let message =
+        format!("an audience has 1 to {MAX_AUDIENCE_BYTES} bytes; leave it out for Keyledger itself");
+    Err(Error::invalid("audience", message))
 }
 
 /// Who asks.
 #[derive(Clone, Debug)]
 pub enum Asker {
-    /// A management key whose secret was checked.
-    Key(Arc<Entry>),
+    /// A management key whose secret was checked, or that token of it.
+    Key(Arc<Entry>, Option<Arc<Token>>),
+    /// Whoever holds a key, about that key only.
+    Holder(Arc<Entry>),
     /// Whoever reaches a listener that is open to its host.
     Open,
 }
@@ -69,21 +98,22 @@ pub enum Asker {
 impl Asker {
     fn key(&self) -> Option<KeyId> {
         match self {
-            Self::Key(entry) => Some(entry.key),
+            Self::Key(entry, _) | Self::Holder(entry) => Some(entry.key),
             Self::Open => None,
         }
     }
 
     fn organization(&self) -> Option<OrganizationId> {
         match self {
-            Self::Key(entry) => Some(entry.organization()),
+            Self::Key(entry, _) | Self::Holder(entry) => Some(entry.organization()),
             Self::Open => None,
         }
     }
 
     fn may_verify(&self, entry: &Entry) -> bool {
         match self {
-            Self::Key(asker) => asker.may(Right::Verify, entry),
+            Self::Key(asker, _) => asker.may(Right::Verify, entry),
+            Self::Holder(holder) => holder.key == entry.key,
             Self::Open => true,
         }
     }
@@ -97,14 +127,37 @@ pub struct Answer {
     /// The key whose secret matched; none for [`VerificationCode::NotFound`] and
     /// [`VerificationCode::Malformed`].
     pub entry: Option<Arc<Entry>>,
+    /// The token of that key, if one was presented instead of its secret.
+    pub token: Option<Arc<Signed>>,
     /// What its rate limits and credits said; none when it has none, or was refused before.
     pub checked: Option<Checked>,
+}
+
+/// A key that somebody presented.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// The key, and which of its secrets it was or was exchanged for the token.
+    pub entry: Arc<Entry>,
+    /// The token, if it was one.
+    pub token: Option<Arc<Signed>>,
+}
+
+impl Held {
+    fn means(&self) -> Option<Means> {
+        self.token.as_ref().map(|_| Means::Token)
+    }
+}
+
+impl From<Arc<Entry>> for Held {
+    fn from(entry: Arc<Entry>) -> Self {
+        Self { entry, token: None }
+    }
 }
 
 /// What is found out before it is recorded.
 struct Finding {
     code: VerificationCode,
-    entry: Option<Arc<Entry>>,
+    held: Option<Held>,
     checked: Result<Option<Checked>, NoSuchLimit>,
 }
 
@@ -112,19 +165,31 @@ struct Finding {
 pub struct Verifier {
     hasher: SecretHasher,
     directory: Arc<Directory>,
+    tokens: Tokens,
     recorder: Recorder,
     edge: Edge,
 }
 
 impl Verifier {
     /// From its parts.
-    pub fn new(hasher: SecretHasher, directory: Arc<Directory>, recorder: Recorder, edge: Edge) -> Self {
-        Self { hasher, directory, recorder, edge }
+    pub fn new(
+        hasher: SecretHasher,
+        directory: Arc<Directory>,
+        keyring: Arc<Keyring>,
+        recorder: Recorder,
+        edge: Edge,
+    ) -> Self {
+        Self { hasher, directory, tokens: Tokens::new(keyring), recorder, edge }
     }
 
     /// What it looks keys up in.
     pub fn directory(&self) -> &Arc<Directory> {
         &self.directory
+    }
+
+    /// What it checks the signatures of tokens with.
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        self.tokens.keyring()
     }
 
     /// What it records with.
@@ -139,48 +204,56 @@ impl Verifier {
         self.up_to_date()?;
         let now = self.edge.now();
         let by = &self.asker_now(by, now)?;
-        let Finding { code, entry, checked } = self.answer(asked, by, now);
+        let Finding { code, held, checked } = self.answer(asked, by, now);
         let used = Use {
-            organization: entry
-                .as_ref()
-                .map_or_else(|| by.organization(), |entry| Some(entry.organization())),
-            by: by.key(),
-            key: entry.as_ref().map(|entry| entry.key),
-            secret: entry.as_ref().map(|entry| entry.secret_version),
-            means: None,
-            code,
             action: asked.request.access.map(|(action, _)| action),
             ip: asked.request.address.map(|address| address.to_canonical()),
             // Anybody can send what no key stands behind: of that nothing is kept that a sender chooses.
-            detail: entry.as_ref().and_then(|_| detail(asked, &checked)),
+            detail: held.as_ref().and_then(|_| detail(asked, &checked)),
+            ..used(code, held.as_ref(), by)
         };
         self.recorder.record(used, now).await?;
-        Ok(Answer { code, entry, checked: checked? })
+        let (entry, token) = held.map(|held| (held.entry, held.token)).unzip();
+        Ok(Answer { code, entry, token: token.flatten(), checked: checked? })
     }
 
     fn answer(&self, asked: &Question<'_>, by: &Asker, now: Timestamp) -> Finding {
-        let (nobodys, found) = self.presented(asked.key, |found| mine(found, |entry| by.may_verify(entry)));
-        let nothing = Finding { code: nobodys, entry: None, checked: Ok(None) };
-        let Some(entry) = found else { return nothing };
-        // Decided before it is known whether the asker may be told, so that time does not tell either. Limits come
-        // after that: whoever may not ask must not use up the key for those who may.
-        let mut code = match decide(&entry, &asked.request, now) {
-            VerificationCode::NotFound => return nothing,
-            _ if !by.may_verify(&entry) => return nothing,
-            code => code,
-        };
+        let (mut code, held) = self.judge(asked.key, asked.audience, &asked.request, by, now);
         let mut checked = Ok(None);
-        if code == VerificationCode::Valid {
-            checked = spend(&entry, &asked.charge, now);
+        if code == VerificationCode::Valid
+            && let Some(held) = &held
+        {
+            checked = spend(&held.entry, &asked.charge, now);
             code = match &checked {
                 Err(NoSuchLimit) => VerificationCode::RateLimited,
                 Ok(checked) => checked.as_ref().map_or(code, Checked::code),
             };
         }
-        Finding { code, entry: Some(entry), checked }
+        Finding { code, held, checked }
     }
 
-    /// The key that a text is a secret of; and what is answered if it were nobody's, which is also what
+    /// What a text is, apart from what it would spend; and the key, where the asker may be told of one.
+    fn judge(
+        &self,
+        text: &str,
+        audience: Option<&str>,
+        request: &Request<'_>,
+        by: &Asker,
+        now: Timestamp,
+    ) -> (VerificationCode, Option<Held>) {
+        let (nobodys, found) = self.presented(text, |found| mine(found, |entry| by.may_verify(entry)));
+        let Some(held) = found else { return (nobodys, None) };
+        // Decided before it is known whether the asker may be told, so that time does not tell either. Limits come
+        // after that: whoever may not ask must not use up the key for those who may.
+        let token = held.token.as_ref().map(|token| self.tokens.presented(token, audience));
+        match decide(&held.entry, token.as_ref(), request, now) {
+            VerificationCode::NotFound => (nobodys, None),
+            _ if !by.may_verify(&held.entry) => (nobodys, None),
+            code => (code, Some(held)),
+        }
+    }
+
+    /// The key that a text is a secret or a token of; and what is answered if it were nobody's, which is also what
     /// somebody is told who may not know.
     ///
     /// Keys of which a digest was brought can be several with one secret: who imports a digest does not prove
@@ -189,16 +262,30 @@ impl Verifier {
         &self,
         text: &str,
         choose: impl FnOnce(&mut dyn Iterator<Item = Arc<Entry>>) -> Option<Arc<Entry>>,
-    ) -> (VerificationCode, Option<Arc<Entry>>) {
-        let (nobodys, found) = match WellFormed::parse(text) {
-            Some(secret) => (VerificationCode::NotFound, self.directory.find(&self.hasher.hash(secret))),
-            None => (VerificationCode::Malformed, self.imported(SecretScheme::Text, text)),
+    ) -> (VerificationCode, Option<Held>) {
+        let (nobodys, found) = if token::looks_like_one(text) {
+            match self.tokens.read(text) {
+                Ok(token) => return (VerificationCode::NotFound, self.of_token(token)),
+                // Keys of other services can look like this, too, and can have been imported.
+                Err(code) => (code, self.imported(SecretScheme::Text, text)),
+            }
+        } else {
+            match WellFormed::parse(text) {
+                Some(secret) => (VerificationCode::NotFound, self.directory.find(&self.hasher.hash(secret))),
+                None => (VerificationCode::Malformed, self.imported(SecretScheme::Text, text)),
+            }
         };
         let found = found.or_else(|| {
             let digests = [SecretScheme::Sha256, SecretScheme::Blake3];
             choose(&mut digests.into_iter().filter_map(|scheme| self.imported(scheme, text)))
         });
-        (nobodys, found)
+        (nobodys, found.map(Held::from))
+    }
+
+    /// The key of a token, as long as the secret that was exchanged for it is one.
+    fn of_token(&self, token: Arc<Signed>) -> Option<Held> {
+        let entry = self.directory.of_key(token.claims.sub, token.claims.secret)?;
+        (entry.organization() == token.claims.org).then(|| Held { entry, token: Some(token) })
     }
 
     /// The key whose secret was imported by this scheme. Costs nothing where none ever was.
@@ -210,83 +297,16 @@ impl Verifier {
         self.directory.find(&self.hasher.hash_foreign(scheme, text))
     }
 
-    /// Who holds a secret, whatever became of the key since: it may be disabled, expired or revoked, and the
-    /// address does not matter. Fails with [`Code::Unauthenticated`] where it is no key's; that is recorded.
-    pub async fn holder(&self, text: &str, address: Option<IpAddr>) -> Result<Arc<Entry>, Error> {
-        self.up_to_date()?;
-        let now = self.edge.now();
-        let (nobodys, found) = self.presented(text, only);
-        if let Some(entry) = found.filter(|entry| !entry.secret_ended(now)) {
-            return Ok(entry);
-        }
-        self.record_refused(None, nobodys, address, now).await?;
-        Err(Error::new(Code::Unauthenticated, "no key has this secret; check that it was copied whole"))
-    }
-
-    /// The key that a text is a secret of, among those that somebody may know of. This is no use of the key,
-    /// and is not recorded here.
-    pub fn identify(&self, text: &str, may: impl Fn(&Entry) -> bool) -> Result<Option<Arc<Entry>>, Error> {
-        self.up_to_date()?;
-        let now = self.edge.now();
-        let (_, found) = self.presented(text, |found| mine(found, &may));
-        Ok(found.filter(|entry| !entry.secret_ended(now) && may(entry)))
-    }
-
-    /// Who presents this secret in order to ask. Fails with [`Code::Unauthenticated`] where it is not that
-    /// of a management key which is valid here and now, and with [`Code::Forbidden`] where the key may
-    /// verify nothing. Both are recorded.
-    pub async fn asker(&self, bearer: &str, address: Option<IpAddr>) -> Result<Asker, Error> {
-        let entry = self.management_key(bearer, address).await?;
-        if !entry.holder().may_somewhere(Right::Verify) {
-            let code = VerificationCode::InsufficientScope;
-            self.record_refused(Some(&entry), code, address, self.edge.now()).await?;
-            return Err(Error::new(
-                Code::Forbidden,
-                "your key may not verify keys; use one that holds the grant verifier, or give it to this one",
-            ));
-        }
-        Ok(Asker::Key(entry))
-    }
-
-    /// Who presents this secret in order to manage keys. Fails with [`Code::Unauthenticated`] and one and
-    /// the same message, whatever is wrong. The failure is recorded.
-    pub async fn authenticate(&self, bearer: &str, source: Source) -> Result<Caller, Error> {
-        let entry = self.management_key(bearer, source.ip.as_deref().copied()).await?;
-        let management = entry.management().ok_or_else(unauthenticated)?;
-        Ok(Caller {
-            credential: entry.hash,
-            key: entry.key,
-            organization: entry.organization(),
-            workspace: entry.workspace,
-            grants: Arc::clone(&management.grants),
-            email: Arc::clone(&management.email),
-            source,
-            request: RequestId::from_uuid(self.edge.uuid()),
-        })
-    }
-
     /// Who asks, as it is now: its question may have taken seconds to arrive.
     fn asker_now(&self, by: &Asker, now: Timestamp) -> Result<Asker, Error> {
-        let Asker::Key(known) = by else { return Ok(by.clone()) };
+        let Asker::Key(known, token) = by else { return Ok(by.clone()) };
         let entry = self.directory.find(&known.hash).ok_or_else(unauthenticated)?;
         // Nearly always nothing changed. Otherwise all that a change can take away is looked at again.
         let stands = Arc::ptr_eq(&entry, known)
             || !(entry.revoked || entry.disabled || entry.expired(now) || entry.secret_ended(now))
                 && entry.holder().may_somewhere(Right::Verify);
-        if stands { Ok(Asker::Key(entry)) } else { Err(unauthenticated()) }
-    }
-
-    /// Whether a caller is still who it was: its secret is still valid here and gives the same grants. A request
-    /// may take seconds to arrive and do several things; none of them may follow a revocation that was answered.
-    pub fn still_stands(&self, caller: &Caller) -> Result<(), Error> {
-        self.up_to_date()?;
-        let request = Request { address: caller.source.ip.as_deref().copied(), ..Request::default() };
-        let stands = self.directory.find(&caller.credential).is_some_and(|entry| {
-            entry.key == caller.key
-                && identity(&entry, &request, self.edge.now()) == VerificationCode::Valid
-                && entry.grants() == &*caller.grants
-        });
-        if stands { Ok(()) } else { Err(unauthenticated()) }
+        let stands = stands && token.as_ref().is_none_or(|token| self.tokens.stands(token, &entry, now));
+        if stands { Ok(Asker::Key(entry, token.clone())) } else { Err(unauthenticated()) }
     }
 
     /// A directory that no longer follows the log may not know of a revocation.
@@ -298,48 +318,6 @@ impl Verifier {
         }
         Ok(())
     }
-
-    async fn management_key(&self, bearer: &str, address: Option<IpAddr>) -> Result<Arc<Entry>, Error> {
-        self.up_to_date()?;
-        let now = self.edge.now();
-        let request = Request { address, ..Request::default() };
-        let (nobodys, found) = self.presented(bearer, only);
-        let (code, entry) = match found.map(|entry| (identity(&entry, &request, now), entry)) {
-            None | Some((VerificationCode::NotFound, _)) => (nobodys, None),
-            Some((code, entry)) => (code, Some(entry)),
-        };
-        if code == VerificationCode::Valid
-            && let Some(entry) = entry.as_ref().filter(|entry| entry.management().is_some())
-        {
-            return Ok(Arc::clone(entry));
-        }
-        // A valid key without grants is not one that may call: its scopes are about another API.
-        let code = if code == VerificationCode::Valid { VerificationCode::InsufficientScope } else { code };
-        self.record_refused(entry.as_deref(), code, address, now).await?;
-        Err(unauthenticated())
-    }
-
-    /// Records that somebody presented a secret in order to call, and may not.
-    async fn record_refused(
-        &self,
-        entry: Option<&Entry>,
-        code: VerificationCode,
-        address: Option<IpAddr>,
-        now: Timestamp,
-    ) -> Result<(), Error> {
-        let used = Use {
-            organization: entry.map(Entry::organization),
-            by: None,
-            key: entry.map(|entry| entry.key),
-            secret: entry.map(|entry| entry.secret_version),
-            means: None,
-            code,
-            action: None,
-            ip: address.map(|address| address.to_canonical()),
-            detail: None,
-        };
-        self.recorder.record(used, now).await
-    }
 }
 
 /// Of several keys the first that somebody may know of: a stranger who imports the digest of a secret does not
@@ -349,9 +327,20 @@ fn mine(mut found: &mut dyn Iterator<Item = Arc<Entry>>, may: impl Fn(&Entry) ->
     if may(&first) { Some(first) } else { Iterator::find(&mut found, |entry| may(entry)).or(Some(first)) }
 }
 
-/// None of several keys: it cannot be known who means it, and a stranger may have made one of them.
-fn only(found: &mut dyn Iterator<Item = Arc<Entry>>) -> Option<Arc<Entry>> {
-    found.next().filter(|_| found.next().is_none())
+/// What is recorded of an answer, whatever was asked.
+fn used(code: VerificationCode, held: Option<&Held>, by: &Asker) -> Use {
+    let organization = held.map(|held| held.entry.organization());
+    Use {
+        organization: organization.or_else(|| by.organization()),
+        by: by.key(),
+        key: held.map(|held| held.entry.key),
+        secret: held.map(|held| held.entry.secret_version),
+        means: held.and_then(Held::means),
+        code,
+        action: None,
+        ip: None,
+        detail: None,
+    }
 }
 
 fn spend(entry: &Entry, charge: &Charge<'_>, now: Timestamp) -> Result<Option<Checked>, NoSuchLimit> {
@@ -373,12 +362,4 @@ fn detail(asked: &Question<'_>, checked: &Result<Option<Checked>, NoSuchLimit>) 
         spent,
     };
     (!detail.is_plain()).then(|| Box::new(detail))
-}
-
-/// The same for every reason, so that it tells nothing about a key.
-pub fn unauthenticated() -> Error {
-    Error::new(
-        Code::Unauthenticated,
-        "this needs a valid management key: send it as Authorization: Bearer <key>, from an address it may be used from",
-    )
 }

@@ -8,6 +8,8 @@ mod authorize;
 mod hostile;
 #[path = "verify_http/limits.rs"]
 mod limits;
+#[path = "verify_http/tokens.rs"]
+mod tokens;
 #[path = "verify_http/world.rs"]
 mod world;
 

@@ -11,16 +11,20 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+use keyledger::decisions::organization::FIRST_GENERATION;
 use keyledger::edge::Edge;
 use keyledger::secret::{DEFAULT_PREFIX, Secret, SecretHasher, parse_master_key};
 use keyledger::store::sqlite::{Options, SqliteStore};
 use keyledger::store::{AppendError, Appended, EventStore, Expected, NewEvent};
+use keyledger::token::Claims;
+use keyledger::token::claims::Audience;
+use keyledger::token::jwt::Minter;
 use keyledger::vault::Vault;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{CreditsChanged, KeyIssued};
 use keyledger_schema::{
     Actor, ChainHash, Envelope, Environment, Event, EventId, KeyId, OrganizationId, RateLimit, Sealer,
-    SecretRecord, Source, Stream, Subject, Timestamp, WorkspaceId,
+    SecretRecord, Source, Stream, Subject, Timestamp, TokenId, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 use uuid::{Builder, Uuid};
@@ -33,6 +37,10 @@ use crate::server;
 const FIRST_MILLIS: u64 = 1_793_491_200_000;
 const IN_FLIGHT: usize = 16 * 1024;
 const ABOUT: &str = "about.json";
+/// Of each key.
+const SCOPES: [&str; 2] = ["read:customers/**", "write:customers/42/invoices/*"];
+/// So many keys have a token: as many as are in use at once, and not more than a server remembers.
+const TOKENS: usize = 20_000;
 
 /// What `init` printed.
 #[derive(Clone, Serialize, Deserialize)]
@@ -80,6 +88,41 @@ impl Data {
         }
         let tenant = serde_json::from_slice(&about).expect("it was written by this program");
         Self { directory, tenant, secrets, ids }
+    }
+
+    /// A token of each of the first keys, as a server with this URL signs them.
+    pub(crate) fn tokens(&self, url: &str) -> Column {
+        let master = fs::read_to_string(self.directory.path().join("master.key")).expect("there is one");
+        let master = parse_master_key(&master).expect("a master key is hexadecimal");
+        let organization = self.tenant.organization_id;
+        let minter = Minter::new(master.signing_key(organization, FIRST_GENERATION));
+        let edge = Edge::default();
+        let now = edge.now().micros() / 1_000_000;
+        let token = |number: u64| {
+            let key = key_id(number);
+            let claims = Claims {
+                iss: url.into(),
+                sub: key,
+                aud: Audience::One(url.into()),
+                exp: now + 3_600,
+                nbf: now,
+                iat: now,
+                jti: TokenId::from_uuid(edge.uuid()),
+                client_id: key,
+                scope: SCOPES.join(" ").into(),
+                org: organization,
+                workspace: self.tenant.workspace_id,
+                env: Environment::Production,
+                secret: 1,
+                grants: true,
+            };
+            minter.mint(&claims).expect("claims can be written")
+        };
+        let mut tokens = Column::new(token(0).len());
+        for number in 0..self.ids.rows().min(TOKENS) as u64 {
+            tokens.push(&token(number));
+        }
+        tokens
     }
 
     /// Size of the files whose names start with this, in bytes.
@@ -222,7 +265,6 @@ fn issued(
 ) -> Envelope {
     let key = key_id(number);
     let at = Timestamp::default().plus(Duration::from_millis(FIRST_MILLIS + number));
-    let scopes = ["read:customers/**", "write:customers/42/invoices/*"];
     Envelope {
         id: EventId::from_uuid(id("keyledger load event", number)),
         stream: Stream::Key(key),
@@ -242,7 +284,7 @@ fn issued(
             environment: Environment::Production,
             prefix: DEFAULT_PREFIX.into(),
             secret,
-            scopes: scopes.iter().filter_map(|scope| scope.parse().ok()).collect(),
+            scopes: SCOPES.iter().filter_map(|scope| scope.parse().ok()).collect(),
             grants: Vec::new(),
             allowed_cidrs: Vec::new().into(),
             expires_at: None,

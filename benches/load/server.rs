@@ -16,6 +16,7 @@ use keyledger::http;
 use keyledger::secret::MasterKey;
 use keyledger::store::memory::MemoryStore;
 use keyledger::stream_head::StreamHead;
+use keyledger::token::Keyring;
 use keyledger::verify::Verifier;
 use keyledger::verify::recorder::Recorder;
 
@@ -102,6 +103,11 @@ impl Server {
             panic!("the server does not listen: {}", fs::read_to_string(&errors).unwrap_or_default());
         };
         Self { child, address, started_in: said_at - started, errors }
+    }
+
+    /// Where it is reached.
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
     }
 
     /// Processor time that the process has used, all threads, user and system.
@@ -199,6 +205,12 @@ fn state_of_nothing() -> std::io::Result<web::Data<http::State>> {
         Arc::new(Keys::default()),
     )?;
     let hasher = MasterKey::new([0; 32]).secret_hasher();
-    let verifier = Arc::new(Verifier::new(hasher, Arc::default(), recorder, edge));
+    let verifier = Arc::new(Verifier::new(
+        hasher,
+        Arc::default(),
+        Arc::new(Keyring::new("http://localhost")),
+        recorder,
+        edge,
+    ));
     Ok(web::Data::new(http::State { verifier, trusted_proxies: Vec::new(), not_ready: Arc::new(Vec::new) }))
 }

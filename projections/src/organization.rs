@@ -36,6 +36,13 @@ impl SigningKey {
     }
 }
 
+/// The one of an organization's keys that signs at a moment: the newest whose time has come, or, if none's has, the
+/// oldest.
+pub fn signing_key(keys: &[SigningKey], now: Timestamp) -> Option<&SigningKey> {
+    let counting = || keys.iter().filter(|key| key.counts());
+    counting().rfind(|key| key.signs_from <= now).or_else(|| counting().next())
+}
+
 /// How many signing keys that are out of use are remembered.
 const OLD_SIGNING_KEYS_KEPT: usize = 32;
 
@@ -151,10 +158,9 @@ impl OrganizationState {
         !self.signing_keys.is_empty()
     }
 
-    /// The key that it signs with at a moment: the newest whose time has come, or, if none's has, the oldest.
+    /// The key that it signs with at a moment, see [`signing_key`].
     pub fn signing_key(&self, now: Timestamp) -> Option<&SigningKey> {
-        let counting = || self.signing_keys.iter().filter(|key| key.counts());
-        counting().rfind(|key| key.signs_from <= now).or_else(|| counting().next())
+        signing_key(&self.signing_keys, now)
     }
 
     fn signing_key_mut(&mut self, generation: u32) -> Option<&mut SigningKey> {

@@ -54,6 +54,11 @@ impl ScopeAction {
         }
     }
 
+    /// Whether it covers every action that another one covers.
+    pub fn includes(self, other: Self) -> bool {
+        self == Self::Any || self == other
+    }
+
     /// As written in scopes.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -100,6 +105,29 @@ impl ResourceFilter {
         }
         wanted.next().is_none()
     }
+
+    /// Whether it covers every resource that another filter covers.
+    pub fn includes(&self, other: &Self) -> bool {
+        if &*self.0 == "*" {
+            return true;
+        }
+        if &*other.0 == "*" {
+            return false;
+        }
+        let mut narrower = other.0.split('/');
+        for pattern in self.0.split('/') {
+            if pattern == "**" {
+                return true;
+            }
+            match narrower.next() {
+                // It may end here, and this one goes on.
+                None | Some("**") => return false,
+                Some(segment) if pattern == "*" || pattern == segment => {}
+                Some(_) => return false,
+            }
+        }
+        narrower.next().is_none()
+    }
 }
 
 impl FromStr for ResourceFilter {
@@ -135,6 +163,11 @@ impl Scope {
     /// Whether the scope allows an action on a resource.
     pub fn covers(&self, action: Action, resource: Resource<'_>) -> bool {
         self.action.covers(action) && self.resource.covers(resource)
+    }
+
+    /// Whether the scope allows all that another one allows.
+    pub fn includes(&self, other: &Self) -> bool {
+        self.action.includes(other.action) && self.resource.includes(&other.resource)
     }
 }
 
@@ -288,6 +321,29 @@ mod tests {
             if open { pattern.push("**"); }
             let expected = pattern == ["*"] || reference(&pattern, &wanted);
             prop_assert_eq!(covers(&format!("write:{}", pattern.join("/")), Action::Write, &wanted.join("/")), expected);
+        }
+
+        #[test]
+        fn a_scope_includes_exactly_those_that_allow_nothing_else(
+            wide in "(read|\\*):([ab*](/[ab*]){0,3})?(/\\*\\*)?",
+            narrow in "(read|\\*):([ab*](/[ab*]){0,3})?(/\\*\\*)?",
+        ) {
+            let (wide, narrow): (Scope, Scope) = (wide.parse().unwrap(), narrow.parse().unwrap());
+            // Of names that stand in no filter one is as good as another, and five segments are one more than any
+            // filter has.
+            let names = ["a", "b", "c"];
+            let mut paths = vec![String::new()];
+            for _ in 0..5 {
+                let longer: Vec<_> = paths.iter().flat_map(|path| names.map(|name| format!("{path}/{name}"))).collect();
+                paths.extend(longer);
+                paths.sort_unstable();
+                paths.dedup();
+            }
+            let beyond = paths.iter().any(|path| Action::ALL.into_iter().any(|action| {
+                let resource = Resource::parse(path).unwrap();
+                narrow.covers(action, resource) && !wide.covers(action, resource)
+            }));
+            prop_assert_eq!(wide.includes(&narrow), !beyond, "{} {}", wide, narrow);
         }
 
         #[test]

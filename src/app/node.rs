@@ -1,5 +1,6 @@
 //! The parts of a node, opened and tied together.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use keyledger_projections::{IdentityState, KeyState, OrganizationState, PoolId, 
 use keyledger_schema::event::UsageMode;
 use keyledger_schema::{LogId, NodeId, Sealer, Subject, Timestamp};
 
-use super::{Error, identity, progress, system};
+use super::{Error, greeting, identity, progress, system};
 use crate::config::Config;
 use crate::decisions::credits::Balance;
 use crate::edge::Edge;
@@ -23,6 +24,7 @@ use crate::token::Keyring;
 use crate::vault::{self, Vault};
 use crate::verify::Verifier;
 use crate::verify::directory::Directory;
+use crate::verify::mint::Mint;
 use crate::verify::recorder::{GiveBack, Recorder};
 
 /// Keeps what is in memory up to date.
@@ -69,7 +71,7 @@ impl Observer for Memory {
     fn organization(&self, state: &OrganizationState) {
         self.keyring.organization_changed(state);
         for tenant in self.tenants.organization_changed(state) {
-            self.directory.organization_changed(&tenant.state, &tenant.above, tenant.policy.keys_enabled());
+            self.directory.organization_changed(&tenant.state, &tenant.above, &tenant.policy);
         }
     }
 
@@ -93,10 +95,16 @@ impl Observer for Memory {
     }
 }
 
+/// Below which URL clients reach a server that listens on an address.
+fn public_url(config: &Config, listen: SocketAddr) -> String {
+    config.public_url.clone().unwrap_or_else(|| greeting::url(listen))
+}
+
 /// A node with everything open. It serves nothing by itself.
 pub(super) struct Node {
     pub(super) service: Arc<Service>,
     directory: Arc<Directory>,
+    keyring: Arc<Keyring>,
     master: MasterKey,
     edge: Edge,
     id: NodeId,
@@ -122,10 +130,11 @@ impl Node {
         let memory = Memory {
             directory: Arc::default(),
             tenants: Arc::default(),
-            keyring: Arc::new(Keyring::new(&format!("http://{}", config.listen))),
+            keyring: Arc::new(Keyring::new(&public_url(config, config.listen))),
             vault: Arc::clone(&vault),
         };
         let (directory, tenants) = (Arc::clone(&memory.directory), Arc::clone(&memory.tenants));
+        let keyring = Arc::clone(&memory.keyring);
         let balances: Arc<dyn Balances> = Arc::new(Spender(Arc::clone(&directory)));
         let days = u64::from(config.verification_log_days);
         let read_model = ReadModel::open(
@@ -156,7 +165,7 @@ impl Node {
         let parts = (edge.clone(), vault, master.clone());
         let service = Service::new(store, read_model, tenants, key_of, balances, parts, id);
         let service = Arc::new(service.with_tree(tree));
-        Ok(Self { service, directory, master, edge, id })
+        Ok(Self { service, directory, keyring, master, edge, id })
     }
 
     /// Starts recording, and with it verification.
@@ -170,7 +179,18 @@ impl Node {
         let (edge, Recording { head, next_seq }) = (self.edge.clone(), recording);
         let recorder = Recorder::start(store, edge, self.id, head, next_seq, mode, give_back, vault)
             .map_err(system("cannot start the recorder"))?;
-        Ok(Verifier::new(self.master.secret_hasher(), directory, recorder, self.edge.clone()))
+        let (hasher, keyring) = (self.master.secret_hasher(), Arc::clone(&self.keyring));
+        Ok(Verifier::new(hasher, directory, keyring, recorder, self.edge.clone()))
+    }
+
+    /// What signs tokens.
+    pub(super) fn mint(&self) -> Mint {
+        Mint::new(self.master.clone(), Arc::clone(&self.keyring))
+    }
+
+    /// Takes over the address that the server listens on: with port 0 it was not known before.
+    pub(super) fn listens(&self, config: &Config, at: SocketAddr) {
+        self.keyring.issuers.set_base(&public_url(config, at));
     }
 
     /// Stops the threads that follow the log.

@@ -175,7 +175,8 @@ fn log(args: &LogArgs, client: &Client, edge: &Edge, out: &mut Output<'_>) -> Re
     }
     let list = data.pointer(list).unwrap_or(&Value::Null);
     let shown = list["nodes"].as_array().map_or(&[][..], Vec::as_slice);
-    let mut headers = vec!["LAST", "TIMES", "OUTCOME", "ACTION", "RESOURCE", "SOURCE", "TAGS", "SECRET"];
+    let mut headers =
+        vec!["LAST", "TIMES", "OUTCOME", "ACTION", "RESOURCE", "SOURCE", "TAGS", "SECRET", "MEANS"];
     let mut rows: Vec<_> = shown.iter().map(row).collect();
     let mut whole = vec![0];
     if args.id.is_none() {
@@ -208,6 +209,7 @@ fn row(one: &Value) -> Vec<Vec<String>> {
         cell(&one["ip"]),
         if tags.is_empty() { vec!["-".into()] } else { tags },
         cell(&one["secretVersion"]),
+        vec![if one["means"].is_null() { "-".into() } else { word(&one["means"]) }],
     ]
 }
 
@@ -246,7 +248,8 @@ mod tests {
     #[test]
     fn a_record_tells_when_how_often_and_what() {
         let one = json!({ "lastAt": "2026-11-21T09:14:14.252913Z", "count": 3, "code": "VALID",
-            "action": "READ", "resource": "customers/42", "ip": null, "tags": ["eu", "pro"], "secretVersion": 2 });
+            "action": "READ", "resource": "customers/42", "ip": null, "tags": ["eu", "pro"], "secretVersion": 2,
+            "means": "TOKEN" });
         let expected: Vec<Vec<&str>> = vec![
             vec!["2026-11-21 09:14:14Z"],
             vec!["3"],
@@ -256,6 +259,7 @@ mod tests {
             vec!["-"],
             vec!["eu", "pro"],
             vec!["2"],
+            vec!["token"],
         ];
         assert_eq!(row(&one), expected);
     }

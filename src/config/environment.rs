@@ -100,6 +100,7 @@ impl Layer {
             Setting::VerificationLogDays => &mut self.verification_log_days,
             Setting::LogOrigin => &mut self.log_origin,
             Setting::PublicLog => &mut self.public_log,
+            Setting::PublicUrl => &mut self.public_url,
             Setting::MasterKeyFile => &mut self.master_key_file,
             Setting::LogFormat => &mut self.log_format,
             Setting::LogLevel => &mut self.log_level,

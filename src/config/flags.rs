@@ -97,6 +97,14 @@ pub struct ServerFlags {
     /// Hashes tell nothing of what was logged but how much. The entries are never public.
     #[arg(long, value_name = "BOOL")]
     pub public_log: Option<String>,
+
+    /// URL below which clients reach the API: the issuer of tokens
+    /// [env: KEYLEDGER_PUBLIC_URL] [default: http:// and the address of the API]
+    ///
+    /// Scheme, host, port and path, such as https://keys.example.com. When it changes, tokens that are out
+    /// are no longer good.
+    #[arg(long, value_name = "URL")]
+    pub public_url: Option<String>,
 }
 
 impl CommonFlags {
@@ -120,6 +128,7 @@ impl ServerFlags {
             verification_log_days: self.verification_log_days.clone(),
             log_origin: self.log_origin.clone(),
             public_log: self.public_log.clone(),
+            public_url: self.public_url.clone(),
             trusted_proxies: (!self.trusted_proxies.is_empty()).then(|| self.trusted_proxies.clone()),
             ..self.common.layer()
         }

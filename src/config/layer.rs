@@ -27,6 +27,8 @@ pub enum Setting {
     LogOrigin,
     /// Whether the log's hashes are public.
     PublicLog,
+    /// Where clients reach the server.
+    PublicUrl,
     /// The master key's file.
     MasterKeyFile,
     /// The log format.
@@ -37,7 +39,7 @@ pub enum Setting {
 
 impl Setting {
     /// Every setting.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::DataDir,
         Self::Listen,
         Self::OpenListen,
@@ -46,6 +48,7 @@ impl Setting {
         Self::VerificationLogDays,
         Self::LogOrigin,
         Self::PublicLog,
+        Self::PublicUrl,
         Self::MasterKeyFile,
         Self::LogFormat,
         Self::LogLevel,
@@ -62,6 +65,7 @@ impl Setting {
             Self::VerificationLogDays => "verification_log_days",
             Self::LogOrigin => "log_origin",
             Self::PublicLog => "public_log",
+            Self::PublicUrl => "public_url",
             Self::MasterKeyFile => "master_key_file",
             Self::LogFormat => "log_format",
             Self::LogLevel => "log_level",
@@ -79,6 +83,7 @@ impl Setting {
             Self::VerificationLogDays => "--verification-log-days",
             Self::LogOrigin => "--log-origin",
             Self::PublicLog => "--public-log",
+            Self::PublicUrl => "--public-url",
             Self::MasterKeyFile => "--master-key-file",
             Self::LogFormat => "--log-format",
             Self::LogLevel => "--log-level",
@@ -96,6 +101,7 @@ impl Setting {
             Self::VerificationLogDays => "KEYLEDGER_VERIFICATION_LOG_DAYS",
             Self::LogOrigin => "KEYLEDGER_LOG_ORIGIN",
             Self::PublicLog => "KEYLEDGER_PUBLIC_LOG",
+            Self::PublicUrl => "KEYLEDGER_PUBLIC_URL",
             Self::MasterKeyFile => "KEYLEDGER_MASTER_KEY_FILE",
             Self::LogFormat => "KEYLEDGER_LOG_FORMAT",
             Self::LogLevel => "KEYLEDGER_LOG_LEVEL",
@@ -139,6 +145,7 @@ pub struct Layer {
     pub log_origin: Option<String>,
     #[serde(deserialize_with = "truth")]
     pub public_log: Option<String>,
+    pub public_url: Option<String>,
     pub master_key_file: Option<String>,
     pub log_format: Option<String>,
     pub log_level: Option<String>,
@@ -184,6 +191,7 @@ impl Layer {
             Setting::VerificationLogDays => &self.verification_log_days,
             Setting::LogOrigin => &self.log_origin,
             Setting::PublicLog => &self.public_log,
+            Setting::PublicUrl => &self.public_url,
             Setting::MasterKeyFile => &self.master_key_file,
             Setting::LogFormat => &self.log_format,
             Setting::LogLevel => &self.log_level,

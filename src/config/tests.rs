@@ -173,6 +173,47 @@ fn the_log_is_public_only_when_that_is_said() {
 }
 
 #[test]
+fn the_public_url_is_one_that_issuers_can_stand_below() {
+    let longest = format!("https://{}", "a".repeat(192));
+    for url in [
+        "https://keys.example.com",
+        "http://127.0.0.1:8080",
+        "https://[::1]:8443/keys",
+        "https://example.com:443/a/b-c_d.e~f",
+        longest.as_str(),
+    ] {
+        let flag = ServerFlags { public_url: Some(url.into()), ..flags() };
+        assert_eq!(load(None, &flag, &[]).unwrap().public_url.as_deref(), Some(url));
+    }
+    assert_eq!(load(None, &flags(), &[]).unwrap().public_url, None);
+    for url in [
+        "keys.example.com",
+        "ftp://keys.example.com",
+        "https://",
+        "https:///keys",
+        "https://keys.example.com/",
+        "https://keys.example.com/a//b",
+        "https://keys.example.com/a/../b",
+        "https://keys.example.com?a=b",
+        "https://keys.example.com/#a",
+        "https://user:word@keys.example.com",
+        "https://Keys.example.com",
+        "https://keys..example.com",
+        "https://keys.example.com:0",
+        "https://keys.example.com:65536",
+        "https://keys.example.com:+1",
+        "https://[::1",
+        "https://k\u{e4}ys.example.com",
+        "https://a b",
+        &format!("{longest}a"),
+    ] {
+        let shown = problem(None, &flags(), &[("KEYLEDGER_PUBLIC_URL", url)]);
+        assert!(shown.starts_with("the environment variable KEYLEDGER_PUBLIC_URL is"), "{shown}");
+        assert!(shown.contains("such as https://keys.example.com"), "{shown}");
+    }
+}
+
+#[test]
 fn the_master_key_follows_the_same_order() {
     let key = "0f".repeat(32);
     let from_environment = [("KEYLEDGER_MASTER_KEY", key.as_str())];

@@ -255,6 +255,18 @@ pub(crate) enum UsageDimension {
     Address,
 }
 
+/// How a key was used other than by presenting its secret to a verifier.
+#[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
+#[graphql(remote = "domain::Means")]
+pub(crate) enum Means {
+    /// Its secret was exchanged for a token, or should have been.
+    Exchange,
+    /// A token of it was presented.
+    Token,
+    /// Somebody asked whether a token of it is good.
+    Introspection,
+}
+
 /// What kind of actor.
 #[derive(Enum, Clone, Copy, PartialEq, Eq, Debug)]
 #[graphql(remote = "domain::ActorKind")]

@@ -9,7 +9,7 @@ use super::event::EventNode;
 use super::input::id;
 use super::key::KeyNode;
 use super::query::{self, asked};
-use super::scalar::{Action, DateTime, Environment, Long, OrderDirection, VerificationCode};
+use super::scalar::{Action, DateTime, Environment, Long, Means, OrderDirection, VerificationCode};
 use super::trail;
 use super::usage::{address, outcomes};
 use crate::error::{Code, Error, Result};
@@ -34,6 +34,8 @@ pub(crate) struct VerificationFilter {
     action: Option<Action>,
     /// About a resource that begins with this.
     resource_prefix: Option<String>,
+    /// By this means.
+    means: Option<Means>,
     /// With this tag.
     tag: Option<String>,
     /// From this address.
@@ -89,6 +91,7 @@ pub(super) async fn listed(
     let asked = VerificationsAsked {
         selection: Selection { organization, below: false, filter: selected },
         resource_prefix: filter.resource_prefix.map(Into::into),
+        means: filter.means.map(Into::into),
         from: filter.from.map(|at| at.0),
         to: filter.to.map(|at| at.0),
         sequence: match direction {
@@ -167,6 +170,11 @@ impl VerificationNode {
     /// Which of its secrets.
     async fn secret_version(&self) -> Option<u32> {
         self.0.secret_version
+    }
+
+    /// How the key was used, if not by presenting its secret.
+    async fn means(&self) -> Option<Means> {
+        self.0.means.map(Into::into)
     }
 
     /// Where the key lives.

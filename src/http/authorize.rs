@@ -3,8 +3,8 @@
 //!
 //! The client's key is where clients put it, see [`super::credentials`]. The gateway says who it is by
 //! `Keyledger-Verifier`, and what has to be checked by the query: `environment`, `action`, `resource`, or
-//! `derive=forwarded` for action and resource of the request that it forwards, `cost`, `limits` and `tags`. The
-//! answer is in the status and the headers; there is no body.
+//! `derive=forwarded` for action and resource of the request that it forwards, `cost`, `limits`, `tags` and
+//! `audience`. The answer is in the status and the headers; there is no body.
 //!
 //! Invariant: what a client sends never widens what is checked. Query parameters are the gateway's and
 //! each may come once; a forwarded request counts only from a gateway that authenticated itself, or from
@@ -110,7 +110,8 @@ async fn answer(request: &HttpRequest, state: &State, asker: &Asker) -> Result<H
     let address = holder(request, state);
     let request = Request { environment: query.environment, address, access };
     let charge = Charge { cost: query.cost, only: query.limits.as_deref() };
-    let question = Question { key: &key, request, charge, tags: &query.tags };
+    let audience = query.audience.as_deref();
+    let question = Question { key: &key, request, charge, tags: &query.tags, audience };
     Ok(respond(&state.verifier.verify(&question, asker).await?))
 }
 
@@ -222,6 +223,7 @@ struct Query<'a> {
     cost: u32,
     limits: Option<Vec<Cow<'a, str>>>,
     tags: Tags,
+    audience: Option<Cow<'a, str>>,
 }
 
 impl<'a> Query<'a> {
@@ -239,8 +241,9 @@ impl<'a> Query<'a> {
                 "cost" => ("cost", &mut cost),
                 "limits" => ("limits", &mut limits),
                 "tags" => ("tags", &mut tags),
+                "audience" => ("audience", &mut query.audience),
                 _ => {
-                    let message = "there is no such parameter; the parameters are environment, action, resource, derive, cost, limits, tags";
+                    let message = "there is no such parameter; the parameters are environment, action, resource, derive, cost, limits, tags, audience";
                     return Err(Error::invalid("query", message));
                 }
             };
@@ -254,6 +257,9 @@ impl<'a> Query<'a> {
         query.limits = limits.as_ref().map(owned).map(chosen).transpose()?;
         let tags = parts(tags.as_deref().unwrap_or_default());
         query.tags = Tags::new(&tags.map(Cow::Borrowed).collect::<Vec<_>>())?;
+        if let Some(text) = &query.audience {
+            crate::verify::audience(text)?;
+        }
         query.derive = match derive.as_deref() {
             None => false,
             Some("forwarded") => true,
@@ -374,6 +380,7 @@ mod tests {
         assert_eq!((query.action.as_deref(), query.resource.as_deref()), (Some("read"), Some("a/b+c")));
         assert_eq!(Query::parse("").unwrap(), Query { cost: 1, ..Query::default() });
         assert_eq!(Query::parse("cost=0").unwrap().cost, 0);
+        assert_eq!(Query::parse("audience=https%3A//a").unwrap().audience.unwrap(), "https://a");
         assert!(Query::parse("tags=b,a%2Fb,").unwrap().tags.iter().eq(["a/b", "b"]));
         assert_eq!(Query::parse("cost=%31000000").unwrap().cost, 1_000_000);
         assert_eq!(Query::parse("limits=a%2Cb,c,").unwrap().limits.unwrap(), ["a", "b", "c"]);
@@ -387,6 +394,8 @@ mod tests {
             ("resource=%zz", "resource"),
             ("resource=%", "resource"),
             ("resource=%ff", "resource"),
+            ("audience=", "audience"),
+            ("audience=a&audience=b", "audience"),
             ("tags=a b", "tags"),
             ("tags=a,b&tags=c", "tags"),
             ("cost=", "cost"),

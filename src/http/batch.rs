@@ -12,7 +12,7 @@ use serde_json::value::RawValue;
 use super::body::{self, VerifyBody};
 use super::fields::Fields;
 use super::problem::{JSON, NO_STORE, Refused};
-use super::verify::{Body, charge, wanted};
+use super::verify::{Body, question};
 use super::{State, credentials};
 use crate::error::{Code, Error};
 use crate::verify::{Answer, Asker, Question};
@@ -84,10 +84,8 @@ async fn answer(
 ) -> Result<HttpResponse, Refused> {
     let bytes = body::read(request, payload).await?;
     let bodies = parse(&bytes)?;
-    let questions = bodies.iter().enumerate().map(|(at, body)| {
-        let request = wanted(body).map_err(|error| within(at, error))?;
-        Ok(Question { key: &body.key, request, charge: charge(body), tags: &body.tags })
-    });
+    let questions =
+        bodies.iter().enumerate().map(|(at, body)| question(body).map_err(|error| within(at, error)));
     let questions: Vec<Question<'_>> = questions.collect::<Result<_, Error>>()?;
     // All at once: they share a write of the log.
     let answered = join_all(questions.iter().map(|asked| state.verifier.verify(asked, asker))).await;

@@ -27,40 +27,49 @@ pub const MAX_BODY_BYTES: usize = 1024 * 1024;
 /// A body arrives within this time.
 const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 
-fn too_large() -> Refused {
-    let message = format!("a body has at most {MAX_BODY_BYTES} bytes; send less");
+fn too_large(most: usize) -> Refused {
+    let message = format!("a body has at most {most} bytes; send less");
     Refused(StatusCode::PAYLOAD_TOO_LARGE, Error::new(Code::InvalidInput, message))
 }
 
 /// Reads a JSON body whole. A body that comes in one piece is not copied.
-pub(super) async fn read(request: &HttpRequest, mut payload: Payload) -> Result<Bytes, Refused> {
-    let headers = request.headers();
-    if !headers.get(CONTENT_TYPE).is_some_and(|value| is_json(value.as_bytes())) {
+pub(super) async fn read(request: &HttpRequest, payload: Payload) -> Result<Bytes, Refused> {
+    if !request.headers().get(CONTENT_TYPE).is_some_and(|value| is_json(value.as_bytes())) {
         return Err(Refused(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Error::new(Code::InvalidInput, "send the body as Content-Type: application/json"),
         ));
     }
-    let announced = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
-    if announced.is_some_and(|announced| announced > MAX_BODY_BYTES) {
-        return Err(too_large());
+    whole(request, payload, MAX_BODY_BYTES).await
+}
+
+/// Reads a body whole that has at most so many bytes.
+pub(super) async fn whole(
+    request: &HttpRequest,
+    mut payload: Payload,
+    most: usize,
+) -> Result<Bytes, Refused> {
+    let announced = request.headers().get(CONTENT_LENGTH);
+    let announced = announced.and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    if announced.is_some_and(|announced| announced > most) {
+        return Err(too_large(most));
     }
     // A small body is here with its head; only others are worth a timer.
     let early = payload.next().now_or_never().flatten().transpose().map_err(broken)?.unwrap_or_default();
     if announced == Some(early.len()) {
         return Ok(early);
     }
-    timeout(BODY_TIMEOUT, rest(early, payload)).await.map_err(|_| {
+    timeout(BODY_TIMEOUT, rest(early, payload, most)).await.map_err(|_| {
         let message = "the body did not arrive in time; send it within 5 seconds of its head";
         Refused(StatusCode::REQUEST_TIMEOUT, Error::new(Code::InvalidInput, message))
     })?
 }
 
-async fn rest(early: Bytes, mut payload: Payload) -> Result<Bytes, Refused> {
+async fn rest(early: Bytes, mut payload: Payload, most: usize) -> Result<Bytes, Refused> {
     let mut whole = BytesMut::from(early);
     while let Some(chunk) = payload.next().await.transpose().map_err(broken)? {
-        if whole.len() + chunk.len() > MAX_BODY_BYTES {
-            return Err(too_large());
+        if whole.len() + chunk.len() > most {
+            return Err(too_large(most));
         }
         whole.extend_from_slice(&chunk);
     }
@@ -85,14 +94,16 @@ pub(super) struct VerifyBody<'a> {
     pub(super) action: Option<Cow<'a, str>>,
     pub(super) resource: Option<Cow<'a, str>>,
     pub(super) ip: Option<Cow<'a, str>>,
+    pub(super) audience: Option<Cow<'a, str>>,
     pub(super) cost: u32,
     pub(super) limits: Option<Vec<Cow<'a, str>>>,
     pub(super) tags: Tags,
 }
 
 /// The fields that are texts, in the order of [`Raw::texts`]; then the others.
-const FIELDS: [&str; 8] = ["key", "environment", "action", "resource", "ip", "cost", "limits", "tags"];
-const TEXTS: usize = 5;
+const FIELDS: [&str; 9] =
+    ["key", "environment", "action", "resource", "ip", "audience", "cost", "limits", "tags"];
+const TEXTS: usize = 6;
 /// The most texts of a list.
 const MAX_TEXTS: usize = if MAX_CHOSEN > MAX_TAGS { MAX_CHOSEN } else { MAX_TAGS };
 
@@ -114,13 +125,16 @@ impl<'a> VerifyBody<'a> {
         if let Some(problem) = raw.problem {
             return Err(problem);
         }
-        let [key, environment, action, resource, ip] = raw.texts;
+        let [key, environment, action, resource, ip, audience] = raw.texts;
         let key = key
             .ok_or_else(|| Error::invalid("key", "name the key to verify: the text that its holder sent"))?;
         let cost = Charge::cost(raw.cost)?;
         let limits = raw.limits.map(chosen).transpose()?;
         let tags = Tags::new(raw.tags.as_deref().unwrap_or_default())?;
-        Ok(Self { key, environment, action, resource, ip, cost, limits, tags })
+        if let Some(text) = &audience {
+            crate::verify::audience(text)?;
+        }
+        Ok(Self { key, environment, action, resource, ip, audience, cost, limits, tags })
     }
 }
 
@@ -301,6 +315,8 @@ mod tests {
             (r#"{"key":["s3cret"]}"#, Some("key"), "a text"),
             (r#"{"key":"a","key":"b"}"#, Some("key"), "twice"),
             (r#"{"key":"a","price":1}"#, Some("price"), "no such field"),
+            (r#"{"key":"a","audience":""}"#, Some("audience"), "1 to 255 bytes"),
+            (r#"{"key":"a","audience":["b"]}"#, Some("audience"), "a text"),
             (r#"{"key":"a","tags":1}"#, Some("tags"), "at most 8 texts"),
             (r#"{"key":"a","tags":[1]}"#, Some("tags"), "at most 8 texts"),
             (r#"{"key":"a","tags":["s3cret tag"]}"#, Some("tags"), "at most 8 texts"),

@@ -30,7 +30,10 @@ pub(super) fn after_scheme<'a>(value: &'a str, scheme: &str) -> Option<&'a str> 
 }
 
 /// The one value of a header that must not come twice.
-fn single<'a>(headers: &'a HeaderMap, name: &'static HeaderName) -> Result<Option<&'a str>, Error> {
+pub(super) fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &'static HeaderName,
+) -> Result<Option<&'a str>, Error> {
     let mut values = headers.get_all(name);
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

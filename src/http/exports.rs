@@ -24,8 +24,8 @@ use crate::error::Error;
 use crate::export::{Batch, Encoder, Failed, Format, Lines, Open};
 use crate::service::Service;
 use crate::service::analytics::{
-    self, DIMENSIONS, GRANULARITIES, Granularity, MAX_GROUPS, MAX_KEYS, Selection, Sequence, UsageAsked,
-    UsageFilter, VerificationsAsked, Window,
+    self, DIMENSIONS, GRANULARITIES, Granularity, MAX_GROUPS, MAX_KEYS, MEANS, Selection, Sequence,
+    UsageAsked, UsageFilter, VerificationsAsked, Window,
 };
 use crate::service::exports::{Export, Wanted};
 
@@ -221,10 +221,12 @@ pub(super) async fn verifications(
     service: Data<Service>,
 ) -> Result<HttpResponse, Refused> {
     let read = |request: &HttpRequest| {
-        let parameters = Parameters::of(request, &[SELECTION, &["resourcePrefix", "after"]])?;
+        let parameters = Parameters::of(request, &[SELECTION, &["resourcePrefix", "means", "after"]])?;
+        let means = parameters.text("means").map(|text| named(&MEANS, text)).transpose();
         let asked = Box::new(VerificationsAsked {
             selection: parameters.selection()?,
             resource_prefix: parameters.text("resourcePrefix").map(Into::into),
+            means: means.map_err(|message| Error::invalid("means", message))?,
             from: parameters.moment("from")?,
             to: parameters.moment("to")?,
             sequence: Sequence::Ascending,

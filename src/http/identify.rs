@@ -1,5 +1,5 @@
-//! `POST /v1/identify`: somebody found a text that may be a secret, and asks which key it is; and may revoke
-//! that key in the same call.
+//! `POST /v1/identify`: somebody found a text that may be a secret or a token, and asks of which key it is; and may
+//! revoke that key in the same call.
 //!
 //! Invariant: the text is neither echoed nor logged, and whoever may not read the key it belongs to is
 //! answered exactly as for a text that is no secret at all.
@@ -9,7 +9,7 @@ use actix_web::{HttpRequest, HttpResponse};
 use keyledger_projections::{KeyState, KeyStatus};
 use keyledger_schema::actor::ActorKind;
 use keyledger_schema::grant::{GrantRole, Place, Right};
-use keyledger_schema::{Actor, Environment, EventId, KeyId, OrganizationId, Timestamp, WorkspaceId};
+use keyledger_schema::{Actor, Environment, EventId, KeyId, OrganizationId, Timestamp, TokenId, WorkspaceId};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
@@ -21,6 +21,7 @@ use crate::caller::Caller;
 use crate::error::Error;
 use crate::service::Service;
 use crate::service::holders::{Leak, Reported};
+use crate::verify::Held;
 
 /// How a refusal is called in the trail.
 const COMMAND: &str = "identify";
@@ -42,6 +43,14 @@ struct Key<'a> {
     expires_at: Option<Timestamp>,
     /// Which of its secrets the text is.
     secret_version: u32,
+}
+
+/// What is told of a token that was found instead of a secret.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Token {
+    id: TokenId,
+    expires_at: Timestamp,
 }
 
 /// Who made a key.
@@ -68,6 +77,9 @@ struct Body<'a> {
     found: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<Key<'a>>,
+    /// The token, if the text is one and not the secret that was exchanged for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<Token>,
     /// The report in the key's trail.
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<EventId>,
@@ -142,12 +154,14 @@ pub(super) async fn identify(
         Some(id) => service.email_of(id).await?,
         None => None,
     };
-    let body = reported.as_ref().map_or_else(Body::default, |(version, reported)| {
+    let body = reported.as_ref().map_or_else(Body::default, |(found, reported)| {
         let revoked = reported.revoked.as_ref();
-        let key = Key::of(&reported.state, creator.as_deref(), *version, service.now());
+        let key = Key::of(&reported.state, creator.as_deref(), found.entry.secret_version, service.now());
+        let token = found.token.as_ref().map(|token| &token.claims);
         Body {
             found: true,
             key: Some(key),
+            token: token.map(|claims| Token { id: claims.jti, expires_at: claims.expires_at() }),
             event: reported.event,
             revoked: revoked.map(Result::is_ok),
             error: revoked.and_then(|revoked| revoked.as_ref().err()).map(Inner::from),
@@ -188,14 +202,13 @@ fn candidates(text: &str) -> impl Iterator<Item = &str> {
     std::iter::once(text).chain(parts.take(MAX_PARTS))
 }
 
-/// The report, and which of the key's secrets was found; none where there is nothing that the caller may
-/// know of.
+/// The report, and what was found; none where there is nothing that the caller may know of.
 async fn report(
     state: &State,
     service: &Service,
     caller: &Caller,
     asked: Asked,
-) -> Result<Option<(u32, Reported)>, Error> {
+) -> Result<Option<(Held, Reported)>, Error> {
     let mut found = None;
     for candidate in candidates(&asked.text) {
         found = state
@@ -205,11 +218,11 @@ async fn report(
             break;
         }
     }
-    let Some(entry) = found else { return Ok(None) };
+    let Some(held) = found else { return Ok(None) };
     let mut reported = service
-        .report_leak(caller, COMMAND, entry.key, entry.secret_version, asked.leak)
+        .report_leak(caller, COMMAND, held.entry.key, held.entry.secret_version, asked.leak)
         .await
         .map_err(of_body)?;
     reported.revoked = reported.revoked.map(|revoked| revoked.map_err(of_body));
-    Ok(Some((entry.secret_version, reported)))
+    Ok(Some((held, reported)))
 }

@@ -11,12 +11,14 @@ use actix_web::{HttpRequest, HttpResponse};
 use keyledger_schema::{
     Environment, IdentityId, KeyId, OrganizationId, Timestamp, VerificationCode, WorkspaceId,
 };
-use serde::Serialize;
+use serde::ser::SerializeStruct;
+use serde::{Serialize, Serializer};
 
 use super::body::{self, VerifyBody};
 use super::problem::{JSON, NO_STORE, Refused};
 use super::{State, credentials};
 use crate::error::Error;
+use crate::token::Claims;
 use crate::verify::decision::{Request, remedy};
 use crate::verify::directory::Entry;
 use crate::verify::limits::{Charge, Refusal};
@@ -44,6 +46,22 @@ struct Credits {
     refill_seconds: Option<u64>,
 }
 
+/// A token that was presented instead of a secret.
+struct Token<'a>(&'a Claims);
+
+impl Serialize for Token<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let claims = self.0;
+        let mut token = serializer.serialize_struct("Token", 5)?;
+        token.serialize_field("id", &claims.jti)?;
+        token.serialize_field("scope", &claims.scope)?;
+        token.serialize_field("audience", &claims.aud)?;
+        token.serialize_field("issuedAt", &claims.issued_at())?;
+        token.serialize_field("expiresAt", &claims.expires_at())?;
+        token.end()
+    }
+}
+
 /// The body of an answer.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -68,6 +86,8 @@ pub(super) struct Body<'a> {
     secret_version: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     secret_expires_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<Token<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     rate_limits: Option<Vec<RateLimit<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -95,6 +115,7 @@ impl<'a> From<&'a Answer> for Body<'a> {
             expires_at: granted.and_then(Entry::expires_at),
             secret_version: granted.map(|entry| entry.secret_version),
             secret_expires_at: granted.and_then(Entry::secret_expires_at),
+            token: answer.token.as_deref().filter(|_| valid).map(|token| Token(&token.claims)),
             rate_limits: answer.checked.as_ref().map(rate_limits).filter(|limits| !limits.is_empty()),
             credits: answer.checked.as_ref().and_then(credits),
             retry_after_seconds: answer.checked.as_ref().and_then(Checked::retry_after_seconds),
@@ -156,27 +177,27 @@ async fn answer(
 ) -> Result<HttpResponse, Refused> {
     let bytes = body::read(request, payload).await?;
     let body = VerifyBody::parse(&bytes)?;
-    let question =
-        Question { key: &body.key, request: wanted(&body)?, charge: charge(&body), tags: &body.tags };
-    let answer = state.verifier.verify(&question, asker).await?;
+    let answer = state.verifier.verify(&question(&body)?, asker).await?;
     let mut text = Vec::with_capacity(384);
     serde_json::to_writer(&mut text, &Body::from(&answer)).map_err(|_| Error::internal())?;
     Ok(HttpResponse::Ok().insert_header(JSON).insert_header(NO_STORE).body(text))
 }
 
-/// What a question costs.
-pub(super) fn charge<'a>(body: &'a VerifyBody<'_>) -> Charge<'a> {
-    Charge { cost: body.cost, only: body.limits.as_deref() }
-}
-
-/// What a question asks for.
-pub(super) fn wanted<'a>(body: &'a VerifyBody<'_>) -> Result<Request<'a>, Error> {
+/// What is asked.
+pub(super) fn question<'a>(body: &'a VerifyBody<'_>) -> Result<Question<'a>, Error> {
     let address = body.ip.as_deref().map(str::parse::<IpAddr>).transpose().map_err(|_| {
         Error::invalid("ip", "an address is written like 203.0.113.7 or 2001:db8::7, without a port")
     })?;
-    Ok(Request {
+    let request = Request {
         environment: Request::environment(body.environment.as_deref())?,
         address,
         access: Request::access(body.action.as_deref(), body.resource.as_deref())?,
+    };
+    Ok(Question {
+        key: &body.key,
+        request,
+        charge: Charge { cost: body.cost, only: body.limits.as_deref() },
+        tags: &body.tags,
+        audience: body.audience.as_deref(),
     })
 }

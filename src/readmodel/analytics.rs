@@ -10,8 +10,8 @@ use std::net::IpAddr;
 
 use chrono_tz::Tz;
 use keyledger_schema::{
-    Action, Environment, EventId, IdentityId, KeyId, OrganizationId, RoleId, Timestamp, VerificationCode,
-    WorkspaceId,
+    Action, Environment, EventId, IdentityId, KeyId, Means, OrganizationId, RoleId, Timestamp,
+    VerificationCode, WorkspaceId,
 };
 
 use super::page::{Sequence, Window};
@@ -240,6 +240,8 @@ pub struct Verification {
     pub key: Option<KeyId>,
     /// Which of its secrets.
     pub secret_version: Option<u32>,
+    /// How it was used, if not by its secret.
+    pub means: Option<Means>,
     /// Where the key lives.
     pub workspace: Option<WorkspaceId>,
     /// What was answered.
@@ -269,6 +271,8 @@ pub struct VerificationQuery {
     pub filter: UsageFilter,
     /// With a resource that begins with this.
     pub resource_prefix: Option<Box<str>>,
+    /// Used by this means.
+    pub means: Option<Means>,
     /// The last of them not before this moment.
     pub from: Option<Timestamp>,
     /// The last of them before this moment.

@@ -11,7 +11,7 @@ use chrono_tz::Tz;
 use keyledger_schema::event::TrailPart;
 use keyledger_schema::grant::{Place, Right};
 use keyledger_schema::resource::MAX_BYTES;
-use keyledger_schema::{OrganizationId, Timestamp, WorkspaceId};
+use keyledger_schema::{Means, OrganizationId, Timestamp, WorkspaceId};
 
 use super::keys::place_of;
 use super::reads::Look;
@@ -54,6 +54,13 @@ pub const DIMENSIONS: [(&str, Dimension); 10] = [
     ("action", Dimension::Action),
     ("tag", Dimension::Tag),
     ("address", Dimension::Address),
+];
+
+/// Means as they are written over REST and in trails.
+pub const MEANS: [(&str, Means); 3] = [
+    (Means::Exchange.as_str(), Means::Exchange),
+    (Means::Token.as_str(), Means::Token),
+    (Means::Introspection.as_str(), Means::Introspection),
 ];
 
 /// Granularities as they are written over REST and in trails.
@@ -146,6 +153,8 @@ pub struct VerificationsAsked {
     pub selection: Selection,
     /// See [`VerificationQuery`].
     pub resource_prefix: Option<Box<str>>,
+    /// See [`VerificationQuery`].
+    pub means: Option<Means>,
     /// See [`VerificationQuery`].
     pub from: Option<Timestamp>,
     /// See [`VerificationQuery`].
@@ -304,7 +313,7 @@ impl Service {
         asked: VerificationsAsked,
         spelling: Spelling,
     ) -> Result<VerificationQuery> {
-        let VerificationsAsked { selection, resource_prefix, from, to, sequence, window } = asked;
+        let VerificationsAsked { selection, resource_prefix, means, from, to, sequence, window } = asked;
         no_secret(resource_prefix.as_deref(), spelling.field("resourcePrefix"))?;
         if resource_prefix.as_ref().is_some_and(|prefix| prefix.len() > MAX_BYTES) {
             let message = format!("a resource has at most {MAX_BYTES} bytes; give less of its beginning");
@@ -316,7 +325,7 @@ impl Service {
         let selection = Selection { below: false, ..selection };
         let (organizations, filter) = self.chosen(caller, selection, &[Right::ReadTrail], spelling).await?;
         let organization = organizations.first().copied().ok_or_else(Error::internal)?;
-        Ok(VerificationQuery { organization, filter, resource_prefix, from, to, sequence, window })
+        Ok(VerificationQuery { organization, filter, resource_prefix, means, from, to, sequence, window })
     }
 
     /// The organizations that are meant, and the filter with what the caller may see. Whatever the filter names

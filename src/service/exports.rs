@@ -14,7 +14,7 @@ use std::time::Duration;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{AuditExported, Event, ExportFormat, Exported};
 use keyledger_schema::grant::Place;
-use keyledger_schema::{KeyId, OrganizationId, Personal, Timestamp, WorkspaceId};
+use keyledger_schema::{KeyId, Means, OrganizationId, Personal, Timestamp, WorkspaceId};
 
 use self::events::{EventsAsked, Reader};
 use super::Service;
@@ -124,7 +124,7 @@ enum Rows {
 }
 
 /// The columns of a record of the verification log.
-const VERIFICATION: [Column; 18] = [
+const VERIFICATION: [Column; 19] = [
     Column::new("cursor", Kind::Text),
     Column::new("eventId", Kind::Text),
     Column::new("place", Kind::Count),
@@ -133,6 +133,7 @@ const VERIFICATION: [Column; 18] = [
     Column::new("count", Kind::Count),
     Column::optional("keyId", Kind::Text),
     Column::optional("secretVersion", Kind::Count),
+    Column::optional("means", Kind::Text),
     Column::optional("workspaceId", Kind::Text),
     Column::new("code", Kind::Text),
     Column::optional("action", Kind::Text),
@@ -155,6 +156,7 @@ fn verification(cursor: String, organization: OrganizationId, one: &Verification
         Cell::Count(one.count),
         Cell::text(one.key),
         one.secret_version.map_or(Cell::Nothing, |version| Cell::Count(version.into())),
+        Cell::text(one.means.map(Means::as_str)),
         Cell::text(one.workspace),
         Cell::Text(one.code.to_string()),
         Cell::text(one.action),

@@ -27,6 +27,17 @@ impl Service {
         reason: RevocationReason,
         comment: Comment,
     ) -> Result<KeyWritten> {
+        self.in_own_name(id, source, SELF_REVOKE, Command::Revoke(reason, comment)).await
+    }
+
+    /// Runs a command about a key as that key. `name` is how a refusal is called in the trail.
+    pub(super) async fn in_own_name(
+        &self,
+        id: KeyId,
+        source: Source,
+        name: &str,
+        command: Command,
+    ) -> Result<KeyWritten> {
         let turn = self.queues.turn(id).await;
         let loaded = self.load_key(id).await?.ok_or_else(|| Error::not_found("input.id", "key"))?;
         let state = &loaded.state;
@@ -39,7 +50,6 @@ impl Service {
             at: self.edge.now(),
         };
         let organization = state.organization;
-        let command = Command::Revoke(reason, comment);
         let done = Box::pin(self.command_key(&context, loaded, command, None)).await;
         drop(turn);
         match done {
@@ -50,7 +60,7 @@ impl Service {
             Err(error) => {
                 if is_refusal(error.code) {
                     let target = id.to_string();
-                    self.refusal_of(&context, organization, SELF_REVOKE, Some(&target), error.code).await?;
+                    self.refusal_of(&context, organization, name, Some(&target), error.code).await?;
                 }
                 Err(error)
             }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use keyledger_schema::Means;
+
 use super::analytics::{Selection, VerificationsAsked, Window};
 
 /// Names and values, in the order in which they are told.
@@ -54,6 +56,7 @@ impl Told {
         self.tell("to", asked.to);
         self.selection(&asked.selection);
         self.tell("resourcePrefix", asked.resource_prefix.as_deref());
+        self.tell("means", asked.means.map(Means::as_str));
     }
 
     /// Adds where in a list a page stands.

@@ -81,6 +81,11 @@ impl Claims {
         Timestamp::from_micros(self.exp.saturating_mul(1_000_000))
     }
 
+    /// When it was made.
+    pub fn issued_at(&self) -> Timestamp {
+        Timestamp::from_micros(self.iat.saturating_mul(1_000_000))
+    }
+
     /// Its scopes as texts.
     pub fn scopes(&self) -> impl Iterator<Item = &str> {
         self.scope.split(' ').filter(|scope| !scope.is_empty())

@@ -4,6 +4,7 @@
 //! it has to look again.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -30,6 +31,8 @@ pub struct PublicKey {
 #[derive(Default)]
 struct All {
     by_kid: HashMap<String, Arc<PublicKey>>,
+    /// The names of those with a number, see [`jwk::number`].
+    by_number: HashMap<u32, Vec<String>>,
     of: HashMap<OrganizationId, Vec<String>>,
 }
 
@@ -54,6 +57,25 @@ impl Keyring {
     /// The key of this name. A retired one has none.
     pub fn find(&self, kid: &str) -> Option<Arc<PublicKey>> {
         self.read().by_kid.get(kid).cloned()
+    }
+
+    /// The keys with this number, see [`jwk::number`]: one, hardly ever more.
+    pub fn numbered(&self, number: u32) -> Vec<(String, Arc<PublicKey>)> {
+        let all = self.read();
+        let kids = all.by_number.get(&number).into_iter().flatten();
+        kids.filter_map(|kid| all.by_kid.get(kid).map(|key| (kid.clone(), Arc::clone(key)))).collect()
+    }
+
+    /// Whether an organization has any keys here.
+    pub fn has(&self, organization: OrganizationId) -> bool {
+        self.read().of.get(&organization).is_some_and(|kids| !kids.is_empty())
+    }
+
+    /// The keys of an organization whose signatures count, the oldest first.
+    pub fn of(&self, organization: OrganizationId) -> Vec<Arc<PublicKey>> {
+        let all = self.read();
+        let kids = all.of.get(&organization).into_iter().flatten();
+        kids.filter_map(|kid| all.by_kid.get(kid)).filter(|key| !key.revoked).cloned().collect()
     }
 
     /// Changes with every change of any key, after the change can be seen.
@@ -82,7 +104,18 @@ impl Keyring {
         }
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         for gone in all.of.remove(&state.id).unwrap_or_default() {
-            all.by_kid.remove(&gone);
+            if let Some(gone_key) = all.by_kid.remove(&gone) {
+                let number = jwk::number(gone_key.key.as_bytes());
+                if let Entry::Occupied(mut kids) = all.by_number.entry(number) {
+                    kids.get_mut().retain(|kid| *kid != gone);
+                    if kids.get().is_empty() {
+                        kids.remove();
+                    }
+                }
+            }
+        }
+        for (kid, key) in &now {
+            all.by_number.entry(jwk::number(key.key.as_bytes())).or_default().push(kid.clone());
         }
         let kids = now.iter().map(|(kid, _)| kid.clone()).collect();
         all.by_kid.extend(now.into_iter().map(|(kid, key)| (kid, Arc::new(key))));

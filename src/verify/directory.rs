@@ -24,7 +24,9 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry as Slot;
 use ipnet::IpNet;
 use keyledger_projections::{IdentityState, KeyState, OrganizationState, Pool, PoolId, Tally};
-use keyledger_schema::{IdentityId, KeyId, OrganizationId, RateLimit, Scope, SecretHash, SecretScheme};
+use keyledger_schema::{
+    IdentityId, KeyId, OrganizationId, Policy, RateLimit, Scope, SecretHash, SecretScheme,
+};
 use subtle::ConstantTimeEq;
 
 use super::entry::Shared;
@@ -300,15 +302,10 @@ impl Directory {
         }
     }
 
-    /// Takes over what an organization is now, on all its keys at once. `keys_enabled` tells whether
-    /// neither it nor an organization above it has switched keys off.
-    pub fn organization_changed(
-        &self,
-        state: &OrganizationState,
-        above: &[OrganizationId],
-        keys_enabled: bool,
-    ) {
-        self.realms.of(state.id).set(state, above, keys_enabled);
+    /// Takes over what an organization is now, on all its keys at once. `policy` is what holds in it: its own
+    /// rules and those of the organizations above it.
+    pub fn organization_changed(&self, state: &OrganizationState, above: &[OrganizationId], policy: &Policy) {
+        self.realms.of(state.id).set(state, above, policy);
     }
 
     fn put(&self, entry: Entry) {

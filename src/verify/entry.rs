@@ -142,6 +142,23 @@ impl Entry {
             || self.roles.iter().flat_map(|roles| roles.iter()).any(|role| role.covers(action, resource))
     }
 
+    /// Whether one of its scopes, or of those that its roles have now, allows all that another scope allows.
+    pub fn includes(&self, scope: &Scope) -> bool {
+        let of_roles = |role: &Arc<RoleScopes>| role.scopes().iter().any(|own| own.includes(scope));
+        self.scopes.iter().any(|own| own.includes(scope))
+            || self.roles.iter().flat_map(|roles| roles.iter()).any(of_roles)
+    }
+
+    /// Its scopes and those that its roles have now, sorted and without repetitions.
+    pub fn all_scopes(&self) -> Vec<Scope> {
+        let roles = self.roles.iter().flat_map(|roles| roles.iter());
+        let of_roles = roles.flat_map(|role| role.scopes().to_vec());
+        let mut all: Vec<Scope> = self.scopes.iter().cloned().chain(of_roles).collect();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// From this moment on the key is expired.
     pub fn expires_at(&self) -> Option<Timestamp> {
         moment(self.expires_micros)

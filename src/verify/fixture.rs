@@ -4,9 +4,12 @@ use keyledger_projections::KeyState;
 use keyledger_projections::key::{PreviousSecret, SecretState};
 use keyledger_schema::event::KeyIssued;
 use keyledger_schema::{
-    Environment, KeyId, OrganizationId, SecretHash, SecretRecord, Timestamp, WorkspaceId,
+    Environment, KeyId, OrganizationId, SecretHash, SecretRecord, Timestamp, TokenId, WorkspaceId,
 };
 use uuid::Uuid;
+
+use crate::token::Claims;
+use crate::token::claims::Audience;
 
 pub(super) const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
@@ -16,6 +19,27 @@ pub(super) fn organization(n: u128) -> OrganizationId {
 
 pub(super) fn key(n: u128) -> KeyId {
     KeyId::from_uuid(Uuid::from_u128(n))
+}
+
+/// What a token of key `n` of organization 1 says, without scopes.
+pub(super) fn claims(n: u128, issuer: &str) -> Claims {
+    let seconds = NOW.micros() / 1_000_000;
+    Claims {
+        iss: issuer.into(),
+        sub: key(n),
+        aud: Audience::One(issuer.into()),
+        exp: seconds + 600,
+        nbf: seconds,
+        iat: seconds,
+        jti: TokenId::from_uuid(Uuid::from_u128(9)),
+        client_id: key(n),
+        scope: "".into(),
+        org: organization(1),
+        workspace: WorkspaceId::from_uuid(Uuid::from_u128(1)),
+        env: Environment::Production,
+        secret: 1,
+        grants: true,
+    }
 }
 
 /// Stands for the keyed hash of a secret.

@@ -10,8 +10,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use keyledger_projections::OrganizationState;
+use keyledger_projections::organization::{SigningKey, signing_key};
 use keyledger_schema::resource::Resource;
-use keyledger_schema::{Action, OrganizationId, RoleId, Scope};
+use keyledger_schema::{Action, OrganizationId, Policy, RoleId, Scope, Timestamp};
 
 /// The scopes of a role, as they are now; none once it is deleted.
 pub struct RoleScopes {
@@ -44,9 +45,21 @@ impl RoleScopes {
         scopes.iter().any(|scope| scope.covers(action, resource))
     }
 
+    /// All of them.
+    pub fn scopes(&self) -> Arc<[Scope]> {
+        Arc::clone(&self.scopes.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     fn set(&self, scopes: Arc<[Scope]>) {
         *self.scopes.write().unwrap_or_else(PoisonError::into_inner) = scopes;
     }
+}
+
+/// What an organization's keys are exchanged for tokens by.
+#[derive(Clone, Default)]
+struct Tokens {
+    lifetime_seconds: u32,
+    keys: Arc<[SigningKey]>,
 }
 
 /// One organization.
@@ -56,6 +69,7 @@ pub struct Realm {
     keys_enabled: AtomicBool,
     above: RwLock<Arc<[OrganizationId]>>,
     roles: RwLock<HashMap<RoleId, Arc<RoleScopes>>>,
+    tokens: RwLock<Tokens>,
 }
 
 impl Realm {
@@ -65,6 +79,7 @@ impl Realm {
             keys_enabled: AtomicBool::new(true),
             above: RwLock::default(),
             roles: RwLock::default(),
+            tokens: RwLock::default(),
         }
     }
 
@@ -78,6 +93,13 @@ impl Realm {
         Arc::clone(&self.above.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// How many seconds its tokens live at most, and which of its keys signs them now; none while it has no key whose
+    /// signatures count.
+    pub fn signs(&self, now: Timestamp) -> Option<(u32, u32)> {
+        let tokens = self.tokens.read().unwrap_or_else(PoisonError::into_inner);
+        signing_key(&tokens.keys, now).map(|key| (tokens.lifetime_seconds, key.generation))
+    }
+
     /// A role of it. One that is not known yet has no scopes until it is.
     pub(super) fn role(&self, id: RoleId) -> Arc<RoleScopes> {
         let known = self.roles.read().unwrap_or_else(PoisonError::into_inner).get(&id).cloned();
@@ -87,8 +109,8 @@ impl Realm {
         })
     }
 
-    /// Takes over what an organization is now.
-    pub(super) fn set(&self, state: &OrganizationState, above: &[OrganizationId], keys_enabled: bool) {
+    /// Takes over what an organization is now, and the rules that hold in it.
+    pub(super) fn set(&self, state: &OrganizationState, above: &[OrganizationId], policy: &Policy) {
         for (&id, role) in &state.roles {
             self.role(id).set(role.definition.scopes.iter().map(|scope| scope.scope.clone()).collect());
         }
@@ -97,7 +119,10 @@ impl Realm {
             gone.set(Arc::default());
         }
         *self.above.write().unwrap_or_else(PoisonError::into_inner) = above.into();
-        self.keys_enabled.store(keys_enabled, Ordering::Release);
+        let tokens =
+            Tokens { lifetime_seconds: policy.token_lifetime(), keys: state.signing_keys.as_slice().into() };
+        *self.tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens;
+        self.keys_enabled.store(policy.keys_enabled(), Ordering::Release);
     }
 }
 

@@ -10,7 +10,7 @@ use crate::random::Random;
 use crate::support::{Client, Server};
 use crate::usage::{Counts, Filter, Observer, Values, groups_of, micros, moment};
 
-const RECORD: &str = "eventId place firstAt lastAt count keyId secretVersion workspaceId code action resource tags ip by cost credits";
+const RECORD: &str = "eventId place firstAt lastAt count keyId secretVersion means workspaceId code action resource tags ip by cost credits";
 const PAGE: usize = 200;
 
 /// A record as it is told, its moments as microseconds.
@@ -25,7 +25,7 @@ fn normal(record: &Value) -> Value {
 fn expected(fact: &Fact) -> Value {
     json!({
         "eventId": fact.event, "place": fact.place, "firstAt": fact.first, "lastAt": fact.last, "count": fact.count,
-        "keyId": fact.key, "secretVersion": fact.secret, "workspaceId": fact.workspace, "code": fact.code,
+        "keyId": fact.key, "secretVersion": fact.secret, "means": null, "workspaceId": fact.workspace, "code": fact.code,
         "action": fact.action, "resource": fact.resource, "tags": fact.tags, "ip": fact.ip, "by": fact.by,
         "cost": fact.cost, "credits": fact.credits,
     })
@@ -213,7 +213,7 @@ impl Lists {
             let record = record.as_object_mut().unwrap();
             assert!(record.remove("cursor").is_some());
             assert_eq!(record.remove("organizationId").as_ref(), Some(&json!(organization)));
-            for name in ["keyId", "secretVersion", "workspaceId", "action", "resource", "ip", "by"] {
+            for name in ["keyId", "secretVersion", "means", "workspaceId", "action", "resource", "ip", "by"] {
                 record.entry(name).or_insert(Value::Null);
             }
             if let Some(Value::String(action)) = record.get_mut("action") {

@@ -3,6 +3,7 @@
 
 use std::io::Read as _;
 use std::process::{Command, Output};
+use std::time::Duration;
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::{Value, json};

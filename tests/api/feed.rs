@@ -12,7 +12,8 @@ use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, WebSocket};
 
 use crate::ask::{World, create_workspace, data, eventually, manager, text, world};
-use crate::support::{Client, Server};
+use crate::support::{Client, Mutated, Server};
+use crate::tokens_accepted::{exchange, revoke};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 /// What `within about a second` is at most, on a busy machine.
@@ -331,11 +332,17 @@ fn a_socket_keeps_to_its_protocol() {
 
 /// The management key, a way to take it away, and what is asked of the client afterwards.
 fn ends_streams(world: &World, take_away: impl Fn(&str)) {
+    ends_streams_of(world, Mutated::secret, |key, _| take_away(&key.id()));
+}
+
+/// The same with what the client presents, which is made of the key.
+fn ends_streams_of(world: &World, present: impl Fn(&Mutated) -> String, take_away: impl Fn(&Mutated, &str)) {
     let auditor = manager(&world.root, "AUDITOR", &world.workspace);
-    let mut socket = Socket::open(&world.server, &auditor.secret());
+    let bearer = present(&auditor);
+    let mut socket = Socket::open(&world.server, &bearer);
     socket.subscribe("a", &json!({}));
-    let mut events = Events::follow(&world.server, &auditor.secret(), &json!({}));
-    let client = world.server.client(&auditor.secret());
+    let mut events = Events::follow(&world.server, &bearer, &json!({}));
+    let client = world.server.client(&bearer);
     let polled = thread::spawn(move || client.get("/v1/events?wait=60&types=workspace.created").unwrap());
     // All three are under way once an event has come.
     let first = world.root.create_key("seen").with("workspaceId", world.workspace.as_str()).run().id();
@@ -343,7 +350,7 @@ fn ends_streams(world: &World, take_away: impl Fn(&str)) {
     events.until("key.issued");
     thread::sleep(Duration::from_millis(300));
     let watch = Stopwatch::start();
-    take_away(&auditor.id());
+    take_away(&auditor, &bearer);
     // What happens from now on reaches it on no way.
     let later = world.root.create_key("unseen").with("workspaceId", world.workspace.as_str()).run().id();
     let mut heard = String::new();
@@ -374,6 +381,14 @@ fn revoked_and_disabled_keys_and_those_without_their_grant_stop_following() {
         drop(world.root.mutate("updateKey", &json!({ "id": id, "grants": grants })).unwrap());
     });
     ends_streams(&world, |id| drop(world.root.rotate_key(id, 0).unwrap()));
+}
+
+#[test]
+fn whoever_follows_with_a_token_stops_when_it_or_its_key_ends() {
+    let world = world();
+    let token = |key: &Mutated| exchange(&world.server, &key.id(), &key.secret(), &[]);
+    ends_streams_of(&world, token, |key, token| revoke(&world.server, &key.id(), &key.secret(), token));
+    ends_streams_of(&world, token, |key, _| drop(world.root.disable_key(&key.id()).unwrap()));
 }
 
 #[test]

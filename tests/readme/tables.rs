@@ -6,6 +6,7 @@ use keyledger::error::Code;
 use keyledger::service::revocations::MAX_REVOKED;
 use keyledger::service::{analytics, exports, reads};
 use keyledger::store::sqlite::Options;
+use keyledger::verify::MAX_AUDIENCE_BYTES;
 use keyledger::verify::limits::MAX_COST;
 use keyledger::verify::recorder::UNKNOWN_INTERVAL;
 use keyledger::{feed, graphql, http, readmodel, secret, simulation};
@@ -93,6 +94,7 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("text that is compared", n(secret::MAX_PRESENTED_BYTES)),
         ("hint of", n(secret::MAX_HINT_BYTES)),
         ("keys of one import", n(limits::MAX_IMPORTED_KEYS)),
+        ("audience that is asked for", n(MAX_AUDIENCE_BYTES)),
         ("questions of one batch", n(http::MAX_REQUESTS)),
         ("idempotency key", n(limits::MAX_IDEMPOTENCY_KEY_BYTES)),
         ("overlap", limits::MAX_OVERLAP.as_secs()),

@@ -12,6 +12,7 @@ use keyledger::http::{Kind, State, server};
 use keyledger::secret::{Foreign, MasterKey, Secret, SecretHasher};
 use keyledger::store::{Direction, EventStore, memory::MemoryStore};
 use keyledger::stream_head::StreamHead;
+use keyledger::token::Keyring;
 use keyledger::verify::Verifier;
 use keyledger::verify::directory::Directory;
 use keyledger::verify::recorder::Recorder;
@@ -104,11 +105,15 @@ pub(crate) struct World {
     pub(crate) management: SocketAddr,
     pub(crate) open: SocketAddr,
     pub(crate) directory: Arc<Directory>,
+    pub(crate) keyring: Arc<Keyring>,
     pub(crate) verifier: Arc<Verifier>,
     store: Arc<dyn EventStore>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
+
+/// The node's public URL.
+pub(crate) const URL: &str = "https://keys.example";
 
 /// The number of the key that verifies in organization 1.
 pub(crate) const VERIFIER: u8 = 200;
@@ -117,6 +122,7 @@ impl World {
     /// A node with these keys and a verifier, that trusts the proxies of these networks.
     pub(crate) fn with(keys: &[KeyState], trusted: &[&str]) -> Self {
         let directory = Arc::new(Directory::default());
+        let keyring = Arc::new(Keyring::new(URL));
         let verifier = KeyState { grants: verifier_grant(1), ..key(VERIFIER) };
         keys.iter().chain([&verifier]).for_each(|key| directory.apply(None, key));
         let store: Arc<dyn EventStore> = Arc::new(MemoryStore::new());
@@ -133,7 +139,13 @@ impl World {
             Arc::new(Keys::default()),
         )
         .unwrap();
-        let verifier = Arc::new(Verifier::new(hasher(), Arc::clone(&directory), recorder, Edge::default()));
+        let verifier = Arc::new(Verifier::new(
+            hasher(),
+            Arc::clone(&directory),
+            Arc::clone(&keyring),
+            recorder,
+            Edge::default(),
+        ));
         let state = Data::new(State {
             verifier: Arc::clone(&verifier),
             trusted_proxies: trusted.iter().map(|network| network.parse().unwrap()).collect(),
@@ -152,7 +164,7 @@ impl World {
             });
         });
         let [management, open] = addresses.recv().unwrap();
-        Self { management, open, directory, verifier, store, stop: Some(stop), thread: Some(thread) }
+        Self { management, open, directory, keyring, verifier, store, stop: Some(stop), thread: Some(thread) }
     }
 
     /// Sends bytes and reads one answer.

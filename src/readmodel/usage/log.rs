@@ -9,7 +9,7 @@
 //!          place    in the event; the difference to the place before where the event is the same
 //!          last_at  in microseconds, the difference to the moment before
 //!          [ first_at  milliseconds before last_at ]
-//!          [ count ] [ secret ] [ cost ] [ credits ]
+//!          [ count ] [ secret ] [ cost ] [ credits ] [ means  1 byte ]
 //!          [ by     16 bytes ] [ ip 4 or 16 bytes ] [ resource ] [ number-of-tags *tag ]
 //! ```
 //!
@@ -17,7 +17,7 @@
 
 use std::net::IpAddr;
 
-use keyledger_schema::KeyId;
+use keyledger_schema::{KeyId, Means};
 use uuid::Uuid;
 
 use super::bytes::{self, Input};
@@ -47,6 +47,8 @@ const IPV4: u16 = 1 << 8;
 const IPV6: u16 = 1 << 9;
 const RESOURCE: u16 = 1 << 10;
 const TAGS: u16 = 1 << 11;
+/// It was used otherwise than by its secret.
+const MEANS: u16 = 1 << 12;
 
 /// A record as it is stored.
 #[derive(Clone, Copy)]
@@ -61,6 +63,7 @@ pub(super) struct Record<'a> {
     pub(super) last_at: i64,
     pub(super) count: u64,
     pub(super) secret: Option<u32>,
+    pub(super) means: Option<Means>,
     pub(super) cost: u32,
     pub(super) credits: u64,
     pub(super) by: Option<KeyId>,
@@ -87,6 +90,7 @@ struct Fields<'a> {
     last_at: i64,
     count: u64,
     secret: Option<u32>,
+    means: Option<Means>,
     cost: u32,
     credits: u64,
     by: Option<KeyId>,
@@ -120,6 +124,7 @@ impl Writer {
             last_at: record.last_at(item.from).micros(),
             count: record.count,
             secret: record.secret,
+            means: record.means,
             cost: record.cost.unwrap_or(1),
             credits: record.credits(),
             by: item.by,
@@ -142,6 +147,7 @@ impl Writer {
             last_at: record.last_at,
             count: record.count,
             secret: record.secret,
+            means: record.means,
             cost: record.cost,
             credits: record.credits,
             by: record.by,
@@ -169,6 +175,7 @@ impl Writer {
         set(IPV6, record.ip.is_some_and(|ip| ip.is_ipv6()));
         set(RESOURCE, record.resource.is_some());
         set(TAGS, tags.len() > 0);
+        set(MEANS, record.means.is_some());
 
         let bytes = &mut self.bytes;
         bytes.extend_from_slice(&flags.to_le_bytes());
@@ -192,6 +199,9 @@ impl Writer {
             if is {
                 bytes::write(bytes, number);
             }
+        }
+        if let Some(means) = record.means {
+            bytes.push(means as u8);
         }
         if let Some(by) = record.by.filter(|_| record.by != self.by) {
             bytes.extend_from_slice(by.uuid().as_bytes());
@@ -243,6 +253,8 @@ pub(super) fn read<'a>(
         let secret = if has(SECRET) { Some(input.small()?) } else { None };
         let cost = if has(COST) { input.small()? } else { 1 };
         let credits = if has(CREDITS) { input.number()? } else { 0 };
+        let means =
+            if has(MEANS) { Some(*Means::ALL.get(usize::from(input.byte()?)).ok_or(Error)?) } else { None };
         if has(BY) && !has(SAME_BY) {
             by = Some(KeyId::from_uuid(Uuid::from_bytes(input.array()?)));
         }
@@ -269,6 +281,7 @@ pub(super) fn read<'a>(
             last_at,
             count,
             secret,
+            means,
             cost,
             credits,
             by: if has(BY) { by } else { None },

@@ -495,6 +495,7 @@ fn naive_log(world: &World, of: usize) -> Vec<Verification> {
             count: record.count,
             key: record.key,
             secret_version: record.secret,
+            means: record.means,
             workspace: record.key.map(|id| {
                 let n = usize::try_from(id.uuid().as_u128() - 0xc00_0000).unwrap();
                 workspace(world.keys[n].workspace)
@@ -559,6 +560,7 @@ fn everything(of: usize) -> VerificationQuery {
         organization: organization(of),
         filter: UsageFilter::default(),
         resource_prefix: None,
+        means: None,
         from: None,
         to: None,
         sequence: Sequence::Ascending,

@@ -2,7 +2,7 @@
 //! headers.
 //!
 //! Invariants: an address gives what its key may read when it is used, never more than when it was made, and nothing
-//! once that key's secret is no longer valid. Whoever has it can use it, so it is neither logged nor kept.
+//! once that key's secret is no longer valid, or the token that it was asked for with. Whoever has it can use it, so it is neither logged nor kept.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +12,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use keyledger_schema::{KeyId, Source, Timestamp};
 
 use super::events::EventsAsked;
-use crate::caller::Caller;
+use crate::caller::{Caller, Token};
 use crate::error::{Code, Error, Result};
 use crate::export::Format;
 use crate::service::Service;
@@ -58,11 +58,15 @@ impl Service {
     pub async fn export_link(&self, caller: &Caller, asked: EventsAsked, format: Format) -> Result<Link> {
         let (organization, _) = self.events_query(caller, &asked).await?;
         let asked = EventsAsked { organization: Some(organization), ..asked };
+        let token = caller.token.as_deref();
         let expires_at = self.now().plus(LIFETIME);
+        let expires_at = token.map_or(expires_at, |token| expires_at.min(token.expires_at));
         let mut told = Told::default();
         told.tell("format", Some(format.name()));
         asked.tell(&mut told);
         told.tell("key", Some(caller.key));
+        told.tell("token", token.map(|token| token.id));
+        told.tell("signer", token.map(|token| &token.kid));
         told.tell("expires", Some(expires_at));
         let signed = format!("{PATH}?{}", told.text());
         let signature = self.master.links().sign(&caller.credential, &signed);
@@ -82,6 +86,13 @@ impl Service {
         let key: KeyId = value("key").and_then(|text| text.parse().ok()).ok_or_else(refused)?;
         let expires_at: Timestamp =
             value("expires").and_then(|text| text.parse().ok()).ok_or_else(refused)?;
+        let token = match value("token").zip(value("signer")) {
+            None => None,
+            Some((id, kid)) => {
+                let id = id.parse().map_err(|_| refused())?;
+                Some(Arc::new(Token { id, kid: kid.into(), expires_at }))
+            }
+        };
         let row = self.read_model.key(key).await.map_err(|error| query_failed(&error))?;
         let state = row.map(|row| row.state).ok_or_else(refused)?;
         let address = format!("{PATH}?{signed}");
@@ -96,6 +107,7 @@ impl Service {
         let credential = credential.filter(|_| self.now() < expires_at).ok_or_else(refused)?;
         Ok(Caller {
             credential,
+            token,
             key,
             organization: state.organization,
             workspace: state.workspace,

@@ -5,12 +5,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::verify::directory::Directory;
-use crate::verify::fixture::{NOW, hash, rotated, state};
+use crate::verify::fixture::{NOW, claims, hash, rotated, state};
 
 fn answer(state: &KeyState, version: u32, request: &Request<'_>) -> VerificationCode {
     let directory = Directory::default();
     directory.apply(None, state);
-    decide(&directory.find(&hash(7, version)).unwrap(), request, NOW)
+    decide(&directory.find(&hash(7, version)).unwrap(), None, request, NOW)
 }
 
 fn after(micros: i64) -> Timestamp {
@@ -56,6 +56,65 @@ fn the_first_failing_check_is_told() {
         let expected =
             (0..6).find(|bit| fails(*bit)).map_or(VerificationCode::Valid, |bit| codes[bit as usize]);
         assert_eq!(answer(&key, 1, &request), expected, "case {case:06b}");
+    }
+}
+
+/// The same of a token: its own checks stand between those of its key.
+#[test]
+fn the_first_failing_check_of_a_token_is_told() {
+    use VerificationCode as Code;
+    let own = ["read:a".parse().unwrap()];
+    for case in 0..1024u32 {
+        let fails = |bit: u32| case & (1 << bit) != 0;
+        let mut key = state(7);
+        if fails(1) {
+            key = revoked(key);
+        }
+        key.disabled = fails(2);
+        let mut claims = claims(7, "https://keys.example");
+        let seconds = NOW.micros() / 1_000_000;
+        claims.nbf = if fails(0) { seconds + LEEWAY_SECONDS + 1 } else { seconds + LEEWAY_SECONDS };
+        claims.exp = if fails(4) { seconds } else { seconds + 1 };
+        if fails(3) {
+            key.revoked_tokens.single.push((claims.jti, after(1)));
+        }
+        key.allowed_cidrs = Personal(vec!["203.0.113.0/24".parse().unwrap()]);
+        if fails(8) {
+            key.scopes = Vec::new();
+        }
+        let token = Presented {
+            claims: &claims,
+            scopes: if fails(9) { &[] } else { &own },
+            signer_revoked: false,
+            for_asker: !fails(5),
+        };
+        let address = if fails(7) { "198.51.100.7" } else { "203.0.113.7" };
+        let request = Request {
+            environment: Some(if fails(6) { Environment::Staging } else { Environment::Production }),
+            address: Some(address.parse().unwrap()),
+            access: Some((Action::Read, Resource::parse("a").unwrap())),
+        };
+        let codes = [
+            Code::NotFound,
+            Code::Revoked,
+            Code::Disabled,
+            Code::TokenRevoked,
+            Code::TokenExpired,
+            Code::WrongAudience,
+            Code::WrongEnvironment,
+            Code::IpNotAllowed,
+            Code::InsufficientScope,
+            Code::InsufficientScope,
+        ];
+        let directory = Directory::default();
+        directory.apply(None, &key);
+        let entry = directory.find(&hash(7, 1)).unwrap();
+        let expected = (0..10).find(|bit| fails(*bit)).map_or(Code::Valid, |bit| codes[bit as usize]);
+        assert_eq!(decide(&entry, Some(&token), &request, NOW), expected, "case {case:010b}");
+        if expected == Code::Valid {
+            let token = Presented { signer_revoked: true, ..token };
+            assert_eq!(decide(&entry, Some(&token), &request, NOW), Code::TokenRevoked);
+        }
     }
 }
 

@@ -26,6 +26,8 @@ fn bytes(record: &UsageRecord) -> usize {
     let mut bytes = 3 + 28 + 21;
     bytes += if record.key.is_some() { 39 } else { 0 };
     bytes += if record.secret.is_some() { 20 } else { 0 };
+    // The longest is introspection.
+    bytes += if record.means.is_some() { 24 } else { 0 };
     bytes += if record.action.is_some() { 18 } else { 0 };
     // The longest IPv6 address has 45 characters and two quotation marks.
     bytes += if record.ip.is_some() { 7 + sealed_bytes(47) } else { 0 };

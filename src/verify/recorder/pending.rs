@@ -31,7 +31,7 @@ pub(super) struct Identity {
 fn order(identity: &Identity) -> impl Ord + '_ {
     let used = &identity.used;
     let whose = (used.organization, used.by, used.key, used.secret);
-    (whose, used.code, used.action, used.ip, identity.merged, used.detail.as_deref())
+    (whose, used.means, used.code, used.action, used.ip, identity.merged, used.detail.as_deref())
 }
 
 /// What became of a use.
