@@ -25,6 +25,7 @@ use crate::verify::{Answer, Asker, Inquiry, audience};
 
 /// RFC 7662 §2.2, and the claims of a token that the RFC has no name for.
 #[derive(Serialize)]
+#[allow(clippy::struct_field_names, reason = "the names are those of the RFC")]
 struct Active<'a> {
     active: bool,
     /// What is left of the token's scopes now.
