@@ -9,10 +9,10 @@
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -21,8 +21,11 @@ use std::time::{Duration, Instant};
 use clap::Parser;
 use keyledger::store::sqlite::{DataDirectory, Options as StoreOptions, SqliteStore};
 use keyledger::store::{EventStore, Filter};
-use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
+
+#[path = "server/mod.rs"]
+mod server;
+
+use server::Server;
 
 #[derive(Parser)]
 struct Options {
@@ -38,105 +41,55 @@ struct Options {
 }
 
 const FORMATS: [&str; 7] = ["jsonl", "jsonl&raw=true", "csv", "ocsf", "cef", "cloudevents", "parquet"];
-/// Keys of one call of `importKeys`.
-const CALL: usize = 1_000;
 
-struct Server {
-    child: Child,
-    address: String,
-    key: String,
+/// Exports everything and throws it away; gives how many bytes came.
+fn export(server: &Server, format: &str) -> u64 {
+    let mut stream = TcpStream::connect(&server.address).expect("it listens");
+    write!(
+        stream,
+        "GET /v1/audit/export?format={format} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+             Authorization: Bearer {}\r\n\r\n",
+        server.key
+    )
+    .expect("it reads");
+    let (mut piece, mut bytes, mut end) = (vec![0; 256 * 1024], 0, Vec::new());
+    loop {
+        let read = stream.read(&mut piece).expect("it answers");
+        if read == 0 {
+            break;
+        }
+        bytes += read as u64;
+        end.extend_from_slice(&piece[read.saturating_sub(8)..read]);
+        end.drain(..end.len().saturating_sub(8));
+    }
+    assert!(end.ends_with(b"0\r\n\r\n"), "the export of {format} was cut off");
+    bytes
 }
 
-impl Server {
-    fn start(data_dir: &Path) -> Self {
-        let program = env!("CARGO_BIN_EXE_keyledger");
-        let mut init = Command::new(program);
-        let output =
-            init.args(["init", "--json", "--data-dir"]).arg(data_dir).output().expect("the program runs");
-        let shown: Value = serde_json::from_slice(&output.stdout).expect("init prints one JSON object");
-        let mut child = Command::new(program)
-            .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(data_dir)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the server starts");
-        let mut first = String::new();
-        let stdout = child.stdout.take().expect("its output is ours");
-        BufReader::new(stdout).read_line(&mut first).expect("it says where it listens");
-        let address =
-            first.trim().strip_prefix("listening on http://").expect("the first line is for programs");
-        let key = shown["rootKey"].as_str().expect("init names it").to_owned();
-        Self { child, address: address.to_owned(), key }
-    }
+/// Memory that the process holds now, in bytes.
+fn resident(id: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) * 1024
+}
 
-    fn import(&self, agent: &ureq::Agent, from: usize, to: usize) {
-        let keys: Vec<Value> = (from..to)
-            .map(|number| {
-                let secret = format!("legacy-{}", blake3::hash(&number.to_le_bytes()).to_hex());
-                json!({ "name": format!("Key {number:06}"), "environment": "PRODUCTION", "secret": secret,
-                    "scopes": [{ "action": "READ", "resource": "customers/42/**" }],
-                    "metadata": { "team": "billing" } })
-            })
-            .collect();
-        let query = "mutation($input: ImportKeysInput!) { importKeys(input: $input) { imported } }";
-        let body = json!({ "query": query, "variables": { "input": { "keys": keys } } });
-        let request = agent.post(format!("http://{}/graphql", self.address));
-        let request = request.header("Authorization", format!("Bearer {}", self.key));
-        let mut answer =
-            request.header("Content-Type", "application/json").send(body.to_string()).expect("it answers");
-        let text = answer.body_mut().read_to_string().expect("the answer is text");
-        let answer: Value = serde_json::from_str(&text).expect("the answer is JSON");
-        assert_eq!(answer["data"]["importKeys"]["imported"], to - from, "{answer}");
-    }
-
-    /// Exports everything and throws it away; gives how many bytes came.
-    fn export(&self, format: &str) -> u64 {
-        let mut stream = TcpStream::connect(&self.address).expect("it listens");
-        write!(
-            stream,
-            "GET /v1/audit/export?format={format} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
-             Authorization: Bearer {}\r\n\r\n",
-            self.key
-        )
-        .expect("it reads");
-        let (mut piece, mut bytes, mut end) = (vec![0; 256 * 1024], 0, Vec::new());
-        loop {
-            let read = stream.read(&mut piece).expect("it answers");
-            if read == 0 {
-                break;
-            }
-            bytes += read as u64;
-            end.extend_from_slice(&piece[read.saturating_sub(8)..read]);
-            end.drain(..end.len().saturating_sub(8));
-        }
-        assert!(end.ends_with(b"0\r\n\r\n"), "the export of {format} was cut off");
-        bytes
-    }
-
-    /// Memory that the process holds now, in bytes.
-    fn resident(id: u32) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
-        kib.unwrap_or(0) * 1024
-    }
-
-    fn stop(mut self) {
-        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the process is ours");
-        assert!(self.child.wait().expect("the server is our child").success());
-    }
+/// Processor time that the process took so far: two numbers of hundredths of a second, after its name in brackets.
+fn processor(id: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    Duration::from_millis(fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum::<u64>() * 10)
 }
 
 /// Runs something and gives by how much the memory of a process grew at most meanwhile.
 fn growth<T>(id: u32, run: impl FnOnce() -> T) -> (T, u64) {
     let done = Arc::new(AtomicBool::new(false));
-    let before = Server::resident(id);
+    let before = resident(id);
     let watching = Arc::clone(&done);
     let watch = thread::spawn(move || {
         let mut most = before;
         while !watching.load(Ordering::Relaxed) {
-            most = most.max(Server::resident(id));
+            most = most.max(resident(id));
             thread::sleep(Duration::from_millis(20));
         }
         most
@@ -173,33 +126,34 @@ fn main() -> ExitCode {
     }
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is room");
     let data_dir = directory.path().join("data");
-    let server = Server::start(&data_dir);
-    let agent = ureq::Agent::config_builder().timeout_global(Some(Duration::from_mins(2))).build().into();
-    for from in (0..options.events).step_by(CALL) {
-        server.import(&agent, from, options.events.min(from + CALL));
-    }
+    let server = Server::with_keys(&data_dir, options.events);
+    let id = server.child.id();
     let mut figures = Vec::new();
     for format in FORMATS {
         let (mut took, mut grown, mut bytes) = (Vec::new(), 0, 0);
+        let busy = processor(id);
         for _ in 0..options.rounds {
             let start = Instant::now();
-            let (came, more) = growth(server.child.id(), || server.export(format));
+            let (came, more) = growth(id, || export(&server, format));
             took.push(start.elapsed());
             (bytes, grown) = (came, more.max(grown));
         }
+        let busy = (processor(id) - busy).as_secs_f64() / options.rounds as f64;
         took.sort_unstable();
-        figures.push((format, took[took.len() / 2], bytes, grown));
+        figures.push((format, took[took.len() / 2], bytes, grown, busy));
     }
     server.stop();
     let (events, bare) = scan(&data_dir);
     let rate = |took: Duration| events as f64 / took.as_secs_f64();
     println!("{:<16} {:>9.0} events/s, {events} events", "bare log", rate(bare));
-    for (format, took, bytes, grown) in figures {
+    for (format, took, bytes, grown, busy) in figures {
         println!(
-            "{format:<16} {:>9.0} events/s, {:>3.0} % of the bare log, {:>4} bytes an event, memory +{:.1} MiB",
+            "{format:<16} {:>9.0} events/s, {:>3.0} % of the bare log, {:>4} bytes and {:>4.1} \u{b5}s of the server's \
+             processor time an event, memory +{:.1} MiB",
             rate(took),
             rate(took) / rate(bare) * 100.0,
             bytes / events as u64,
+            busy * 1e6 / events as f64,
             grown as f64 / 1024.0 / 1024.0
         );
     }

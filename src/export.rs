@@ -188,13 +188,60 @@ impl Failed {
     }
 }
 
-enum Form {
+/// Forms of files that are lines, each of which stands for itself.
+#[derive(Clone, Copy)]
+enum Line {
     Csv,
     Jsonl,
-    Parquet(Box<parquet::File>),
     Ocsf,
     Cef,
     CloudEvents,
+}
+
+enum Form {
+    Lines(Line),
+    Parquet(Box<parquet::File>),
+}
+
+/// Makes lines of events. Those of some events do not depend on those of others, so they can be made at the same time.
+#[derive(Clone, Copy)]
+pub struct Lines {
+    line: Line,
+    raw: bool,
+}
+
+impl Lines {
+    /// The lines of these events.
+    pub fn of(self, events: &[Logged], open: &Open) -> Result<Vec<u8>, Failed> {
+        let Self { line, raw } = self;
+        let size: usize = events.iter().map(|logged| logged.bytes.len()).sum();
+        let mut out = Vec::with_capacity(size + size / 2);
+        let mut encoded = String::new();
+        for logged in events {
+            let text = event::one_line(&logged.bytes, open)?;
+            let in_base64 = in_base64(raw && !matches!(line, Line::Ocsf), logged, &mut encoded);
+            match line {
+                Line::Jsonl => jsonl::event(logged, &text, in_base64, &mut out),
+                Line::Csv => columns::row(logged, &text, in_base64, &mut |row| {
+                    csv::row(row.iter().copied(), &mut out);
+                    Ok(())
+                })?,
+                Line::Ocsf => ocsf::line(logged, &text, raw, &mut out)?,
+                Line::Cef => cef::line(logged, &text, in_base64, &mut out)?,
+                Line::CloudEvents => cloudevents::line(logged, &text, in_base64, &mut out)?,
+            }
+        }
+        Ok(out)
+    }
+}
+
+/// The stored bytes in base64, if they are wanted.
+fn in_base64<'a>(wanted: bool, logged: &Logged, encoded: &'a mut String) -> Option<&'a str> {
+    encoded.clear();
+    wanted.then(|| {
+        STANDARD.encode_string(&logged.bytes, encoded);
+        encoded.as_str()
+    })
 }
 
 /// What a file has.
@@ -235,15 +282,23 @@ impl Encoder {
                 if names {
                     csv::names(columns, &mut out);
                 }
-                Form::Csv
+                Form::Lines(Line::Csv)
             }
-            Format::Jsonl => Form::Jsonl,
+            Format::Jsonl => Form::Lines(Line::Jsonl),
             Format::Parquet => Form::Parquet(Box::new(parquet::File::new(columns)?)),
-            Format::Ocsf => Form::Ocsf,
-            Format::Cef => Form::Cef,
-            Format::CloudEvents => Form::CloudEvents,
+            Format::Ocsf => Form::Lines(Line::Ocsf),
+            Format::Cef => Form::Lines(Line::Cef),
+            Format::CloudEvents => Form::Lines(Line::CloudEvents),
         };
         Ok(Self { content, form, out })
+    }
+
+    /// What makes the lines of events, in a file that has nothing else once it has begun.
+    pub fn lines(&self) -> Option<Lines> {
+        match (&self.content, &self.form) {
+            (Content::Events { raw }, Form::Lines(line)) => Some(Lines { line: *line, raw: *raw }),
+            _ => None,
+        }
     }
 
     /// Adds rows or events and gives the bytes that are ready, which may be none.
@@ -266,9 +321,9 @@ impl Encoder {
         for row in rows {
             let values = row.iter().map(Cell::value);
             match &mut self.form {
-                Form::Csv => csv::row(values, &mut self.out),
                 Form::Parquet(file) => file.row(values)?,
-                _ => jsonl::row(columns, row, &mut self.out),
+                Form::Lines(Line::Csv) => csv::row(values, &mut self.out),
+                Form::Lines(_) => jsonl::row(columns, row, &mut self.out),
             }
         }
         self.ready()
@@ -279,29 +334,15 @@ impl Encoder {
         let Content::Events { raw } = self.content else {
             return Err(Failed("a table has no events".into()));
         };
-        let out = &mut self.out;
-        let mut encoded = String::new();
-        for logged in events {
-            let text = event::one_line(&logged.bytes, open)?;
-            let in_base64 = if raw && !matches!(self.form, Form::Ocsf) {
-                encoded.clear();
-                STANDARD.encode_string(&logged.bytes, &mut encoded);
-                Some(encoded.as_str())
-            } else {
-                None
-            };
-            match &mut self.form {
-                Form::Jsonl => jsonl::event(logged, &text, in_base64, out),
-                Form::Csv => columns::row(logged, &text, in_base64, &mut |row| {
-                    csv::row(row.iter().copied(), out);
-                    Ok(())
-                })?,
-                Form::Parquet(file) => {
+        match &mut self.form {
+            Form::Lines(line) => self.out.append(&mut Lines { line: *line, raw }.of(events, open)?),
+            Form::Parquet(file) => {
+                let mut encoded = String::new();
+                for logged in events {
+                    let text = event::one_line(&logged.bytes, open)?;
+                    let in_base64 = in_base64(raw, logged, &mut encoded);
                     columns::row(logged, &text, in_base64, &mut |row| file.row(row.iter().copied()))?;
                 }
-                Form::Ocsf => ocsf::line(logged, &text, raw, out)?,
-                Form::Cef => cef::line(logged, &text, in_base64, out)?,
-                Form::CloudEvents => cloudevents::line(logged, &text, in_base64, out)?,
             }
         }
         self.ready()

@@ -396,10 +396,11 @@ fn the_pure_crates_depend_on_little() {
     let schema = names(&[
         "base64",
         "blake3",
-        "chacha20poly1305",
+        "chacha20",
         "chrono",
         "ipnet",
         "memchr",
+        "ring",
         "serde",
         "serde_json",
         "thiserror",

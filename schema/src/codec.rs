@@ -20,7 +20,7 @@ use crate::actor::{Actor, Source};
 use crate::chain::ChainHash;
 use crate::event::{self, Event};
 use crate::id::{EventId, OrganizationId, RequestId, WorkspaceId};
-use crate::sealing::{self, DataKeys, NoDataKeys, Place, Sealer, Subject};
+use crate::sealing::{self, DataKeys, NoDataKeys, Sealer, Subject};
 use crate::stream::Stream;
 use crate::timestamp::Timestamp;
 
@@ -214,16 +214,15 @@ impl Envelope {
         let failed = |error: serde_json::Error| Error::Envelope(error.to_string());
         let mut plain = Vec::with_capacity(1024);
         let mut bytes = Vec::with_capacity(1024);
-        let mut place = Place::new(self.id, self.stream);
         serde_json::to_writer(&mut plain, &head).map_err(failed)?;
         plain.pop();
-        let mut acting = std::iter::repeat(self.acting_subject());
-        let mut whole = sealing::seal(&plain, &mut place, &mut acting, sealer, &mut bytes)?;
-        plain.clear();
-        bytes.extend_from_slice(br#","data":"#);
+        plain.extend_from_slice(br#","data":"#);
+        let data = plain.len();
         self.event.write_data(&mut plain).map_err(failed)?;
-        whole &= sealing::seal(&plain, &mut place, &mut self.data_subjects(), sealer, &mut bytes)?;
-        bytes.push(b'}');
+        plain.push(b'}');
+        let (acting, mut subjects) = (self.acting_subject(), self.data_subjects());
+        let subject_at = |at| if at < data { Some(acting) } else { subjects.next() };
+        let whole = sealing::seal(&plain, (self.id, self.stream), subject_at, sealer, &mut bytes)?;
         if bytes.len() > MAX_EVENT_BYTES {
             return Err(Error::TooLarge(bytes.len()));
         }

@@ -41,7 +41,9 @@ fn sealed(envelope: &Envelope) -> Vec<u8> {
 }
 
 const MARK: &str = "{\"personal\":";
+/// What is sealed of one subject begins with this; where another value of it stood is what begins with `PLACE`.
 const SEALED: &str = "{\"sealed\":\"";
+const PLACE: &str = "{\"sealed\":";
 
 const ORDER: [&str; 15] = [
     "id",
@@ -114,7 +116,7 @@ proptest! {
         }
         let text = String::from_utf8(sealed(&envelope)).unwrap();
         prop_assert!(!text.contains(MARK));
-        prop_assert!(text.matches(SEALED).count() >= found.len());
+        prop_assert!(text.matches(PLACE).count() >= found.len());
         for value in found.iter().filter(|value| value.len() > 12) {
             prop_assert!(!text.contains(value.as_str()), "{} is in {}", value, text);
         }
@@ -137,7 +139,7 @@ proptest! {
         let all = sealing::subjects(text).count();
         let gone = sealing::subjects(text).filter(|subject| *subject == erased).count();
         prop_assert!(gone > 0 && gone <= all);
-        prop_assert!(!opened.contains(SEALED));
+        prop_assert!(!opened.contains(PLACE));
         // What is sealed after the erasure leaves the values out, and can be read.
         let again = envelope.seal(&keys).unwrap();
         prop_assert!(!again.whole);
@@ -158,6 +160,24 @@ proptest! {
             prop_assume!(first != second);
             let swapped = text.replacen(first, "\u{1}", 1).replacen(second, first, 1).replacen('\u{1}', second, 1);
             prop_assert!(Envelope::open_with(swapped.as_bytes(), &Keys::default()).is_err());
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_together_is_once_in_the_text_and_fits_its_places_only(envelope in arbitrary::envelope()) {
+        let text = String::from_utf8(sealed(&envelope)).unwrap();
+        let subjects: Vec<_> = sealing::subjects(&text).collect();
+        let different: std::collections::BTreeSet<_> = subjects.iter().copied().collect();
+        prop_assert_eq!(subjects.len(), different.len());
+        prop_assert_eq!(subjects.len(), text.matches(SEALED).count());
+        let places: Vec<_> = text.match_indices(PLACE).collect();
+        prop_assume!(places.len() > subjects.len());
+        // A place fewer, one more, and a value that is said to stand elsewhere.
+        let later = places.iter().find(|(at, _)| !text[at + PLACE.len()..].starts_with('"')).unwrap().0;
+        let end = later + text[later..].find('}').unwrap() + 1;
+        for other in ["null".to_owned(), text[later..end].repeat(2), format!("{PLACE}{later}}}"), format!("{PLACE}x}}")] {
+            let changed = format!("{}{other}{}", &text[..later], &text[end..]);
+            prop_assert!(opened(changed.as_bytes(), &Keys::default()).is_err(), "{}", changed);
         }
     }
 

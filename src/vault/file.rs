@@ -79,8 +79,9 @@ impl Wrapping {
 
     fn unwrap(&self, label: &[u8], wrapped: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
         let (nonce, sealed) = wrapped.split_first_chunk::<NONCE_BYTES>()?;
-        let plain = Zeroizing::new(self.0.decrypt(nonce, sealed, label)?);
-        plain.as_slice().try_into().ok().map(Zeroizing::new)
+        let mut bytes = Zeroizing::new(sealed.to_vec());
+        let plain = self.0.decrypt(nonce, &mut bytes, label)?;
+        <[u8; 32]>::try_from(&*plain).ok().map(Zeroizing::new)
     }
 }
 

@@ -100,10 +100,10 @@ pub fn claims(server: &Server, token: &str, issuer: &str, audience: &str) -> Val
 /// The means, codes and counts of a key's verification log, oldest first.
 pub fn uses(client: &Client, key: &str) -> Vec<(String, String)> {
     let query =
-        "query($id: ID!) { verifications(first: 200, filter: { keyId: $id }) { nodes { means outcome } } }";
+        "query($id: ID!) { verifications(first: 200, filter: { keyId: $id }) { nodes { means code } } }";
     let answer = data(client, query, &json!({ "id": key }));
     let nodes = answer["verifications"]["nodes"].as_array().unwrap().iter().rev();
-    nodes.map(|node| (node["means"].as_str().unwrap_or("").to_owned(), text(&node["outcome"]))).collect()
+    nodes.map(|node| (node["means"].as_str().unwrap_or("").to_owned(), text(&node["code"]))).collect()
 }
 
 pub fn set_policy(client: &Client, input: &Value) {

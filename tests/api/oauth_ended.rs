@@ -101,10 +101,17 @@ fn a_revoked_token_is_bad_at_once_and_for_good() {
         assert_eq!((reply.status, reply.header("cache-control")), (200, "no-store"), "{reply:?}");
     }
     let lacking = revoke(&server, &format!("Bearer {}", verifier.secret()), &kept);
-    assert!(matches!(lacking.status, 200 | 403), "{lacking:?}");
+    // A verifier may not know of keys, only of their secrets.
+    assert_eq!(lacking.status, 200, "{lacking:?}");
     let wrong = revoke(&server, &basic(&key.id(), &second.secret()), &kept);
     assert_eq!((wrong.status, wrong.error()), (401, "invalid_client"));
-    assert_eq!(types(&root, &key.id()), ["key.issued"]);
+    let revocations = || {
+        let events = root.key(&key.id(), "events { nodes { type actor { id } } }").unwrap();
+        let nodes = events["events"]["nodes"].as_array().unwrap().clone();
+        let of_tokens = nodes.into_iter().filter(|event| text(&event["type"]).starts_with("key.token"));
+        of_tokens.map(|event| text(&event["actor"]["id"])).collect::<Vec<_>>()
+    };
+    assert!(revocations().is_empty() && types(&root, &key.id()).contains(&"command.refused".to_owned()));
     let authorizations = [own(&key), format!("Bearer {}", manager.secret())];
     for (authorization, token) in authorizations.iter().zip([&by_client, &by_manager]) {
         assert_eq!(code(&root, token), "VALID");
@@ -114,12 +121,7 @@ fn a_revoked_token_is_bad_at_once_and_for_good() {
             assert_eq!(introspect(&server, &own(&key), token), json!({ "active": false }));
         }
     }
-    let revoked = ["key.issued", "key.token_revoked", "key.token_revoked"];
-    assert_eq!(types(&root, &key.id()), revoked, "what is repeated writes nothing");
-    let events = root.key(&key.id(), "events { nodes { type actor { id } source { ip } } }").unwrap();
-    let actors =
-        events["events"]["nodes"].as_array().unwrap().iter().map(|event| text(&event["actor"]["id"]));
-    assert_eq!(actors.skip(1).take(2).collect::<Vec<_>>(), [key.id(), manager.id()]);
+    assert_eq!(revocations(), [key.id(), manager.id()], "what is repeated writes nothing");
     assert_eq!(code(&root, &kept), "VALID");
     // Whoever holds a key that is switched off may still end its tokens.
     root.disable_key(&key.id()).unwrap();

@@ -113,6 +113,18 @@ proptest! {
     }
 
     #[test]
+    fn opening_never_panics(
+        pieces in prop::collection::vec(
+            prop::sample::select(vec!["{\"sealed\":", "\"", "}", "0", "1", "-", "AQ", "\u{e9}", "{\"id\":\"x\"", ",\"stream\":\"y\""]),
+            0..12,
+        ),
+    ) {
+        let text = format!("{{\"id\":\"a\",\"stream\":\"b\",{}", pieces.concat());
+        let _ = opened(text.as_bytes(), &Keys::default());
+        let _ = sealing::subjects(&text).count();
+    }
+
+    #[test]
     fn any_changed_byte_is_an_error_or_another_event(at in 0usize..400, to: u8) {
         let envelope = revoked();
         let mut bytes = sealed(&envelope);
