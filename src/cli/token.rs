@@ -144,7 +144,6 @@ fn show(args: &ShowArgs, out: &mut Output<'_>) -> Result<(), Failure> {
             out.line(format_args!("  {}", clean(line)))?;
         }
     }
-    out.note("Nothing of this was checked: the server, or whoever has the public key, does that.");
     Ok(())
 }
 
