@@ -248,15 +248,15 @@ fn scopes_narrow_and_never_widen() {
     assert_eq!((may("customers/42"), may("customers/43")), ("VALID".into(), "INSUFFICIENT_SCOPE".into()));
     let none = root.create_key("none").run();
     assert_eq!(exchange(&server, &none, &[]).body.get("scope"), None);
-    let mut many = root.create_key("many");
+    let mut wide = root.create_key("many");
     for n in 0..60 {
-        many = many.scope(&format!("read:{n}/{}", "x".repeat(80)));
+        wide = wide.scope(&format!("read:{n}/{}", "x".repeat(80)));
     }
-    let many = many.run();
-    let reply = exchange(&server, &many, &[]);
+    let wide = wide.run();
+    let reply = exchange(&server, &wide, &[]);
     assert_eq!(reply.error(), "invalid_scope");
     assert!(text(&reply.body["error_description"]).contains("name fewer"), "{reply:?}");
-    exchange(&server, &many, &[("scope", &format!("read:7/{}", "x".repeat(80)))]).token();
+    exchange(&server, &wide, &[("scope", &format!("read:7/{}", "x".repeat(80)))]).token();
 }
 
 #[test]
