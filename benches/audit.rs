@@ -98,13 +98,13 @@ fn main() -> ExitCode {
     let reference = median(&mut tool);
     println!("{events} events, {bytes} bytes");
     for (what, times) in [("sha256sum", &mut tool), ("SHA-256", &mut bare), ("audit verify", &mut whole)] {
-        let took = median(times);
+        let seconds = median(times);
         println!(
             "{what:<13} {:>7.3} s  {:>9.0} events/s  {:>6.0} MB/s  {:.2} times sha256sum",
-            took,
-            events as f64 / took,
-            bytes as f64 / took / 1e6,
-            took / reference
+            seconds,
+            events as f64 / seconds,
+            bytes as f64 / seconds / 1e6,
+            seconds / reference
         );
     }
     ExitCode::SUCCESS
