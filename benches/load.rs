@@ -44,10 +44,14 @@ const VERIFY: &str = r#"{"key":"{slot}","action":"read","resource":"customers/42
 const READ: &str = r#"{"query":"query Key($id: ID!) { key(id: $id) { id name status environment scopes { text } createdAt expiresAt } }","variables":{"id":"{slot}"}}"#;
 const CREATE: &str = r#"{"query":"mutation Create($input: CreateKeyInput!) { createKey(input: $input) { key { id } secret } }","variables":{"input":{"name":"Load {slot}","environment":"PRODUCTION","scopes":[{"action":"READ","resource":"customers/**"}]}}}"#;
 
+const EXCHANGE: &str = "grant_type=client_credentials&client_id={slot}";
+
 const RELAXED: &str = "verify, relaxed";
 const RELAXED_SPENDING: &str = "verify, relaxed, two limits, credits";
 const RELAXED_TOKEN: &str = "verify a token, relaxed";
 const STRICT_TOKEN: &str = "verify a token, strict";
+const RELAXED_EXCHANGE: &str = "exchange for a token, relaxed";
+const STRICT_EXCHANGE: &str = "exchange for a token, strict";
 const STRICT: &str = "verify, strict";
 const STRICT_SPENDING: &str = "verify, strict, two limits, credits";
 
@@ -150,6 +154,16 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
         Scenario { name: RELAXED_SPENDING, server: &relaxed_spending, request: verify_spending() },
     ];
     report.run(&mut nothing, &mut verified, shape, options.rounds)?;
+    let clients = data.clients();
+    let ask = |expected| Request::form("/oauth/token", EXCHANGE, Slot::AnyOf(&clients), expected);
+    let exchange = |name, server| Scenario { name, server, request: ask(r#""access_token":"eyJ"#) };
+    let mut no_exchange = Scenario {
+        name: "empty handler, an exchange's request",
+        server: &empty,
+        request: ask(r#""valid":true"#),
+    };
+    let mut exchanged = [exchange(RELAXED_EXCHANGE, &relaxed)];
+    report.run(&mut no_exchange, &mut exchanged, shape, options.rounds)?;
     let directory = relaxed.logged("directory_bytes");
     let directory_spending = relaxed_spending.logged("directory_bytes");
     relaxed_spending.stop();
@@ -170,6 +184,8 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     ];
     let (started, busy) = (Instant::now(), strict.thread_time(PROJECTOR));
     report.run(&mut nothing, &mut durable, shape, options.rounds)?;
+    let mut exchanged = [exchange(STRICT_EXCHANGE, &strict)];
+    report.run(&mut no_exchange, &mut exchanged, shape, options.rounds)?;
     let projecting = strict
         .thread_time(PROJECTOR)
         .zip(busy)

@@ -263,13 +263,12 @@ fn public_url(text: &str) -> Result<String, &'static str> {
 /// A name or an address, and maybe a port.
 fn is_authority(text: &str) -> bool {
     let in_brackets = text.strip_prefix('[').and_then(|rest| rest.split_once(']'));
-    let (host_fits, port) = match in_brackets {
-        Some((address, rest)) => (address.parse::<Ipv6Addr>().is_ok(), rest),
-        None => {
-            let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-            let of_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-            (host.split('.').all(|label| !label.is_empty() && label.bytes().all(of_label)), port)
-        }
+    let (host_fits, port) = if let Some((address, rest)) = in_brackets {
+        (address.parse::<Ipv6Addr>().is_ok(), rest)
+    } else {
+        let (host, port) = text.split_at(text.find(':').unwrap_or(text.len()));
+        let of_label = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        (host.split('.').all(|label| !label.is_empty() && label.bytes().all(of_label)), port)
     };
     let is_port = |digits: &str| {
         digits.bytes().all(|byte| byte.is_ascii_digit()) && digits.parse::<u16>().is_ok_and(|port| port > 0)

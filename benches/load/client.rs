@@ -72,6 +72,16 @@ impl<'a> Request<'a> {
 
     /// A JSON body in which `{slot}` is what changes, sent as the holder of a secret.
     pub(crate) fn post(path: &str, bearer: &str, body: &str, slot: Slot<'a>, expected: &'static str) -> Self {
+        let head = format!("Authorization: Bearer {bearer}\r\nContent-Type: application/json\r\n");
+        Self::with_body(path, &head, body, slot, expected)
+    }
+
+    /// A form in which `{slot}` is what changes.
+    pub(crate) fn form(path: &str, body: &str, slot: Slot<'a>, expected: &'static str) -> Self {
+        Self::with_body(path, "Content-Type: application/x-www-form-urlencoded\r\n", body, slot, expected)
+    }
+
+    fn with_body(path: &str, head: &str, body: &str, slot: Slot<'a>, expected: &'static str) -> Self {
         let sample = match &slot {
             Slot::Fixed => String::new(),
             Slot::AnyOf(column) => String::from_utf8_lossy(column.row(0)).into_owned(),
@@ -79,8 +89,7 @@ impl<'a> Request<'a> {
         };
         let length = body.replace(SLOT, &sample).len();
         let text = format!(
-            "POST {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {bearer}\r\n\
-             Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+            "POST {path} HTTP/1.1\r\nHost: localhost\r\n{head}Content-Length: {length}\r\n\r\n{body}"
         );
         Self::new(&text, &sample, slot, expected)
     }

@@ -125,6 +125,16 @@ impl Data {
         tokens
     }
 
+    /// Ids and secrets of the first keys, as they stand in a form behind `client_id=`.
+    pub(crate) fn clients(&self) -> Column {
+        let client = |number: u64| format!("{}&client_secret={}", key_id(number), secret(number).expose());
+        let mut clients = Column::new(client(0).len());
+        for number in 0..self.ids.rows().min(TOKENS) as u64 {
+            clients.push(&client(number));
+        }
+        clients
+    }
+
     /// Size of the files whose names start with this, in bytes.
     pub(crate) fn file_bytes(&self, start: &str) -> u64 {
         let entries = fs::read_dir(self.directory.path()).into_iter().flatten().flatten();

@@ -181,7 +181,10 @@ pub(crate) fn serve_nothing() -> std::io::Result<()> {
             let answer = |_: web::Bytes| async {
                 HttpResponse::Ok().content_type("application/json").body(EMPTY_ANSWER)
             };
-            config.route("/v1/verify", web::post().to(answer)).route("/", web::get().to(answer));
+            config
+                .route("/v1/verify", web::post().to(answer))
+                .route("/oauth/token", web::post().to(answer))
+                .route("/", web::get().to(answer));
         };
         let listener = http::server::bind_routes(SocketAddr::from(([127, 0, 0, 1], 0)), routes)?;
         println!("{LISTENING}{}", listener.addresses[0]);

@@ -54,7 +54,7 @@ pub fn send(server: &Server, method: &str, path: &str, headers: &[(&str, &str)],
 }
 
 pub fn encoded(text: &str) -> String {
-    text.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    text.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat()
 }
 
 pub fn form(pairs: &[(&str, &str)]) -> String {

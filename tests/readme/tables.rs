@@ -1,12 +1,13 @@
 //! Tables say what the code does, and every code has its entry.
 
 use keyledger::config::DEFAULT_VERIFICATION_LOG_DAYS;
-use keyledger::decisions::{limits, slug, workspace};
+use keyledger::decisions::{key, limits, slug, workspace};
 use keyledger::error::Code;
 use keyledger::service::revocations::MAX_REVOKED;
 use keyledger::service::{analytics, exports, reads};
 use keyledger::store::sqlite::Options;
 use keyledger::verify::MAX_AUDIENCE_BYTES;
+use keyledger::verify::exchange::MAX_SCOPE_BYTES;
 use keyledger::verify::limits::MAX_COST;
 use keyledger::verify::recorder::UNKNOWN_INTERVAL;
 use keyledger::{feed, graphql, http, readmodel, secret, simulation};
@@ -95,6 +96,12 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("hint of", n(secret::MAX_HINT_BYTES)),
         ("keys of one import", n(limits::MAX_IMPORTED_KEYS)),
         ("audience that is asked for", n(MAX_AUDIENCE_BYTES)),
+        ("resources and audiences of a token", private("src/http/oauth/target.rs", "MAX_AUDIENCES")),
+        ("resources and audiences of a token", private("src/http/oauth/target.rs", "MAX_AUDIENCES_BYTES")),
+        ("scopes of a token", n(MAX_SCOPE_BYTES)),
+        ("body of a request for a token", private("src/http/oauth/form.rs", "MAX_FORM_BYTES")),
+        ("body of a request for a token", private("src/http/oauth/form.rs", "MAX_PARAMETERS")),
+        ("revocations of single tokens", n(key::MAX_REVOKED_TOKENS)),
         ("questions of one batch", n(http::MAX_REQUESTS)),
         ("idempotency key", n(limits::MAX_IDEMPOTENCY_KEY_BYTES)),
         ("overlap", limits::MAX_OVERLAP.as_secs()),

@@ -134,7 +134,7 @@ fn go_on_the_tour(with_curl: bool) {
 }
 
 /// Guides whose commands can be pasted one after another.
-const GUIDES: [&str; 16] = [
+const GUIDES: [&str; 17] = [
     "docs/analytics.md",
     "docs/auditors-guide.md",
     "docs/biscuits.md",
@@ -150,6 +150,7 @@ const GUIDES: [&str; 16] = [
     "docs/quotas.md",
     "docs/rate-limits.md",
     "docs/roles.md",
+    "docs/tokens.md",
     "docs/transparency-log.md",
 ];
 

@@ -114,8 +114,8 @@ mod tests {
 
     #[test]
     fn what_is_ambiguous_or_no_form_is_refused_and_not_shown() {
-        let many =
-            "a=1&".repeat(10) + &(0..MAX_PARAMETERS + 1).map(|n| format!("p{n}=1&")).collect::<String>();
+        let many: Vec<_> = (0..=MAX_PARAMETERS).map(|n| format!("p{n}=1")).collect();
+        let many = many.join("&");
         for body in [
             "a=s3cret&a=s3cret",
             "a=&a=s3cret",
@@ -141,8 +141,8 @@ mod tests {
 
         #[test]
         fn any_text_survives_its_encoding(text in ".{0,40}") {
-            let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
-            prop_assert_eq!(&*decoded(encoded.as_bytes()).unwrap(), &text);
+            let encoded: Vec<_> = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            prop_assert_eq!(&*decoded(encoded.concat().as_bytes()).unwrap(), &text);
         }
     }
 }

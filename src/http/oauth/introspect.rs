@@ -25,6 +25,7 @@ use crate::verify::{Answer, Asker, Inquiry, audience};
 
 /// RFC 7662 §2.2, and the claims of a token that the RFC has no name for.
 #[derive(Serialize)]
+#[allow(clippy::struct_field_names, reason = "the names are those of the RFC")]
 struct Active<'a> {
     active: bool,
     /// What is left of the token's scopes now.
@@ -56,7 +57,7 @@ pub(super) async fn introspect(
         audience: form.one("audience").map(audience).transpose()?,
         address: form.one("ip").map(parse_address).transpose()?,
     };
-    let asker = match Presented::of(request.headers(), &form)? {
+    let by = match Presented::of(request.headers(), &form)? {
         Presented::Bearer => credentials::asker(&request, &state).await.map_err(OauthError::of_bearer)?,
         presented => {
             let client = presented.client()?;
@@ -64,7 +65,7 @@ pub(super) async fn introspect(
             Asker::Holder(state.verifier.client(client.id, &client.secret, ip).await?)
         }
     };
-    let answer = state.verifier.introspect(&asked, &asker).await?;
+    let answer = state.verifier.introspect(&asked, &by).await?;
     let text = match told(&answer) {
         Some(active) => serde_json::to_vec(&active).map_err(|_| Error::internal())?,
         None => br#"{"active":false}"#.to_vec(),
