@@ -264,7 +264,8 @@ async fn run(config: &Config, node: &Node) -> Result<(), Error> {
 }
 
 /// Does what time asks for as it comes: expiries, ends of overlaps, secrets that nobody acknowledged, addresses
-/// that keys were used from for the first time, and bulk revocations that an earlier run left half done.
+/// that keys were used from for the first time, bulk revocations that an earlier run left half done, and signing keys
+/// that have no tokens left.
 async fn tick(service: Arc<Service>) {
     let mut interval = tokio::time::interval(TICK);
     interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -275,6 +276,7 @@ async fn tick(service: Arc<Service>) {
         done("repeated refusals", service.record_repetitions(false).await);
         done("new addresses", service.record_new_addresses().await);
         done("bulk revocations", service.resume_revocations().await);
+        done("signing keys", service.retire_signing_keys().await);
     }
 }
 

@@ -50,9 +50,11 @@ pub mod revoke_many;
 pub mod role;
 pub mod role_args;
 pub mod secret_input;
+pub mod signing_keys;
 pub mod simulate;
 pub mod simulate_args;
 pub mod table;
+pub mod token;
 pub mod told;
 pub mod trail;
 pub mod usage;
@@ -117,6 +119,8 @@ pub enum Command {
     Audit(AuditArgs),
     /// Show or write reports for auditors: key activity, access review, broken rules
     Report(report::ReportArgs),
+    /// Narrow a token by yourself, or see what it says; no server is needed
+    Token(token::TokenArgs),
     /// Ask whether a secret is valid, as a service would
     Verify(VerifyArgs),
     /// Show which key is in use and what it may do
@@ -256,6 +260,17 @@ pub enum ActionArgument {
     Read,
     Write,
     Admin,
+}
+
+impl ActionArgument {
+    /// As verifications have it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Admin => "admin",
+        }
+    }
 }
 
 /// Arguments of `audit`.

@@ -13,6 +13,7 @@ pub mod key;
 pub mod limits;
 pub mod organization;
 pub mod policy;
+pub mod signing_keys;
 pub mod slug;
 pub mod warning;
 pub mod workspace;

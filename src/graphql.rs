@@ -24,6 +24,7 @@ mod query;
 mod report;
 mod role;
 mod scalar;
+mod signing_key;
 mod simulation;
 mod subscription;
 mod tenant;

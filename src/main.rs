@@ -69,6 +69,11 @@ fn run(command: &Command) -> Exit {
         Command::Verify(args) => {
             cli::run(&args.connection, &mut out, |client, out| cli::verify::run(args, client, out))
         }
+        Command::Token(args) => {
+            let json = args.command.json();
+            let out = &mut cli::Output::new(&mut out, json);
+            told(cli::token::run(&args.command, &Edge::default(), out), json)
+        }
         Command::Completions(args) => told(cli::completions(args.shell, &mut out), false),
         Command::Whoami(args) => cli::run(&args.connection, &mut out, cli::account::whoami),
     }

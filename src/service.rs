@@ -29,6 +29,7 @@ mod refusals;
 pub mod repetitions;
 pub mod reports;
 pub mod revocations;
+mod signing_keys;
 mod timer;
 mod tokens;
 pub mod told;

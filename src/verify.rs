@@ -54,7 +54,7 @@ use crate::caller::Token;
 use crate::edge::Edge;
 use crate::error::Error;
 use crate::secret::{Foreign, SecretHasher, WellFormed};
-use crate::token::{Keyring, jwt};
+use crate::token::{self, Keyring};
 
 /// The longest audience that can be asked for, in bytes.
 pub const MAX_AUDIENCE_BYTES: usize = 255;
@@ -89,6 +89,8 @@ pub fn audience(text: &str) -> Result<&str, Error> {
 pub enum Asker {
     /// A management key whose secret was checked, or that token of it.
     Key(Arc<Entry>, Option<Arc<Token>>),
+    /// Whoever holds a key, about that key only.
+    Holder(Arc<Entry>),
     /// Whoever reaches a listener that is open to its host.
     Open,
 }
@@ -96,14 +98,14 @@ pub enum Asker {
 impl Asker {
     fn key(&self) -> Option<KeyId> {
         match self {
-            Self::Key(entry, _) => Some(entry.key),
+            Self::Key(entry, _) | Self::Holder(entry) => Some(entry.key),
             Self::Open => None,
         }
     }
 
     fn organization(&self) -> Option<OrganizationId> {
         match self {
-            Self::Key(entry, _) => Some(entry.organization()),
+            Self::Key(entry, _) | Self::Holder(entry) => Some(entry.organization()),
             Self::Open => None,
         }
     }
@@ -111,6 +113,7 @@ impl Asker {
     fn may_verify(&self, entry: &Entry) -> bool {
         match self {
             Self::Key(asker, _) => asker.may(Right::Verify, entry),
+            Self::Holder(holder) => holder.key == entry.key,
             Self::Open => true,
         }
     }
@@ -260,7 +263,7 @@ impl Verifier {
         text: &str,
         choose: impl FnOnce(&mut dyn Iterator<Item = Arc<Entry>>) -> Option<Arc<Entry>>,
     ) -> (VerificationCode, Option<Held>) {
-        let (nobodys, found) = if jwt::looks_like_one(text) {
+        let (nobodys, found) = if token::looks_like_one(text) {
             match self.tokens.read(text) {
                 Ok(token) => return (VerificationCode::NotFound, self.of_token(token)),
                 // Keys of other services can look like this, too, and can have been imported.

@@ -22,6 +22,8 @@ mod bad_documents;
 mod bad_input;
 #[path = "api/batch.rs"]
 mod batch;
+#[path = "api/biscuits.rs"]
+mod biscuits;
 #[path = "api/bulk.rs"]
 mod bulk;
 #[path = "api/completeness.rs"]
@@ -56,6 +58,12 @@ mod keys;
 mod leaks;
 #[path = "api/log.rs"]
 mod log;
+#[path = "api/oauth.rs"]
+mod oauth;
+#[path = "api/oauth_ended.rs"]
+mod oauth_ended;
+#[path = "api/oauth_refused.rs"]
+mod oauth_refused;
 #[path = "api/organizations.rs"]
 mod organizations;
 #[path = "api/pages.rs"]
@@ -74,6 +82,8 @@ mod reports;
 mod roles;
 #[path = "api/secrets.rs"]
 mod secrets;
+#[path = "api/signing_keys.rs"]
+mod signing_keys;
 #[path = "api/simulation.rs"]
 mod simulation;
 #[path = "api/tenants_apart.rs"]

@@ -50,7 +50,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("asof", &["caller", "error", "service", "tenants", "verify"]),
     ("simulation", &["caller", "decisions", "error", "readmodel", "service", "verify"]),
     // The edges.
-    ("cli", &["audit", "config", "edge", "error", "secret"]),
+    ("cli", &["audit", "config", "edge", "error", "secret", "token"]),
     (
         "graphql",
         &[
@@ -115,6 +115,7 @@ const LIBRARIES: &[(&str, &[&str])] = &[
     ("clap", &["cli", "config"]),
     ("clap_complete", &["cli"]),
     ("parquet", &["export"]),
+    ("biscuit_auth", &["token"]),
     ("getrandom", &["edge"]),
     ("actix_ws", &["http"]),
     (

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::credits::CreditsState;
 use crate::identity::IdentityState;
 use crate::key::KeyState;
-use crate::organization::OrganizationState;
+use crate::organization::{OrganizationState, SigningKey};
 use crate::workspace::WorkspaceState;
 
 /// One field before and after.
@@ -23,7 +23,7 @@ pub struct Change {
 /// The fields in which two states of a key differ, in a fixed order. `before` is none for the event
 /// that issued the key.
 pub fn of_key(before: Option<&KeyState>, after: &KeyState) -> Vec<Change> {
-    let fields = |state: &KeyState| -> [(&'static str, Value); 22] {
+    let fields = |state: &KeyState| -> [(&'static str, Value); 23] {
         [
             ("name", json!(state.name.0)),
             ("email", json!(state.email.0)),
@@ -45,6 +45,7 @@ pub fn of_key(before: Option<&KeyState>, after: &KeyState) -> Vec<Change> {
             ("status", json!(status_without_time(state))),
             ("disabledBy", json!(state.disabled_by.map(keyledger_schema::Rule::as_str))),
             ("leakReportedAt", json!(state.leak_reported_at)),
+            ("tokensRevokedUntil", json!(state.revoked_tokens.until)),
             ("revocationReason", json!(state.revoked.as_ref().map(|revoked| revoked.reason))),
             (
                 "revocationComment",
@@ -124,6 +125,7 @@ pub fn of_organization(before: Option<&OrganizationState>, after: &OrganizationS
         ]
     };
     let mut changes = between(before.map(&fields), fields(after));
+    changes.extend(signing_keys(before, after));
     let role = |state: Option<&OrganizationState>, id| {
         state
             .and_then(|state| state.roles.get(id))
@@ -142,6 +144,28 @@ pub fn of_organization(before: Option<&OrganizationState>, after: &OrganizationS
         })
     }));
     changes
+}
+
+/// The signing keys that came, retired or were revoked, each as it was and as it is.
+fn signing_keys<'a>(
+    before: Option<&'a OrganizationState>,
+    after: &'a OrganizationState,
+) -> impl Iterator<Item = Change> + 'a {
+    let shown = |key: &SigningKey| {
+        json!({
+            "generation": key.generation,
+            "publicKey": key.public_key,
+            "signsFrom": key.signs_from,
+            "retiredAt": key.retired_at,
+            "revokedAt": key.revoked_at,
+        })
+    };
+    after.signing_keys.iter().filter_map(move |key| {
+        let known = before.iter().flat_map(|state| &state.signing_keys);
+        let known = known.into_iter().find(|known| known.generation == key.generation);
+        let before = known.map(shown).unwrap_or_default();
+        (known != Some(key)).then(|| Change { field: "signingKey", before, after: shown(key) })
+    })
 }
 
 /// A policy's rules that are set, by the names that the API has for them.

@@ -24,6 +24,6 @@ pub use identity::IdentityState;
 pub use key::{KeyState, KeyStatus, RevokedTokens};
 pub use log::{LogKey, LogState};
 pub use node::NodeState;
-pub use organization::{Acknowledgement, OrganizationState, RoleState};
+pub use organization::{Acknowledgement, OrganizationState, RoleState, SigningKey};
 pub use usage::KeyUsage;
 pub use workspace::WorkspaceState;

@@ -325,7 +325,9 @@ fn expected(name: &str, version: u16) -> Option<Envelope> {
         ("key.token_revoked", 1) => {
             of_key(8, Event::KeyTokenRevoked(KeyTokenRevoked { token: id("tok", 'a'), expires_at: at(9) }))
         }
-        ("key.tokens_revoked", 1) => of_key(8, Event::KeyTokensRevoked(KeyTokensRevoked { until: at(8) })),
+        ("key.tokens_revoked", 1) => {
+            of_key(8, Event::KeyTokensRevoked(KeyTokensRevoked { until: at(8), comment: None }))
+        }
         ("key.deleted", 1) => of_key(9, Event::KeyDeleted(KeyDeleted { comment: comment() })),
         ("command.refused", 1) => Envelope {
             stream: Stream::Audit(id("org", 'a')),

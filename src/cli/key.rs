@@ -47,6 +47,9 @@ pub fn run(command: &KeyCommand, client: &Client, edge: &Edge, out: &mut Output<
             set(&mut input, "comment", args.comment.as_ref());
             change(client, out, queries::REVOKE, &input, "revoked")
         }
+        KeyCommand::RevokeTokens(args) => {
+            change(client, out, queries::REVOKE_TOKENS, &comment_input(args), "revoked the tokens of")
+        }
         KeyCommand::Delete(args) => {
             confirmed(client, args.key.id, args.yes, "Deleting cannot be undone")?;
             change(client, out, queries::DELETE, &comment_input(&args.key), "deleted")

@@ -53,6 +53,11 @@ Examples:
     Enable(CommentArgs),
     /// Cut a key off for ever; its trail stays
     Revoke(RevokeArgs),
+    /// Make all tokens fail that a key was exchanged for so far; the key itself stays as it is
+    #[command(
+        after_help = "Example:\n  keyledger key revoke-tokens key_01h455vb4pex5vsknk084sn02q --comment \"laptop stolen\""
+    )]
+    RevokeTokens(CommentArgs),
     /// Remove a key from lists and make it unusable; its trail stays
     Delete(DeleteArgs),
     /// Create a key with the settings and the expiry of another, and show its secret once

@@ -8,7 +8,7 @@ use super::organization_args::{OrganizationCommand, PolicyCommand};
 use super::output::clean;
 use super::table::{fields, line, list, moment, named, table, text};
 use super::value::set;
-use super::{Failure, Output, pages, policy, queries, told};
+use super::{Failure, Output, pages, policy, queries, signing_keys, told};
 
 /// Does it.
 pub fn run(command: &OrganizationCommand, client: &Client, out: &mut Output<'_>) -> Result<(), Failure> {
@@ -36,6 +36,11 @@ pub fn run(command: &OrganizationCommand, client: &Client, out: &mut Output<'_>)
             set(&mut input, "expectedRevision", *if_revision);
             told::change(client, out, queries::MOVE, &input, "moved")
         }
+        OrganizationCommand::SigningKeys { id } => signing_keys::show(*id, client, out),
+        OrganizationCommand::RotateSigningKey { id, if_revision } => {
+            signing_keys::rotate(*id, *if_revision, client, out)
+        }
+        OrganizationCommand::RevokeSigningKey(args) => signing_keys::revoke(args, client, out),
         OrganizationCommand::Policy(PolicyCommand::Show { id }) => policy::show(*id, client, out),
         OrganizationCommand::Policy(PolicyCommand::Set(args)) => policy::set(args, client, out),
     }

@@ -85,9 +85,53 @@ Example:
         #[arg(long, value_name = "N")]
         if_revision: Option<u64>,
     },
+    /// List the keys that an organization signs tokens with
+    #[command(after_help = "Example:\n  keyledger organization signing-keys")]
+    SigningKeys {
+        /// Id of the organization [default: your own]
+        #[arg(value_name = "ORG_ID")]
+        id: Option<OrganizationId>,
+    },
+    /// Add a key that signs an organization's tokens in ten minutes; tokens of the one before stay good
+    #[command(after_help = "Example:\n  keyledger organization rotate-signing-key")]
+    RotateSigningKey {
+        /// Id of the organization [default: your own]
+        #[arg(value_name = "ORG_ID")]
+        id: Option<OrganizationId>,
+        /// Only if nobody rotated or revoked one since this revision, which organization show tells
+        #[arg(long, value_name = "N")]
+        if_revision: Option<u64>,
+    },
+    /// Make all tokens fail that a key signed, at once and for good; if it signs, a new one does so at once
+    RevokeSigningKey(RevokeSigningKeyArgs),
     /// Show or set what an organization demands of its keys
     #[command(subcommand)]
     Policy(PolicyCommand),
+}
+
+/// Arguments of `organization revoke-signing-key`.
+#[derive(Args, Debug)]
+#[command(after_help = "\
+Example:
+  keyledger organization revoke-signing-key --generation 1 --comment \"backup of the master key lost\"
+
+For when somebody else may have the private key. Everybody who holds a token of it has to exchange their key again.")]
+pub struct RevokeSigningKeyArgs {
+    /// Id of the organization [default: your own]
+    #[arg(value_name = "ORG_ID")]
+    pub id: Option<OrganizationId>,
+    /// Which one, as organization signing-keys shows it
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub generation: u32,
+    /// Why, for the trail
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+    /// Only if nobody rotated or revoked one since this revision, which organization show tells
+    #[arg(long, value_name = "N")]
+    pub if_revision: Option<u64>,
+    /// Do not ask
+    #[arg(long, short)]
+    pub yes: bool,
 }
 
 /// What to do with a policy.
@@ -143,6 +187,9 @@ pub struct PolicyArgs {
     /// The environments that keys may be created for, with commas between: production,staging
     #[arg(long, value_name = "LIST", group = "rule", value_parser = value::environments_rule)]
     pub environments: Option<Value>,
+    /// How long a token lives that a key is exchanged for, 1m to 24h: 10m
+    #[arg(long, value_name = "TIME", group = "rule", value_parser = value::length_rule)]
+    pub token_lifetime: Option<Value>,
     /// Only show which keys would break the rules
     #[arg(long)]
     pub dry_run: bool,

@@ -10,7 +10,7 @@ use super::table::{length, line, list, moment, named, rate, table, text, word};
 use super::{Failure, Output, confirm, queries, told, value};
 
 /// The rules: the API's field, and the flag that sets it.
-const RULES: [(&str, &str); 8] = [
+const RULES: [(&str, &str); 9] = [
     ("apiKeysEnabled", "api-keys"),
     ("expiryRequired", "expiry-required"),
     ("defaultTtl", "default-ttl"),
@@ -19,6 +19,7 @@ const RULES: [(&str, &str); 8] = [
     ("maxRateLimit", "max-rate"),
     ("secretAcknowledgementRequired", "acknowledge-within"),
     ("allowedEnvironments", "environments"),
+    ("tokenLifetime", "token-lifetime"),
 ];
 /// How many keys that break the rules are shown.
 const SHOWN: usize = 20;
@@ -58,7 +59,9 @@ fn shown(field: &str, value: &Value) -> String {
         (_, Value::Null) => "-".into(),
         ("apiKeysEnabled", Value::Bool(on)) => if *on { "on" } else { "off" }.into(),
         (_, Value::Bool(demanded)) => if *demanded { "yes" } else { "no" }.into(),
-        ("defaultTtl" | "maxTtl", Value::Number(seconds)) => seconds.as_u64().map_or("?".into(), length),
+        ("defaultTtl" | "maxTtl" | "tokenLifetime", Value::Number(seconds)) => {
+            seconds.as_u64().map_or("?".into(), length)
+        }
         ("secretAcknowledgementRequired", Value::Number(minutes)) => {
             minutes.as_u64().map_or("?".into(), |minutes| length(minutes.saturating_mul(60)))
         }
@@ -119,6 +122,7 @@ fn input(args: &PolicyArgs) -> Value {
         &args.max_rate,
         &args.acknowledge_within,
         &args.environments,
+        &args.token_lifetime,
     ];
     for ((field, _), rule) in RULES.iter().zip(typed) {
         value::set(&mut input, field, rule.as_ref());
@@ -198,6 +202,7 @@ mod tests {
             "--max-rate=1000/60s",
             "--acknowledge-within=30m",
             "--environments=production,staging",
+            "--token-lifetime=5m",
             "--dry-run",
             "--if-revision=7",
         ]);
@@ -205,7 +210,7 @@ mod tests {
             "id": "org_01h455vb4pex5vsknk084sn02q", "apiKeysEnabled": false, "expiryRequired": true,
             "defaultTtl": 2_592_000, "maxTtl": null, "requireAllowedCidrs": false,
             "maxRateLimit": { "limit": 1000, "windowSeconds": 60 }, "secretAcknowledgementRequired": 30,
-            "allowedEnvironments": ["PRODUCTION", "STAGING"], "dryRun": true, "expectedRevision": 7,
+            "allowedEnvironments": ["PRODUCTION", "STAGING"], "tokenLifetime": 300, "dryRun": true, "expectedRevision": 7,
         });
         assert_eq!(all, expected);
     }
@@ -217,7 +222,7 @@ mod tests {
             "effectivePolicy": {
                 "apiKeysEnabled": false, "expiryRequired": true, "maxTtl": 3_600,
                 "maxRateLimit": { "limit": 1000, "windowSeconds": 60 },
-                "allowedEnvironments": ["PRODUCTION", "STAGING"],
+                "allowedEnvironments": ["PRODUCTION", "STAGING"], "tokenLifetime": 300,
             },
         });
         let expected = "\
@@ -229,7 +234,8 @@ max-ttl             90d  1h
 require-cidrs       -    -
 max-rate            -    1000/1m
 acknowledge-within  30m  -
-environments        -    production,staging";
+environments        -    production,staging
+token-lifetime      -    5m";
         assert_eq!(rules(&organization), expected);
     }
 

@@ -28,7 +28,7 @@ fragment OrganizationFields on Organization {
 }
 fragment PolicyFields on Policy {
   apiKeysEnabled expiryRequired defaultTtl maxTtl requireAllowedCidrs
-  maxRateLimit { limit windowSeconds } secretAcknowledgementRequired allowedEnvironments
+  maxRateLimit { limit windowSeconds } secretAcknowledgementRequired allowedEnvironments tokenLifetime
 }";
 
 const WORKSPACE: &str = "\
@@ -72,6 +72,14 @@ query($id: ID!) {
 
 /// The keys that sign checkpoints.
 pub const LOG_KEYS: &str = "query { logKeys { generation verifierKey addedAt retiredAt } }";
+
+/// The keys that sign an organization's tokens.
+pub const SIGNING_KEYS_OF_ORGANIZATION: &str = "\
+query($id: ID) {
+  organization(id: $id) {
+    id name signingKeys { generation kid publicKey status addedAt signsFrom retiredAt revokedAt }
+  }
+}";
 
 /// The id of the caller's organization.
 pub const OWN_ORGANIZATION: &str = "query { viewer { organization { id } } }";
@@ -351,12 +359,20 @@ pub struct Mutation {
 
 const SECRET: &str = " secret";
 
+/// What the payload's organization is asked for besides.
+const SIGNING_KEYS: &str = " organization { signingKeys {
+    generation kid publicKey status addedAt signsFrom retiredAt revokedAt } }";
+
 const fn of_key(field: &'static str, extra: &'static str) -> Mutation {
     Mutation { field, object: "key", extra }
 }
 
 const fn of(object: &'static str, field: &'static str) -> Mutation {
     Mutation { field, object, extra: "" }
+}
+
+const fn of_signing_keys(field: &'static str) -> Mutation {
+    Mutation { field, object: "organization", extra: SIGNING_KEYS }
 }
 
 /// Makes a key.
@@ -375,6 +391,8 @@ pub const DISABLE: Mutation = of_key("disableKey", "");
 pub const ENABLE: Mutation = of_key("enableKey", "");
 /// Cuts off for ever.
 pub const REVOKE: Mutation = of_key("revokeKey", "");
+/// Makes its tokens fail.
+pub const REVOKE_TOKENS: Mutation = of_key("revokeTokens", "");
 /// Removes from lists.
 pub const DELETE: Mutation = of_key("deleteKey", "");
 /// Makes an organization.
@@ -391,6 +409,10 @@ pub const SET_POLICY: Mutation = Mutation {
     object: "organization",
     extra: " violations { count keys { key { id name environment expiresAt } violations { rule bound value } } }",
 };
+/// Adds a key that will sign its tokens.
+pub const ROTATE_SIGNING_KEY: Mutation = of_signing_keys("rotateSigningKey");
+/// Makes the tokens of a signing key fail.
+pub const REVOKE_SIGNING_KEY: Mutation = of_signing_keys("revokeSigningKey");
 /// Makes a workspace.
 pub const CREATE_WORKSPACE: Mutation = of("workspace", "createWorkspace");
 /// Calls it otherwise.
@@ -451,7 +473,7 @@ impl Mutation {
 mod tests {
     use super::*;
 
-    const CHANGES: [Mutation; 27] = [
+    const CHANGES: [Mutation; 30] = [
         CREATE,
         CLONE,
         ROTATE,
@@ -466,6 +488,9 @@ mod tests {
         RENAME_ORGANIZATION,
         MOVE,
         SET_POLICY,
+        REVOKE_TOKENS,
+        ROTATE_SIGNING_KEY,
+        REVOKE_SIGNING_KEY,
         CREATE_WORKSPACE,
         RENAME_WORKSPACE,
         SET_QUOTA,
@@ -504,6 +529,7 @@ mod tests {
             CHECKPOINT,
             PROOF,
             LOG_KEYS,
+            SIGNING_KEYS_OF_ORGANIZATION,
             USAGE,
             SIMULATE,
             UNUSED,

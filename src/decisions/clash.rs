@@ -63,6 +63,12 @@ pub const fn with_credits(event: &Event) -> bool {
     matches!(event, Event::KeyCreditsChanged(_) | Event::IdentityCreditsChanged(_))
 }
 
+/// Whether an event that came later takes the ground from under a rotation or a revocation of a signing key.
+/// That a key retires by the passing of time never does.
+pub const fn with_signing_keys(event: &Event) -> bool {
+    matches!(event, Event::SigningKeyAdded(_) | Event::SigningKeyRevoked(_))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -108,6 +108,8 @@ pub enum Command {
     Revoke(RevocationReason, Comment),
     /// Take it from lists.
     Delete(Comment),
+    /// Make all tokens fail that it was exchanged for so far.
+    RevokeTokens(Comment),
     /// Make one token fail that it was exchanged for.
     RevokeToken {
         /// Which one.
@@ -169,6 +171,7 @@ pub fn decide(state: Option<&KeyState>, command: Command, ground: Ground<'_>) ->
         (Some(state), Command::Enable(comment)) => enable(state, comment, ground),
         (Some(state), Command::Revoke(reason, comment)) => revoke(state, reason, comment, now),
         (Some(state), Command::Delete(comment)) => Ok(delete(state, comment)),
+        (Some(state), Command::RevokeTokens(comment)) => Ok(revoke_tokens(state, comment, now)),
         (Some(state), Command::RevokeToken { token, expires_at }) => {
             Ok(revoke_token(state, token, expires_at, now))
         }
@@ -348,6 +351,16 @@ fn delete(state: &KeyState, comment: Comment) -> Decision {
     Decision::one(Event::KeyDeleted(KeyDeleted { comment }))
 }
 
+/// Ids of tokens know full milliseconds only, so one that is made in the same millisecond fails as well.
+fn revoke_tokens(state: &KeyState, comment: Comment, now: Timestamp) -> Decision {
+    let works_again = matches!(state.status(now), KeyStatus::Active | KeyStatus::Inactive);
+    // The tokens of a key that is out of use for good fail already.
+    if !works_again || state.revoked_tokens.until.is_some_and(|until| until >= now) {
+        return Decision::nothing();
+    }
+    Decision::one(Event::KeyTokensRevoked(KeyTokensRevoked { until: now, comment }))
+}
+
 /// Single revocations are remembered for as long as their tokens would have lived. Beyond a number of them all
 /// tokens so far are revoked at once: whoever revokes so many has no use for the rest, and they are exchanged anew.
 fn revoke_token(state: &KeyState, token: TokenId, expires_at: Timestamp, now: Timestamp) -> Decision {
@@ -362,7 +375,7 @@ fn revoke_token(state: &KeyState, token: TokenId, expires_at: Timestamp, now: Ti
     }
     // Another node's clock may be ahead.
     let until = now.max(token.made_at());
-    Decision::one(Event::KeyTokensRevoked(KeyTokensRevoked { until }))
+    Decision::one(Event::KeyTokensRevoked(KeyTokensRevoked { until, comment: None }))
 }
 
 fn record_passed_time(state: &KeyState, ground: Ground<'_>) -> Decision {
@@ -406,6 +419,7 @@ pub const fn can_end_administration(command: &Command) -> bool {
         | Command::Acknowledge
         | Command::Rotate { .. }
         | Command::Enable(_)
+        | Command::RevokeTokens(_)
         | Command::RevokeToken { .. }
         | Command::ReportLeak { .. } => false,
     }

@@ -124,6 +124,8 @@ with_comment! {
     EnableKeyInput;
     /// Takes a key from lists.
     DeleteKeyInput;
+    /// The end of all tokens that a key was exchanged for.
+    RevokeTokensInput;
 }
 
 /// The current secret was copied.

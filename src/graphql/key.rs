@@ -392,6 +392,11 @@ impl KeyNode {
         self.state.leak_reported_at.map(DateTime)
     }
 
+    /// Tokens that it was exchanged for at this moment or before are no longer good.
+    async fn tokens_revoked_until(&self) -> Option<DateTime> {
+        self.state.revoked_tokens.until.map(DateTime)
+    }
+
     /// What it may do in Keyledger itself.
     async fn grants(&self) -> Vec<GrantNode> {
         self.state.grants.iter().map(GrantNode::from).collect()

@@ -7,6 +7,7 @@ mod import;
 mod keys;
 mod organizations;
 mod roles;
+mod signing_keys;
 
 use async_graphql::{Json, MergedObject, SimpleObject};
 use keyledger_projections::{OrganizationState, RoleState};
@@ -33,6 +34,7 @@ pub(crate) struct Mutation(
     roles::RoleMutation,
     identities::IdentityMutation,
     erasure::ErasureMutation,
+    signing_keys::SigningKeyMutation,
 );
 
 /// What was done, but may not be what was meant.

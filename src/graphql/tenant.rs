@@ -12,10 +12,14 @@ use super::key::KeyNode;
 use super::policy::PolicyNode;
 use super::role::RoleNode;
 use super::scalar::{DateTime, GrantRole, Long};
+use super::signing_key::SigningKeyNode;
 use super::{QUERY_COST, query};
 use crate::decisions::limits;
 use crate::service::Service;
 use crate::tenants::Tenant;
+
+/// How many signing keys an organization has for what a query costs; few ever have more.
+const SIGNING_KEYS: usize = 8;
 
 /// The tenant.
 #[derive(Clone)]
@@ -92,11 +96,18 @@ impl OrganizationNode {
         self.0.state.is_bootstrapped()
     }
 
-    /// Its Ed25519 public key in hexadecimal; null before the bootstrap.
+    /// The Ed25519 public key that it signs tokens with, in hexadecimal; null before the bootstrap.
     async fn signing_public_key(&self, context: &Context<'_>) -> async_graphql::Result<Option<String>> {
         let (service, _) = parties(context)?;
         let key = self.0.state.signing_key(service.now());
         Ok(key.map(|key| blake3::Hash::from_bytes(key.public_key.0).to_hex().to_string()))
+    }
+
+    /// The keys that its tokens are signed with, or were, by generation. Of those that are out of use the newest.
+    #[graphql(complexity = "SIGNING_KEYS * child_complexity")]
+    async fn signing_keys(&self, context: &Context<'_>) -> async_graphql::Result<Vec<SigningKeyNode>> {
+        let (service, _) = parties(context)?;
+        Ok(SigningKeyNode::all(&self.0.state, service.now()))
     }
 
     /// Its workspaces that the caller may see.

@@ -156,8 +156,7 @@ pub(super) async fn identify(
     };
     let body = reported.as_ref().map_or_else(Body::default, |(found, reported)| {
         let revoked = reported.revoked.as_ref();
-        let version = found.entry.secret_version;
-        let key = Key::of(&reported.state, creator.as_deref(), version, service.now());
+        let key = Key::of(&reported.state, creator.as_deref(), found.entry.secret_version, service.now());
         let token = found.token.as_ref().map(|token| &token.claims);
         Body {
             found: true,

@@ -40,9 +40,20 @@ pub struct JwkSet {
 
 /// The name of a public key, the same everywhere: its thumbprint (RFC 7638 §3, RFC 8037 §2).
 pub fn thumbprint(public_key: &[u8; 32]) -> String {
+    URL_SAFE_NO_PAD.encode(digest(public_key))
+}
+
+/// The short name of a public key where only a number of 32 bits can stand: the first four bytes of its thumbprint.
+/// Two keys can have the same one.
+pub fn number(public_key: &[u8; 32]) -> u32 {
+    let [a, b, c, d, ..] = digest(public_key);
+    u32::from_be_bytes([a, b, c, d])
+}
+
+fn digest(public_key: &[u8; 32]) -> [u8; 32] {
     let x = URL_SAFE_NO_PAD.encode(public_key);
     let members = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);
-    URL_SAFE_NO_PAD.encode(Sha256::digest(members))
+    Sha256::digest(members).into()
 }
 
 #[cfg(test)]
@@ -54,6 +65,7 @@ mod tests {
         let x = URL_SAFE_NO_PAD.decode("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo").unwrap();
         let key: [u8; 32] = x.try_into().unwrap();
         assert_eq!(thumbprint(&key), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
+        assert_eq!(number(&key), 0x90fa_cafe);
         assert_eq!(
             serde_json::to_value(Jwk::new(&key)).unwrap(),
             serde_json::json!({

@@ -54,6 +54,11 @@ impl Minter {
         &self.kid
     }
 
+    /// The private key.
+    pub fn key(&self) -> &SigningKey {
+        &self.key
+    }
+
     /// A token with these claims.
     pub fn mint(&self, claims: &Claims) -> serde_json::Result<String> {
         let header = serde_json::to_vec(&Header { typ: TYP, alg: ALG, kid: &self.kid })?;

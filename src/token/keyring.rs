@@ -4,6 +4,7 @@
 //! it has to look again.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
@@ -11,10 +12,8 @@ use ed25519_dalek::VerifyingKey;
 use keyledger_projections::OrganizationState;
 use keyledger_schema::OrganizationId;
 
-use super::claims::Claims;
 use super::issuer::Issuers;
 use super::jwk;
-use super::jwt::Unchecked;
 
 /// A public key of an organization.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -32,6 +31,8 @@ pub struct PublicKey {
 #[derive(Default)]
 struct All {
     by_kid: HashMap<String, Arc<PublicKey>>,
+    /// The names of those with a number, see [`jwk::number`].
+    by_number: HashMap<u32, Vec<String>>,
     of: HashMap<OrganizationId, Vec<String>>,
 }
 
@@ -58,14 +59,11 @@ impl Keyring {
         self.read().by_kid.get(kid).cloned()
     }
 
-    /// What a token says that one of these keys signed for its own organization. Whether it is still good is not
-    /// known here.
-    pub fn claims(&self, token: &str) -> Option<Claims> {
-        let unchecked = Unchecked::parse(token)?;
-        let signer = self.find(unchecked.kid())?;
-        let claims = unchecked.claims(&signer.key)?;
-        let own = claims.org == signer.organization && self.issuers.is(&claims.iss, claims.org);
-        own.then_some(claims)
+    /// The keys with this number, see [`jwk::number`]: one, hardly ever more.
+    pub fn numbered(&self, number: u32) -> Vec<(String, Arc<PublicKey>)> {
+        let all = self.read();
+        let kids = all.by_number.get(&number).into_iter().flatten();
+        kids.filter_map(|kid| all.by_kid.get(kid).map(|key| (kid.clone(), Arc::clone(key)))).collect()
     }
 
     /// Whether an organization has any keys here.
@@ -106,7 +104,18 @@ impl Keyring {
         }
         let mut all = self.all.write().unwrap_or_else(PoisonError::into_inner);
         for gone in all.of.remove(&state.id).unwrap_or_default() {
-            all.by_kid.remove(&gone);
+            if let Some(gone_key) = all.by_kid.remove(&gone) {
+                let number = jwk::number(gone_key.key.as_bytes());
+                if let Entry::Occupied(mut kids) = all.by_number.entry(number) {
+                    kids.get_mut().retain(|kid| *kid != gone);
+                    if kids.get().is_empty() {
+                        kids.remove();
+                    }
+                }
+            }
+        }
+        for (kid, key) in &now {
+            all.by_number.entry(jwk::number(key.key.as_bytes())).or_default().push(kid.clone());
         }
         let kids = now.iter().map(|(kid, _)| kid.clone()).collect();
         all.by_kid.extend(now.into_iter().map(|(kid, key)| (kid, Arc::new(key))));

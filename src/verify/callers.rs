@@ -12,7 +12,7 @@ use super::recorder::Use;
 use super::{Asker, Held, Verifier, mine, used};
 use crate::caller::Caller;
 use crate::error::{Code, Error};
-use crate::token::jwt;
+use crate::token;
 
 impl Verifier {
     /// Who holds a secret, whatever became of the key since: it may be disabled, expired or revoked, and the
@@ -28,7 +28,7 @@ impl Verifier {
             return Ok(entry);
         }
         self.record_refused(None, nobodys, address, now).await?;
-        let message = if jwt::looks_like_one(text) {
+        let message = if token::looks_like_one(text) {
             "this needs the secret of the key; a token of it is not enough"
         } else {
             "no key has this secret; check that it was copied whole"

@@ -8,7 +8,7 @@
 //! 4. `WRONG_ENVIRONMENT`
 //! 5. `IP_NOT_ALLOWED`
 //! 6. `KEYS_DISABLED`, the switch of its organization and of those above
-//! 7. `INSUFFICIENT_SCOPE`, of the key or of the token
+//! 7. `INSUFFICIENT_SCOPE`, of the key or of the token, or what a holder narrowed the token to
 //! 8. `RATE_LIMITED`, then `CREDITS_EXHAUSTED`, which the verifier asks [`meter`](super::meter) about: a call that
 //!    any check refuses spends nothing
 //!
@@ -30,6 +30,7 @@ use keyledger_schema::{Action, Environment, Scope, Timestamp, VerificationCode};
 use super::entry::Entry;
 use crate::error::Error;
 use crate::token::Claims;
+use crate::token::biscuit::{self, Narrowed};
 
 /// By so much the clock of whoever made a token may be ahead, in seconds. For its end there is no such leeway.
 const LEEWAY_SECONDS: i64 = 5;
@@ -45,6 +46,10 @@ pub struct Presented<'a> {
     pub signer_revoked: bool,
     /// Whether it is for whoever it was presented to.
     pub for_asker: bool,
+    /// What its holders narrowed it to.
+    pub narrowed: Option<&'a Narrowed>,
+    /// Whoever it was presented to.
+    pub audience: &'a str,
 }
 
 impl Presented<'_> {
@@ -67,6 +72,19 @@ impl Presented<'_> {
 
     fn covers(&self, action: Action, resource: Resource<'_>) -> bool {
         self.scopes.iter().any(|scope| scope.covers(action, resource))
+    }
+
+    /// Whether all checks hold that its holders added.
+    fn passes(&self, request: &Request<'_>, now: Timestamp) -> bool {
+        let Some(narrowed) = self.narrowed else { return true };
+        let access = request.access;
+        narrowed.allow(&biscuit::Request {
+            now,
+            action: access.map(|(action, _)| action),
+            resource: access.map(|(_, resource)| resource.as_str()).filter(|resource| !resource.is_empty()),
+            address: request.address,
+            audience: Some(self.audience),
+        })
     }
 }
 
@@ -132,7 +150,9 @@ pub fn decide(
     let covered = request.access.is_none_or(|(action, resource)| {
         entry.covers(action, resource) && token.is_none_or(|token| token.covers(action, resource))
     });
-    if covered { VerificationCode::Valid } else { VerificationCode::InsufficientScope }
+    // Last, since it takes longer than all before it.
+    let passes = covered && token.is_none_or(|token| token.passes(request, now));
+    if passes { VerificationCode::Valid } else { VerificationCode::InsufficientScope }
 }
 
 /// Whether the key is good here and now, whatever its holder wants to do with it.
@@ -205,7 +225,7 @@ pub const fn remedy(code: VerificationCode) -> &'static str {
             "the key may not be used from this address; add its network to the key, or send the client's address as ip"
         }
         VerificationCode::InsufficientScope => {
-            "none of the key's scopes, or of the token's, covers this action on this resource; add a scope, or use another key"
+            "none of the key's scopes, or of the token's, covers this action on this resource, or whoever handed the token on narrowed it; add a scope, or use another key or token"
         }
     }
 }

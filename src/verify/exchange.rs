@@ -19,7 +19,8 @@ use super::limits::Charge;
 use super::meter::Checked;
 use super::mint::Mint;
 use super::recorder::{Detail, Use};
-use super::{Entry, Verifier, spend};
+use super::tokens::Signed;
+use super::{Asker, Entry, Held, Verifier, spend, used};
 use crate::error::{Code, Error};
 use crate::token::Claims;
 use crate::token::claims::Audience;
@@ -27,9 +28,21 @@ use crate::token::claims::Audience;
 /// The longest list of scopes of a token, in bytes as the claim has it.
 pub const MAX_SCOPE_BYTES: usize = 4 * 1024;
 
+/// What a token looks like.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Form {
+    /// Signed claims (RFC 9068).
+    #[default]
+    Jwt,
+    /// One that its holders can narrow. It never acts on Keyledger itself.
+    Biscuit,
+}
+
 /// What is asked for.
 #[derive(Debug)]
 pub struct Exchange {
+    /// In which form.
+    pub form: Form,
     /// The key that the client says it is; none if what it says is not the id of a key.
     pub client: Option<KeyId>,
     /// From which address.
@@ -98,16 +111,13 @@ impl Verifier {
         let Found { entry, checked, outcome } = self.found(mint, secret, asked, now)?;
         let spent = checked.as_ref().map_or([None; 2], |checked| checked.spent);
         let detail = Detail { cost: 1, spent, resource: None, tags: super::tags::Tags::default() };
+        let code = outcome.as_ref().map_or_else(|refusal| refusal.code, |_| VerificationCode::Valid);
+        let held = entry.map(Held::from);
         let used = Use {
-            organization: entry.as_ref().map(|entry| entry.organization()),
-            by: None,
-            key: entry.as_ref().map(|entry| entry.key),
-            secret: entry.as_ref().map(|entry| entry.secret_version),
             means: Some(Means::Exchange),
-            code: outcome.as_ref().map_or_else(|refusal| refusal.code, |_| VerificationCode::Valid),
-            action: None,
             ip: address.map(|address| address.to_canonical()),
             detail: (!detail.is_plain()).then(|| Box::new(detail)),
+            ..used(code, held.as_ref(), &Asker::Open)
         };
         self.recorder.record(used, now).await?;
         Ok(outcome)
@@ -118,7 +128,7 @@ impl Verifier {
         let nothing = || Found { entry: None, checked: None, outcome: Err(Refusal::new(nobodys, NOT_TOLD)) };
         let Some(entry) = found else { return Ok(nothing()) };
         let request = Request { environment: asked.environment, address: asked.address, access: None };
-        let code = decide(&entry, &request, now);
+        let code = decide(&entry, None, &request, now);
         if code == VerificationCode::NotFound {
             return Ok(nothing());
         }
@@ -169,9 +179,12 @@ impl Verifier {
             workspace: entry.workspace,
             env: entry.environment,
             secret: entry.secret_version,
-            grants: for_issuer && !narrowed && entry.management().is_some(),
+            grants: asked.form == Form::Jwt && for_issuer && !narrowed && entry.management().is_some(),
         };
-        let token = mint.sign(&claims, generation)?;
+        let token = match asked.form {
+            Form::Jwt => mint.sign(&claims, generation)?,
+            Form::Biscuit => mint.sign_biscuit(&claims, generation, &self.edge.random())?,
+        };
         Ok(Found { entry: Some(entry), checked, outcome: Ok(Issued { claims, token }) })
     }
 
@@ -179,6 +192,8 @@ impl Verifier {
     fn authenticated(&self, client: Option<KeyId>, secret: &str) -> (VerificationCode, Option<Arc<Entry>>) {
         let is_client = |entry: &Arc<Entry>| Some(entry.key) == client;
         let (nobodys, found) = self.presented(secret, |mut found| Iterator::find(&mut found, is_client));
+        // A token is no secret: otherwise one would lead to the next for ever.
+        let found = found.filter(|held| held.token.is_none()).map(|held| held.entry);
         (nobodys, found.filter(is_client))
     }
 
@@ -196,8 +211,16 @@ impl Verifier {
         if let Some(entry) = found.filter(|entry| !entry.secret_ended(now)) {
             return Ok(entry);
         }
-        self.record_refused(None, nobodys, address, now).await?;
+        let ip = address.map(|address| address.to_canonical());
+        self.recorder.record(Use { ip, ..used(nobodys, None, &Asker::Open) }, now).await?;
         Err(Error::new(Code::Unauthenticated, NOT_TOLD))
+    }
+}
+
+impl Verifier {
+    /// A token of an organization of this server, whatever became of it since.
+    pub fn signed(&self, token: &str) -> Option<Arc<Signed>> {
+        self.tokens.read(token).ok()
     }
 }
 

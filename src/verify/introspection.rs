@@ -8,7 +8,7 @@ use super::decision::Request;
 use super::recorder::Use;
 use super::{Answer, Asker, Verifier, used};
 use crate::error::Error;
-use crate::token::jwt;
+use crate::token;
 
 /// What is asked about a token.
 #[derive(Clone, Copy)]
@@ -31,7 +31,7 @@ impl Verifier {
         let now = self.edge.now();
         let by = &self.asker_now(by, now)?;
         let request = Request { address: asked.address, ..Request::default() };
-        let (code, held) = if jwt::looks_like_one(asked.token) {
+        let (code, held) = if token::looks_like_one(asked.token) {
             self.judge(asked.token, asked.audience, &request, by, now)
         } else {
             (VerificationCode::Malformed, None)

@@ -10,6 +10,7 @@ use keyledger_schema::OrganizationId;
 
 use crate::error::Error;
 use crate::secret::MasterKey;
+use crate::token::biscuit;
 use crate::token::jwt::Minter;
 use crate::token::{Claims, Keyring};
 
@@ -49,6 +50,19 @@ impl Mint {
     pub(super) fn sign(&self, claims: &Claims, generation: u32) -> Result<String, Error> {
         self.minter((claims.org, generation)).mint(claims).map_err(|error| {
             tracing::error!(%error, "a token cannot be written");
+            Error::internal()
+        })
+    }
+
+    /// The same as a token that its holders can narrow, see [`biscuit`]. `next` are fresh random bytes.
+    pub(super) fn sign_biscuit(
+        &self,
+        claims: &Claims,
+        generation: u32,
+        next: &[u8; 32],
+    ) -> Result<String, Error> {
+        biscuit::mint(claims, self.minter((claims.org, generation)).key(), next).map_err(|error| {
+            tracing::error!(%error, "a biscuit cannot be written");
             Error::internal()
         })
     }

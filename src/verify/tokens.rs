@@ -21,9 +21,9 @@ use super::decision::Presented;
 use super::directory::Entry;
 use super::intern::{ALLOCATION_BYTES, ARC_BYTES};
 use crate::caller;
-use crate::token::jwt::Unchecked;
+use crate::token::biscuit::{self, Narrowed};
 use crate::token::keyring::PublicKey;
-use crate::token::{Claims, Keyring};
+use crate::token::{Claims, Keyring, jwt};
 use keyledger_schema::Timestamp;
 
 /// A token whose signature was good.
@@ -35,6 +35,7 @@ pub struct Signed {
     pub scopes: Box<[Scope]>,
     kid: Box<str>,
     signer: Arc<PublicKey>,
+    narrowed: Option<Narrowed>,
 }
 
 impl Signed {
@@ -45,7 +46,8 @@ impl Signed {
         let audience: usize = audience.iter().map(|one| one.len() + 16 + ALLOCATION_BYTES).sum();
         let scope = |scope: &Scope| size_of::<Scope>() + scope.resource.as_str().len() + ALLOCATION_BYTES;
         let scopes: usize = self.scopes.iter().map(scope).sum();
-        size_of::<Self>() + ARC_BYTES + 5 * ALLOCATION_BYTES + texts + audience + scopes
+        let narrowed = self.narrowed.as_ref().map_or(0, Narrowed::bytes);
+        narrowed + size_of::<Self>() + ARC_BYTES + 5 * ALLOCATION_BYTES + texts + audience + scopes
     }
 
     /// As somebody who calls with it.
@@ -89,26 +91,36 @@ impl Tokens {
     }
 
     fn check(&self, text: &str) -> Result<Signed, VerificationCode> {
-        let unchecked = Unchecked::parse(text).ok_or(VerificationCode::Malformed)?;
         let nobodys = VerificationCode::NotFound;
-        let signer = self.keyring.find(unchecked.kid()).ok_or(nobodys)?;
-        let claims = unchecked.claims(&signer.key).ok_or(nobodys)?;
-        let scopes = claims.scopes().map(str::parse).collect::<Result<Box<[Scope]>, _>>();
-        let scopes = scopes.map_err(|_| nobodys)?;
-        if claims.org != signer.organization || claims.sub != claims.client_id {
-            return Err(nobodys);
+        if let Some(unchecked) = jwt::Unchecked::parse(text) {
+            let signer = self.keyring.find(unchecked.kid()).ok_or(nobodys)?;
+            let claims = unchecked.claims(&signer.key).ok_or(nobodys)?;
+            return signed(unchecked.kid(), signer, claims, None);
         }
-        Ok(Signed { claims, scopes, kid: unchecked.kid().into(), signer })
+        let unchecked = biscuit::Unchecked::parse(text).ok_or(VerificationCode::Malformed)?;
+        // Several keys can have one number.
+        let signer = self.keyring.numbered(unchecked.number()).into_iter().find_map(|(kid, signer)| {
+            unchecked.claims(&signer.key).map(|(claims, narrowed)| (kid, signer, claims, narrowed))
+        });
+        let (kid, signer, claims, narrowed) = signer.ok_or(nobodys)?;
+        signed(&kid, signer, claims, narrowed)
     }
 
     /// A token as it is judged: shown to somebody who is this audience, or to Keyledger itself.
-    pub(super) fn presented<'a>(&self, token: &'a Signed, audience: Option<&str>) -> Presented<'a> {
+    pub(super) fn presented<'a>(&self, token: &'a Signed, audience: Option<&'a str>) -> Presented<'a> {
         let claims = &token.claims;
         let for_asker = match audience {
             Some(audience) => claims.aud.contains(audience),
             None => claims.aud.all().iter().any(|one| self.keyring.issuers.is(one, claims.org)),
         };
-        Presented { claims, scopes: &token.scopes, signer_revoked: token.signer.revoked, for_asker }
+        Presented {
+            claims,
+            scopes: &token.scopes,
+            signer_revoked: token.signer.revoked,
+            for_asker,
+            narrowed: token.narrowed.as_ref(),
+            audience: audience.unwrap_or(&claims.iss),
+        }
     }
 
     /// Whether a token that somebody began to call with is still good, its key aside.
@@ -117,6 +129,22 @@ impl Tokens {
             && !entry.has_revoked(token.id)
             && self.keyring.find(&token.kid).is_some_and(|signer| !signer.revoked)
     }
+}
+
+/// A token that a key signed, if it says what it may: of the key's own organization, and scopes that are ones.
+fn signed(
+    kid: &str,
+    signer: Arc<PublicKey>,
+    claims: Claims,
+    narrowed: Option<Narrowed>,
+) -> Result<Signed, VerificationCode> {
+    let nobodys = VerificationCode::NotFound;
+    let scopes = claims.scopes().map(str::parse).collect::<Result<Box<[Scope]>, _>>();
+    let scopes = scopes.map_err(|_| nobodys)?;
+    if claims.org != signer.organization || claims.sub != claims.client_id {
+        return Err(nobodys);
+    }
+    Ok(Signed { claims, scopes, kid: kid.into(), signer, narrowed })
 }
 
 #[cfg(test)]

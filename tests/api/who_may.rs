@@ -57,6 +57,7 @@ const TABLE: &[(&str, &str)] = &[
     ("disableKey", "+++FFNNNFFNN"),
     ("enableKey", "+++FFNNNFFNN"),
     ("revokeKey", "+++FFNNNFFNN"),
+    ("revokeTokens", "+++FFNNNFFNN"),
     ("deleteKey", "+++FFNNNFFNN"),
     ("cloneKey", "+++FFNNNFFNN"),
     ("importKeys", "+++FFNNNFFNN"),
@@ -82,6 +83,8 @@ const TABLE: &[(&str, &str)] = &[
     ("renameOrganization", "+FFFFFFNFFFN"),
     ("moveOrganization", "+NNNNNNNFFNN"),
     ("setOrganizationPolicy", "+FFFFFFNFFFN"),
+    ("rotateSigningKey", "+FFFFFFNFFFN"),
+    ("revokeSigningKey", "+FFFFFFNFFFN"),
     ("revokeKeys", "+++FFF++FFF+"),
 ];
 
@@ -215,6 +218,11 @@ fn call(world: &World, client: &Client, operation: &str, key: &str, event: &str)
         }
         "setOrganizationPolicy" => {
             attempt(client, operation, &json!({ "id": own(&world.root), "expiryRequired": null }))
+        }
+        "rotateSigningKey" => attempt(client, operation, &json!({ "organizationId": own(&world.root) })),
+        "revokeSigningKey" => {
+            let input = json!({ "organizationId": own(&world.root), "generation": 1 });
+            attempt(client, operation, &input)
         }
         "revokeKeys" => {
             attempt(client, operation, &json!({ "filter": {}, "reason": "UNUSED", "dryRun": true }))

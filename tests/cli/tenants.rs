@@ -67,6 +67,36 @@ fn a_policy_is_tried_set_and_taken_away() {
 }
 
 #[test]
+fn signing_keys_are_listed_rotated_and_revoked() {
+    let server = Server::start();
+    let listed = server.text(&["organization", "signing-keys"]);
+    assert!(listed.contains("GENERATION") && listed.contains("signing"), "{listed}");
+    let rotated = server.text(&["organization", "rotate-signing-key"]);
+    assert!(rotated.starts_with("added a signing key to org_") && rotated.contains("next"), "{rotated}");
+    let unsure = server.run(&["organization", "revoke-signing-key", "--generation", "1", "--json"]);
+    assert_eq!(json(&unsure.err)["error"]["code"], "CONFIRMATION_REQUIRED");
+    let revoke = ["organization", "revoke-signing-key", "--generation", "1", "--comment", "lost", "--yes"];
+    let revoked = server.text(&revoke);
+    assert!(revoked.starts_with("revoked a signing key of org_") && revoked.contains("revoked"), "{revoked}");
+    assert!(server.text(&revoke).starts_with("unchanged org_"));
+    let keys = server.json(&["organization", "signing-keys"])["organization"]["signingKeys"].take();
+    let statuses: Vec<&Value> = keys.as_array().unwrap().iter().map(|key| &key["status"]).collect();
+    assert_eq!(statuses, ["REVOKED", "VERIFYING", "SIGNING"]);
+    let unknown = server.run(&["organization", "revoke-signing-key", "--generation", "9", "--yes"]);
+    assert_eq!(unknown.code, 5, "{}", unknown.err);
+    let wrong = server.run(&["organization", "revoke-signing-key", "--generation", "0", "--yes"]);
+    assert_eq!(wrong.code, 2);
+
+    let key = server.json(&["key", "create", "laptop", "-e", "staging"]);
+    let done = server.text(&["key", "revoke-tokens", id(&key["createKey"]["key"]), "--comment", "stolen"]);
+    assert!(done.starts_with("revoked the tokens of key_"), "{done}");
+    let done = server.run(&["organization", "policy", "set", "--token-lifetime", "5m"]);
+    assert!(done.out.contains("token-lifetime      5m"), "{}", done.out);
+    let refused = server.run(&["organization", "policy", "set", "--token-lifetime", "2d", "--json"]);
+    assert_eq!(json(&refused.err)["error"]["field"], "input.tokenLifetime");
+}
+
+#[test]
 fn switching_keys_off_needs_a_yes() {
     let server = Server::start();
     // The own organization's keys would be switched off with those of the others.

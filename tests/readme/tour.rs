@@ -33,7 +33,7 @@ fn steps(tour: &str) -> Vec<Step<'_>> {
                 steps.push(Step { commands, shown: Vec::new() });
             }
             // What is looked at and not pasted.
-            ("json" | "graphql" | "shell", _) => {}
+            ("json" | "graphql" | "shell" | "rust", _) => {}
             (other, _) => panic!("a block of {other:?} belongs to no step"),
         }
     }
@@ -134,9 +134,10 @@ fn go_on_the_tour(with_curl: bool) {
 }
 
 /// Guides whose commands can be pasted one after another.
-const GUIDES: [&str; 15] = [
+const GUIDES: [&str; 16] = [
     "docs/analytics.md",
     "docs/auditors-guide.md",
+    "docs/biscuits.md",
     "docs/credits.md",
     "docs/finding-keys.md",
     "docs/identities.md",

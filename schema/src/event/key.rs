@@ -296,4 +296,7 @@ pub struct KeyTokenRevoked {
 pub struct KeyTokensRevoked {
     /// Those whose id was made at this moment or before.
     pub until: Timestamp,
+    /// Why, in the actor's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub comment: Option<Personal<Box<str>>>,
 }

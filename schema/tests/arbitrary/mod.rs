@@ -322,7 +322,8 @@ pub fn key_event() -> impl Strategy<Value = Event> {
             let token = TokenId::from_uuid(Uuid::from_u128(token));
             Event::KeyTokenRevoked(KeyTokenRevoked { token, expires_at })
         }),
-        moment().prop_map(|until| Event::KeyTokensRevoked(KeyTokensRevoked { until })),
+        (moment(), comment())
+            .prop_map(|(until, comment)| { Event::KeyTokensRevoked(KeyTokensRevoked { until, comment }) }),
         comment().prop_map(|comment| Event::KeyDeleted(KeyDeleted { comment })),
         erased().prop_map(Event::KeyErased),
     ]

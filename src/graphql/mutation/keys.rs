@@ -12,7 +12,7 @@ use crate::graphql::MUTATION_COST;
 use crate::graphql::answer::{parties, recorded};
 use crate::graphql::input::{
     self, AcknowledgeKeySecretInput, CloneKeyInput, CreateKeyInput, DeleteKeyInput, DisableKeyInput,
-    EnableKeyInput, RevokeKeyInput, RotateKeyInput, UpdateKeyInput,
+    EnableKeyInput, RevokeKeyInput, RevokeTokensInput, RotateKeyInput, UpdateKeyInput,
 };
 use crate::service::{KeyWritten, Seen, Service};
 
@@ -130,6 +130,19 @@ impl KeyMutation {
     ) -> async_graphql::Result<KeyPayload> {
         change(context, input.id, input.expected_revision, || {
             Ok(Command::Revoke(input.reason.into(), input::comment(input.comment.as_deref())?))
+        })
+        .await
+    }
+
+    /// Makes all tokens fail that a key was exchanged for so far. The key stays as it is.
+    #[graphql(complexity = "MUTATION_COST + child_complexity")]
+    async fn revoke_tokens(
+        &self,
+        context: &Context<'_>,
+        input: RevokeTokensInput,
+    ) -> async_graphql::Result<KeyPayload> {
+        change(context, input.id, input.expected_revision, || {
+            Ok(Command::RevokeTokens(input::comment(input.comment.as_deref())?))
         })
         .await
     }

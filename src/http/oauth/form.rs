@@ -34,7 +34,7 @@ impl Form {
         Self::parse(&body::whole(request, payload, MAX_FORM_BYTES).await?)
     }
 
-    fn parse(bytes: &[u8]) -> Result<Self, OauthError> {
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, OauthError> {
         let mut found: Vec<(String, Zeroizing<String>)> = Vec::new();
         for pair in bytes.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             let equals = pair.iter().position(|byte| *byte == b'=');

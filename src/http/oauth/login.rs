@@ -42,7 +42,7 @@ pub(super) async fn by_name(
     let secret = Zeroizing::new(form.required("secret")?.to_owned());
     let holder = state.verifier.identify(&secret, |_| true)?;
     let id = match holder {
-        Some(entry) if service.is_called(entry.key, name).await? => Some(entry.key),
+        Some(held) if service.is_called(held.entry.key, name).await? => Some(held.entry.key),
         _ => None,
     };
     issue(&request, &state, &mint, &form, Client { id, secret }).await

@@ -16,22 +16,21 @@ use crate::error::Code;
 use crate::http::problem::NO_STORE;
 use crate::http::{State, address, credentials, to_its_end};
 use crate::service::Service;
-use crate::verify::mint::Mint;
 
 /// As a client, or with a management key.
 pub(super) async fn revoke(
     request: HttpRequest,
     state: Data<State>,
     service: Data<Service>,
-    mint: Data<Mint>,
     payload: Payload,
 ) -> Result<HttpResponse, OauthError> {
     let form = Form::read(&request, payload).await?;
-    let token = mint.keyring.claims(form.required("token")?);
+    let token = state.verifier.signed(form.required("token")?);
     match Presented::of(request.headers(), &form)? {
         Presented::Bearer => {
             let caller = credentials::caller(&request, &state).await.map_err(OauthError::of_bearer)?;
-            if let Some(claims) = token {
+            if let Some(token) = token {
+                let claims = token.claims.clone();
                 let run = async move {
                     service.revoke_token(&caller, claims.sub, claims.jti, claims.expires_at()).await
                 };
@@ -46,7 +45,8 @@ pub(super) async fn revoke(
             let client = presented.client()?;
             let ip = address::client(&request, &state.trusted_proxies);
             let holder = state.verifier.client(client.id, &client.secret, ip).await?;
-            if let Some(claims) = token.filter(|claims| claims.sub == holder.key) {
+            if let Some(token) = token.filter(|token| token.claims.sub == holder.key) {
+                let claims = token.claims.clone();
                 let source = credentials::source(&request, &state);
                 let run = async move {
                     service.revoke_own_token(holder.key, source, claims.jti, claims.expires_at()).await

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::http::problem::{JSON, NO_STORE};
 use crate::http::{State, address};
 use crate::verify::decision::Request;
-use crate::verify::exchange::{Exchange, Issued};
+use crate::verify::exchange::{self, Exchange, Issued};
 use crate::verify::mint::Mint;
 
 const GRANT: &str = "client_credentials";
@@ -60,6 +60,19 @@ pub(super) fn only_grant(form: &Form) -> Result<(), OauthError> {
     Err(OauthError::new(Kind::UnsupportedGrantType, "the only grant is client_credentials; ask for that"))
 }
 
+/// Which form of token a client asks for.
+fn token_form(text: Option<&str>) -> Result<exchange::Form, OauthError> {
+    match text {
+        None => Ok(exchange::Form::default()),
+        Some(text) if text.eq_ignore_ascii_case("jwt") => Ok(exchange::Form::Jwt),
+        Some(text) if text.eq_ignore_ascii_case("biscuit") => Ok(exchange::Form::Biscuit),
+        Some(_) => {
+            let message = "token_type is jwt, as when it is left out, or biscuit for a token that its holder can narrow";
+            Err(OauthError::invalid_request(message))
+        }
+    }
+}
+
 /// Answers with a token for a client.
 pub(super) async fn issue(
     request: &HttpRequest,
@@ -69,6 +82,7 @@ pub(super) async fn issue(
     client: Client,
 ) -> Result<HttpResponse, OauthError> {
     let asked = Exchange {
+        form: token_form(form.one("token_type"))?,
         client: client.id,
         address: address::client(request, &state.trusted_proxies),
         environment: Request::environment(form.one("environment"))?,

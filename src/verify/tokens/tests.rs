@@ -198,3 +198,40 @@ fn a_token_is_for_those_whom_it_names() {
     assert!(fits(&both, None) && fits(&both, Some(URL)) && fits(&both, Some("https://api.example")));
     assert!(!fits(&[&format!("{URL}/{}", organization(2))], None) && !fits(&[], None));
 }
+
+#[test]
+fn a_biscuit_is_read_by_the_number_of_its_key_and_remembered() {
+    let tokens = tokens();
+    let mint = |organization, generation, claims: &Claims| {
+        biscuit::mint(claims, &master().signing_key(organization, generation), &[5; 32]).unwrap()
+    };
+    let text = mint(organization(1), 2, &claims());
+    for _ in 0..2 {
+        let signed = tokens.read(&text).unwrap();
+        assert_eq!(signed.claims, Claims { grants: false, ..claims() });
+        assert_eq!(signed.scopes.len(), 2);
+        assert!(tokens.presented(&signed, None).narrowed.is_none());
+    }
+    assert_eq!(tokens.cache.size().0, 1);
+    let theirs =
+        Claims { iss: format!("{URL}/{}", organization(2)).into(), org: organization(2), ..claims() };
+    assert_eq!(code(&tokens, &mint(organization(2), 1, &theirs)), VerificationCode::Valid);
+    for text in [
+        mint(organization(2), 1, &claims()),
+        mint(organization(1), 1, &theirs),
+        mint(organization(1), 3, &claims()),
+        mint(organization(1), 1, &Claims { iss: "https://evil.example".into(), ..claims() }),
+    ] {
+        assert_eq!(code(&tokens, &text), VerificationCode::NotFound);
+    }
+    // What holders added is remembered with it.
+    let narrowing = biscuit::Narrowing { actions: ["read"].into(), ..biscuit::Narrowing::default() };
+    let narrowed = narrowing.of(&text, &[6; 32]).unwrap();
+    for _ in 0..2 {
+        assert!(tokens.presented(&tokens.read(&narrowed).unwrap(), None).narrowed.is_some());
+    }
+    tokens.keyring.organization_changed(&tenant(1, &[1]));
+    assert_eq!(code(&tokens, &text), VerificationCode::NotFound, "its key is retired");
+    assert_eq!(code(&tokens, &narrowed), VerificationCode::NotFound);
+    assert_eq!(code(&tokens, &narrowed[..narrowed.len() / 2]), VerificationCode::Malformed);
+}
