@@ -87,6 +87,8 @@ fn the_first_failing_check_of_a_token_is_told() {
             scopes: if fails(9) { &[] } else { &own },
             signer_revoked: false,
             for_asker: !fails(5),
+            narrowed: None,
+            audience: "https://keys.example",
         };
         let address = if fails(7) { "198.51.100.7" } else { "203.0.113.7" };
         let request = Request {
