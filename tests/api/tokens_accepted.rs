@@ -157,9 +157,10 @@ fn another_tenant_learns_nothing_of_a_token() {
     let key = world.root.create_key("a").run();
     let token = token_of(&world.server, &key);
     let (head, signature) = token.rsplit_once('.').unwrap();
-    let forged = format!("{head}.{}", signature.chars().rev().collect::<String>());
+    let (first, rest) = signature.split_at(1);
+    let forged = format!("{head}.{}{rest}", if first == "A" { "B" } else { "A" });
     let told = |token: &str| world.other.verify(token).unwrap().body;
-    assert_eq!(told(&token), told(&forged.replace("==", "")));
+    assert_eq!(told(&token), told(&forged));
     assert_eq!(told(&token)["code"], "NOT_FOUND");
     let identify =
         |client: &crate::support::Client| client.post("/v1/identify", &json!({ "key": token })).unwrap().1;
