@@ -11,7 +11,7 @@ use oauth2::{
 };
 use serde_json::{Value, json};
 
-use crate::ask::{data, in_millis, text};
+use crate::ask::{data, eventually, in_millis, text};
 use crate::support::{Client, Mutated, Server};
 
 /// An answer of an OAuth endpoint.
@@ -140,7 +140,8 @@ fn a_secret_is_exchanged_for_a_token_that_others_can_check() {
         assert_eq!(claims[name], expected, "{name}");
     }
     assert!(root.verify(&token).unwrap().valid);
-    assert_eq!(uses(&root, &key.id())[0], ("EXCHANGE".to_owned(), "VALID".to_owned()));
+    let first = || uses(&root, &key.id()).first().cloned();
+    eventually("it is in the key's log", || first() == Some(("EXCHANGE".to_owned(), "VALID".to_owned())));
     let seen = root.key(&key.id(), "lastUsedAt lastUsedIp").unwrap();
     assert!(seen["lastUsedAt"].is_string() && seen["lastUsedIp"].is_string(), "{seen}");
     let said = server.log() + &server.stdout();
