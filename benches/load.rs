@@ -114,6 +114,7 @@ fn main() -> ExitCode {
 }
 
 /// One table. Gives the number of wrong answers.
+#[allow(clippy::too_many_lines, reason = "one scenario after the other, read from top to bottom")]
 fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     let duration = Duration::from_secs_f64(options.seconds);
     let shape = Shape { connections: options.connections, warm_up: duration / 4, duration };
