@@ -138,7 +138,7 @@ fn main() -> ExitCode {
             took.push(start.elapsed());
             (bytes, grown) = (came, more.max(grown));
         }
-        let busy = (processor(id) - busy).as_secs_f64() / options.rounds as f64;
+        let busy = processor(id).saturating_sub(busy).as_secs_f64() / options.rounds as f64;
         took.sort_unstable();
         figures.push((format, took[took.len() / 2], bytes, grown, busy));
     }

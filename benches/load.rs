@@ -156,13 +156,13 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     report.run(&mut nothing, &mut verified, shape, options.rounds)?;
     let clients = data.clients();
     let ask = |expected| Request::form("/oauth/token", EXCHANGE, Slot::AnyOf(&clients), expected);
-    let exchange = |name, server| Scenario { name, server, request: ask(r#""access_token":"eyJ"#) };
+    let issued = r#""access_token":"eyJ"#;
     let mut no_exchange = Scenario {
         name: "empty handler, an exchange's request",
         server: &empty,
         request: ask(r#""valid":true"#),
     };
-    let mut exchanged = [exchange(RELAXED_EXCHANGE, &relaxed)];
+    let mut exchanged = [Scenario { name: RELAXED_EXCHANGE, server: &relaxed, request: ask(issued) }];
     report.run(&mut no_exchange, &mut exchanged, shape, options.rounds)?;
     let directory = relaxed.logged("directory_bytes");
     let directory_spending = relaxed_spending.logged("directory_bytes");
@@ -184,7 +184,7 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
     ];
     let (started, busy) = (Instant::now(), strict.thread_time(PROJECTOR));
     report.run(&mut nothing, &mut durable, shape, options.rounds)?;
-    let mut exchanged = [exchange(STRICT_EXCHANGE, &strict)];
+    let mut exchanged = [Scenario { name: STRICT_EXCHANGE, server: &strict, request: ask(issued) }];
     report.run(&mut no_exchange, &mut exchanged, shape, options.rounds)?;
     let projecting = strict
         .thread_time(PROJECTOR)

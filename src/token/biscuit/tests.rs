@@ -285,7 +285,7 @@ fn the_worst_that_is_taken_is_decided_soon() {
     let long = Request { resource: Some(&resource), ..request() };
     // Texts put together again and again, in one alternative and in many.
     let one = format!("check if resource($r), {} == \"\";", vec!["$r"; 120].join(" + "));
-    let many = format!("resource($r), {} == \"\"", vec!["$r"; 12].join(" + "));
+    let many = format!("resource($r), {} == \"\"", ["$r"; 12].join(" + "));
     let many = format!("check if {};", vec![many; 9].join(" or "));
     let body: Vec<String> = (0..8).map(|n| format!("time($t{n})")).collect();
     let joined = format!("check if {};", vec![body.join(", ") + ", false"; 44].join(" or "));
