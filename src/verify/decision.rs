@@ -225,7 +225,7 @@ pub const fn remedy(code: VerificationCode) -> &'static str {
             "the key may not be used from this address; add its network to the key, or send the client's address as ip"
         }
         VerificationCode::InsufficientScope => {
-            "none of the key's scopes, or of the token's, covers this action on this resource; add a scope, or use another key"
+            "none of the key's scopes, or of the token's, covers this action on this resource, or whoever handed the token on narrowed it; add a scope, or use another key or token"
         }
     }
 }
