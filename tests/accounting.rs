@@ -234,11 +234,15 @@ type Has = fn(&Fact) -> bool;
 /// The traffic was of every kind: otherwise much would be compared with nothing.
 fn assert_varied(log: &Log) {
     // How soon limits and credits are used up depends on how fast the machine is.
-    let slow = [VerificationCode::RateLimited, VerificationCode::CreditsExhausted];
+    // Tokens live for a minute at least, which is longer than the story.
+    let slow =
+        [VerificationCode::RateLimited, VerificationCode::CreditsExhausted, VerificationCode::TokenExpired];
     for code in VerificationCode::ALL.iter().filter(|code| !slow.contains(code)) {
         assert!(log.facts.iter().any(|fact| fact.code == code.as_str()), "nothing was answered {code}");
     }
-    let some: [(&str, Has); 11] = [
+    let some: [(&str, Has); 13] = [
+        ("a secret for a token", |fact| fact.means.as_deref() == Some("EXCHANGE") && fact.code == "VALID"),
+        ("a token", |fact| fact.means.as_deref() == Some("TOKEN") && fact.code == "VALID"),
         ("several roles", |fact| fact.roles.len() > 1),
         ("several tags", |fact| fact.tags.len() > 1),
         ("IPv6", |fact| fact.ip.as_ref().is_some_and(|ip| ip.contains(':'))),

@@ -25,7 +25,7 @@ fn normal(record: &Value) -> Value {
 fn expected(fact: &Fact) -> Value {
     json!({
         "eventId": fact.event, "place": fact.place, "firstAt": fact.first, "lastAt": fact.last, "count": fact.count,
-        "keyId": fact.key, "secretVersion": fact.secret, "means": null, "workspaceId": fact.workspace, "code": fact.code,
+        "keyId": fact.key, "secretVersion": fact.secret, "means": fact.means, "workspaceId": fact.workspace, "code": fact.code,
         "action": fact.action, "resource": fact.resource, "tags": fact.tags, "ip": fact.ip, "by": fact.by,
         "cost": fact.cost, "credits": fact.credits,
     })
@@ -216,8 +216,10 @@ impl Lists {
             for name in ["keyId", "secretVersion", "means", "workspaceId", "action", "resource", "ip", "by"] {
                 record.entry(name).or_insert(Value::Null);
             }
-            if let Some(Value::String(action)) = record.get_mut("action") {
-                action.make_ascii_uppercase();
+            for name in ["action", "means"] {
+                if let Some(Value::String(text)) = record.get_mut(name) {
+                    *text = text.to_uppercase();
+                }
             }
         }
         let records = records.iter().map(normal).collect();

@@ -30,6 +30,8 @@ pub struct Told {
 /// Asks until it is told to end.
 pub struct Asker {
     random: Random,
+    /// Tokens that keys were exchanged for, and of which key each is.
+    tokens: Vec<(String, String)>,
     pub told: Vec<Told>,
     /// Questions to which no answer came.
     pub unanswered: u64,
@@ -41,20 +43,21 @@ fn now() -> i64 {
 
 impl Asker {
     pub fn new(random: Random) -> Self {
-        Self { random, told: Vec::new(), unanswered: 0 }
+        Self { random, tokens: Vec::new(), told: Vec::new(), unanswered: 0 }
     }
 
     /// Only a kill may leave a question without an answer.
     pub fn work(&mut self, server: &Server, cast: &Cast, ending: &AtomicBool, killing: &AtomicBool) {
         while !ending.load(Ordering::SeqCst) {
             thread::sleep(PAUSE);
-            let asked = match self.random.below(12) {
+            let asked = match self.random.below(13) {
                 0 | 1 => {
                     let questions = self.questions(cast);
                     self.batch(server, cast, &questions)
                 }
                 2 | 3 => self.authorize(server, cast),
                 4 => self.login(server, cast),
+                5 => self.exchange(server, cast),
                 _ => self.verify(server, cast),
             };
             if let Err((failure, questions)) = asked {
@@ -68,6 +71,15 @@ impl Asker {
 
     fn tell(&mut self, key: Option<&str>, code: &str) {
         self.told.push(Told { at: now(), key: key.map(str::to_owned), code: code.to_owned() });
+    }
+
+    /// A secret or a token, and whose it is or was.
+    fn presented(&mut self, cast: &Cast) -> (String, Option<String>) {
+        if !self.tokens.is_empty() && self.random.below(6) == 0 {
+            let (token, id) = &self.tokens[self.random.below(self.tokens.len())];
+            return (token.clone(), Some(id.clone()));
+        }
+        self.secret(cast)
     }
 
     /// A secret, and whose it is or was.
@@ -86,7 +98,7 @@ impl Asker {
     }
 
     fn question(&mut self, cast: &Cast) -> (Value, Option<String>) {
-        let (secret, id) = self.secret(cast);
+        let (secret, id) = self.presented(cast);
         let mut question = Map::new();
         question.insert("key".to_owned(), secret.into());
         if self.random.below(3) > 0 {
@@ -165,7 +177,7 @@ impl Asker {
     }
 
     fn authorize(&mut self, server: &Server, cast: &Cast) -> Result<(), (Failure, u64)> {
-        let (secret, _) = self.secret(cast);
+        let (secret, _) = self.presented(cast);
         let verifier = &cast.verifiers[self.random.below(cast.verifiers.len())];
         let tag = self.some(&TAGS);
         let query = match self.random.below(3) {
@@ -181,6 +193,39 @@ impl Asker {
         let header = |name: &str| answer.headers().get(name).map(|value| value.to_str().unwrap());
         let code = header("keyledger-code").unwrap_or_else(|| panic!("{}", answer.status()));
         self.tell(header("keyledger-key-id"), code);
+        Ok(())
+    }
+
+    /// A secret for a token, which is presented later; now and then one that is for somebody else, or is revoked.
+    fn exchange(&mut self, server: &Server, cast: &Cast) -> Result<(), (Failure, u64)> {
+        let (secret, id) = self.secret(cast);
+        let id = id.unwrap_or_else(|| cast.login.id.clone());
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut form =
+            vec![("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
+        if self.random.below(3) == 0 {
+            form.push(("resource", "https://api.example"));
+        }
+        let answer = agent.post(format!("{}/oauth/token", server.base())).send_form(form);
+        let mut answer = answer.map_err(|error| (Failure::Unanswered(error.to_string()), 1))?;
+        let text = answer.body_mut().read_to_string();
+        let text = text.map_err(|error| (Failure::Unanswered(error.to_string()), 1))?;
+        let body: Value = serde_json::from_str(&text).unwrap_or_default();
+        let Some(token) = body["access_token"].as_str() else {
+            match body["code"].as_str() {
+                Some(code) => self.tell(Some(&id), code),
+                None if secret == MALFORMED => self.tell(None, "MALFORMED"),
+                None => self.tell(None, "NOT_FOUND"),
+            }
+            return Ok(());
+        };
+        self.tell(Some(&id), "VALID");
+        if self.random.below(4) == 0 {
+            let form = [("token", token), ("client_id", id.as_str()), ("client_secret", secret.as_str())];
+            let revoked = agent.post(format!("{}/oauth/revoke", server.base())).send_form(form);
+            revoked.map_err(|error| (Failure::Unanswered(error.to_string()), 0))?;
+        }
+        self.tokens.push((token.to_owned(), id));
         Ok(())
     }
 
