@@ -133,6 +133,7 @@ impl Scribe {
             source: Source {
                 ip: Some(Personal("203.0.113.7".parse().unwrap())),
                 user_agent: Some(Personal("keyledger-cli/0.1".into())),
+                token: None,
             },
             request: Some(RequestId::from_uuid(uuid(n, 2))),
             cause: None,

@@ -218,7 +218,10 @@ impl Verifier {
     }
 
     fn answer(&self, asked: &Question<'_>, by: &Asker, now: Timestamp) -> Finding {
-        let (mut code, held) = self.judge(asked.key, asked.audience, &asked.request, by, now);
+        let (mut code, held) = self.judge(asked.key, by, |entry, token| {
+            let token = token.map(|token| self.tokens.presented(token, asked.audience));
+            decide(entry, token.as_ref(), &asked.request, now)
+        });
         let mut checked = Ok(None);
         if code == VerificationCode::Valid
             && let Some(held) = &held
@@ -236,17 +239,14 @@ impl Verifier {
     fn judge(
         &self,
         text: &str,
-        audience: Option<&str>,
-        request: &Request<'_>,
         by: &Asker,
-        now: Timestamp,
+        decide: impl FnOnce(&Entry, Option<&Signed>) -> VerificationCode,
     ) -> (VerificationCode, Option<Held>) {
         let (nobodys, found) = self.presented(text, |found| mine(found, |entry| by.may_verify(entry)));
         let Some(held) = found else { return (nobodys, None) };
         // Decided before it is known whether the asker may be told, so that time does not tell either. Limits come
         // after that: whoever may not ask must not use up the key for those who may.
-        let token = held.token.as_ref().map(|token| self.tokens.presented(token, audience));
-        match decide(&held.entry, token.as_ref(), request, now) {
+        match decide(&held.entry, held.token.as_deref()) {
             VerificationCode::NotFound => (nobodys, None),
             _ if !by.may_verify(&held.entry) => (nobodys, None),
             code => (code, Some(held)),

@@ -53,6 +53,7 @@ impl KeyUsage {
             .groups
             .iter()
             .flat_map(|group| &group.records)
+            .filter(|record| record.is_use())
             .filter_map(|record| Some((record.key?, Self::of(record, recorded.from))))
     }
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use crate::grant::GrantRole;
-use crate::id::{KeyId, NodeId};
+use crate::id::{KeyId, NodeId, TokenId};
 use crate::personal::Personal;
 
 /// What kind of actor.
@@ -80,11 +80,14 @@ pub struct Source {
     /// The client's own word on what it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user_agent: Option<Personal<Box<str>>>,
+    /// The token that the acting key presented instead of its secret.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenId>,
 }
 
 impl Source {
     /// Whether nothing is known.
     pub fn is_empty(&self) -> bool {
-        self.ip.is_none() && self.user_agent.is_none()
+        self.ip.is_none() && self.user_agent.is_none() && self.token.is_none()
     }
 }

@@ -190,6 +190,11 @@ impl UsageRecord {
         }
     }
 
+    /// Whether the key was used. Whoever asks what a token is uses nothing.
+    pub fn is_use(&self) -> bool {
+        self.means != Some(Means::Introspection)
+    }
+
     /// When the first of them was, in an event that starts at `from`.
     pub fn first_at(&self, from: Timestamp) -> Timestamp {
         from.plus(Duration::from_millis(self.first_ms.unwrap_or(self.last_ms).into()))

@@ -78,6 +78,7 @@ fn of_key(revision: u64, event: Event) -> Envelope {
         source: Source {
             ip: Some(Personal("2001:db8::7".parse().unwrap())),
             user_agent: Some(Personal("curl/8.15.0".into())),
+            token: None,
         },
         request: Some(id("req", 'a')),
         cause: Some(id("evt", 'c')),

@@ -106,6 +106,11 @@ pub fn revoke(
     // The new one first, so that whoever reads event by event always finds one that signs.
     if standing(state, key, now) == Standing::Signing {
         decision.events.push(added(state, now, public_key_of));
+        // Those that would have followed never will: they have no tokens, and only take the place of others.
+        let waiting = counting(state).filter(|key| standing(state, key, now) == Standing::Next);
+        decision.events.extend(
+            waiting.map(|key| Event::SigningKeyRetired(SigningKeyRetired { generation: key.generation })),
+        );
     }
     decision.events.push(Event::SigningKeyRevoked(SigningKeyRevoked { generation, comment }));
     Ok(decision)

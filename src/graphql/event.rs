@@ -34,6 +34,8 @@ pub(crate) struct SourceNode {
     ip: Option<String>,
     /// The client's own word on what it is.
     user_agent: Option<String>,
+    /// The token that the acting key presented instead of its secret.
+    token_id: Option<String>,
 }
 
 /// One field before and after.
@@ -279,6 +281,7 @@ impl EventNode {
         SourceNode {
             ip: self.envelope.source.ip.as_ref().map(|ip| ip.to_string()),
             user_agent: self.envelope.source.user_agent.as_ref().map(|agent| agent.to_string()),
+            token_id: self.envelope.source.token.map(|id| id.to_string()),
         }
     }
 

@@ -229,6 +229,5 @@ fn external_id(text: &str) -> Result<Box<str>> {
 }
 
 fn name(text: &str) -> Result<Box<str>> {
-    input::no_secret("input.name", text)?;
-    limits::name("input.name", text)
+    input::name(text)
 }

@@ -418,6 +418,7 @@ pub(super) fn networks(texts: &[String]) -> Result<Vec<IpNet>> {
 }
 
 pub(super) fn metadata(value: serde_json::Value) -> Result<Metadata> {
+    no_secret("input.metadata", &value.to_string())?;
     Metadata::from_value(value).map_err(|error| Error::invalid("input.metadata", error.to_string()))
 }
 
@@ -465,6 +466,12 @@ pub(super) fn no_secret(field: &'static str, text: &str) -> Result<()> {
     Ok(())
 }
 
+/// The name of a key or of an identity.
+pub(super) fn name(text: &str) -> Result<Box<str>> {
+    no_secret("input.name", text)?;
+    limits::name("input.name", text)
+}
+
 /// An idempotency key that may be left out.
 pub(super) fn idempotency_key(text: Option<String>) -> Result<Option<Box<str>>> {
     text.map(|text| {
@@ -476,6 +483,7 @@ pub(super) fn idempotency_key(text: Option<String>) -> Result<Option<Box<str>>> 
 
 /// A comment that may be left out.
 pub(super) fn comment(text: Option<&str>) -> Result<Option<Personal<Box<str>>>> {
+    no_secret("input.comment", text.unwrap_or_default())?;
     Ok(limits::comment("input.comment", text)?.map(Personal))
 }
 
@@ -491,7 +499,7 @@ impl CreateKeyInput {
             self.workspace_id.as_deref().map(|text| id("input.workspaceId", text)).transpose()?;
         Ok(NewKey {
             workspace,
-            name: limits::name("input.name", &self.name)?,
+            name: name(&self.name)?,
             environment: self.environment.into(),
             prefix: prefix.into(),
             scopes: scopes(self.scopes)?,
@@ -511,7 +519,7 @@ impl CreateKeyInput {
 impl UpdateKeyInput {
     pub(super) fn check(self) -> Result<(KeyId, Update)> {
         let update = Update {
-            name: self.name.map(|name| limits::name("input.name", &name)).transpose()?,
+            name: self.name.as_deref().map(name).transpose()?,
             scopes: self.scopes.map(scopes).transpose()?,
             roles: self.role_ids.as_deref().map(roles).transpose()?,
             grants: self.grants.as_deref().map(grants).transpose()?,

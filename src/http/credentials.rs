@@ -55,6 +55,7 @@ pub(super) fn source(request: &HttpRequest, state: &State) -> Source {
     Source {
         ip: address::client(request, &state.trusted_proxies).map(Personal),
         user_agent: user_agent(request.headers()),
+        token: None,
     }
 }
 

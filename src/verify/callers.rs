@@ -66,15 +66,16 @@ impl Verifier {
     pub async fn authenticate(&self, bearer: &str, source: Source) -> Result<Caller, Error> {
         let Held { entry, token } = self.management_key(bearer, source.ip.as_deref().copied()).await?;
         let management = entry.management().ok_or_else(unauthenticated)?;
+        let token = token.map(|token| Arc::new(token.of_caller()));
         Ok(Caller {
             credential: entry.hash,
-            token: token.map(|token| Arc::new(token.of_caller())),
             key: entry.key,
             organization: entry.organization(),
             workspace: entry.workspace,
             grants: Arc::clone(&management.grants),
             email: Arc::clone(&management.email),
-            source,
+            source: Source { token: token.as_ref().map(|token| token.id), ..source },
+            token,
             request: RequestId::from_uuid(self.edge.uuid()),
         })
     }

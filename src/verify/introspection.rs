@@ -2,9 +2,10 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
 use keyledger_schema::{Means, VerificationCode};
 
-use super::decision::Request;
+use super::decision::{Request, decide};
 use super::recorder::Use;
 use super::{Answer, Asker, Verifier, used};
 use crate::error::Error;
@@ -15,10 +16,9 @@ use crate::token;
 pub struct Inquiry<'a> {
     /// The text that was presented to whoever asks.
     pub token: &'a str,
-    /// For whom it has to be; for Keyledger itself if it is not said.
+    /// For whom it has to be; anybody if it is not said, as the answer tells for whom it is.
     pub audience: Option<&'a str>,
-    /// From which address it was presented. A key that may be used from some networks only has no active token
-    /// where this is not said.
+    /// From which address it was presented; anywhere if it is not said.
     pub address: Option<IpAddr>,
 }
 
@@ -30,9 +30,17 @@ impl Verifier {
         self.up_to_date()?;
         let now = self.edge.now();
         let by = &self.asker_now(by, now)?;
-        let request = Request { address: asked.address, ..Request::default() };
         let (code, held) = if token::looks_like_one(asked.token) {
-            self.judge(asked.token, asked.audience, &request, by, now)
+            self.judge(asked.token, by, |entry, token| {
+                let mut token = token.map(|token| self.tokens.presented(token, asked.audience));
+                if let (Some(token), None) = (&mut token, asked.audience) {
+                    token.for_asker = true;
+                    token.audience = token.claims.aud.all().first().map_or(token.audience, |first| first);
+                }
+                let anywhere = || entry.networks().first().map(IpNet::addr);
+                let request = Request { address: asked.address.or_else(anywhere), ..Request::default() };
+                decide(entry, token.as_ref(), &request, now)
+            })
         } else {
             (VerificationCode::Malformed, None)
         };

@@ -39,6 +39,11 @@ pub struct Signed {
 }
 
 impl Signed {
+    /// Whether its holders added checks of their own.
+    pub fn is_narrowed(&self) -> bool {
+        self.narrowed.is_some()
+    }
+
     /// Memory that it takes, in bytes.
     fn bytes(&self) -> usize {
         let audience = self.claims.aud.all();

@@ -61,9 +61,13 @@ fn a_service_and_the_client_itself_are_told_what_a_token_is() {
     root.enable_key(&key.id()).unwrap();
     assert_eq!(introspect(&server, &asker, &token)["active"], true);
     let abroad = exchange(&server, &key, &[("audience", "them")]).token();
-    assert_eq!(introspect(&server, &asker, &abroad), inactive);
-    let named = [("token", abroad.as_str()), ("audience", "them")];
-    assert_eq!(post(&server, "/oauth/introspect", Some(&asker), &named).body["active"], true);
+    // For whom it is, the answer tells; whoever names an audience has it checked.
+    let told = introspect(&server, &asker, &abroad);
+    assert_eq!((&told["active"], &told["aud"]), (&json!(true), &json!("them")));
+    for (audience, active) in [("them", true), ("others", false)] {
+        let named = [("token", abroad.as_str()), ("audience", audience)];
+        assert_eq!(post(&server, "/oauth/introspect", Some(&asker), &named).body["active"], active);
+    }
     root.revoke_key(&key.id(), "UNUSED").unwrap();
     assert_eq!(introspect(&server, &asker, &token), inactive);
     // Who is nobody, and who may verify nothing, is not told.

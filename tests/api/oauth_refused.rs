@@ -61,6 +61,15 @@ fn a_request_authenticates_once_and_asks_for_the_one_grant() {
     let grant = ("grant_type", "client_credentials");
     let (as_id, as_secret) = (("client_id", id.as_str()), ("client_secret", secret.as_str()));
     let no_colon = format!("Basic {}", "a2V5");
+    let by_name = [("name", "a"), ("secret", secret.as_str())];
+    assert_eq!(post(&server, "/auth/v1/api-key/token", None, &by_name).status, 200);
+    for (authorization, more) in [(Some(&credentials), None), (Some(&bearer), None), (None, Some(as_secret))]
+    {
+        let mut pairs = by_name.to_vec();
+        pairs.extend(more.into_iter().chain(more.map(|_| as_id)));
+        let reply = post(&server, "/auth/v1/api-key/token", authorization.map(String::as_str), &pairs);
+        assert_eq!((reply.status, reply.error()), (400, "invalid_request"));
+    }
     for (authorization, pairs, expected) in [
         (Some(&credentials), &[grant, as_secret][..], (400, "invalid_request")),
         (Some(&credentials), &[grant, as_id, as_secret], (400, "invalid_request")),

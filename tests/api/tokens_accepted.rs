@@ -195,3 +195,56 @@ fn no_token_gets_into_the_log_by_any_field() {
         assert!(!heard.contains(&token) && !heard.contains(&short));
     }
 }
+
+#[test]
+fn what_a_token_did_names_the_token_in_the_trail() {
+    let world = world();
+    let token = root_token(&world.server);
+    let made = world.server.client(&token).create_key("a").run();
+    let own = world.root.create_key("b").run();
+    let source = |key: &Mutated| {
+        let query = "query($id: ID!) { key(id: $id) { events { nodes { source { tokenId } } } } }";
+        data(&world.root, query, &json!({ "id": key.id() }))["key"]["events"]["nodes"][0]["source"]["tokenId"]
+            .take()
+    };
+    assert!(text(&source(&made)).starts_with("tok_"));
+    assert_eq!(source(&own), Value::Null);
+}
+
+#[test]
+fn asking_about_a_token_is_no_use_of_its_key() {
+    let world = world();
+    let key = world.root.create_key("a").scope("read:a").run();
+    let token = token_of(&world.server, &key);
+    let own = [("client_id", key.id()), ("client_secret", key.secret()), ("token", token)];
+    let own: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    for _ in 0..3 {
+        assert_eq!(form(&world.server, "/oauth/introspect", &own).1["active"], true);
+    }
+    let query = "query($id: ID!) { key(id: $id) { usage { valid } verifications(first: 9) { nodes { means count } } } }";
+    let seen = || data(&world.root, query, &json!({ "id": key.id() }))["key"].take();
+    eventually("all four are in the log", || {
+        let log = &seen()["verifications"]["nodes"];
+        let counts = log.as_array().unwrap().iter().map(|record| record["count"].as_u64().unwrap());
+        counts.sum::<u64>() == 4
+    });
+    assert_eq!(seen()["usage"]["valid"], 1);
+}
+
+#[test]
+fn no_text_that_is_kept_holds_a_secret_or_a_token() {
+    let world = world();
+    let key = world.root.create_key("a").run();
+    for secret in [token_of(&world.server, &key), key.secret()] {
+        for input in [
+            json!({ "id": key.id(), "name": format!("is {secret}").chars().take(200).collect::<String>() }),
+            json!({ "id": key.id(), "metadata": { "is": [format!("it {secret}")] } }),
+        ] {
+            let field = if input.get("name").is_some() { "input.name" } else { "input.metadata" };
+            let answer = attempt(&world.root, "updateKey", &input);
+            assert_eq!((answer.code(), answer.field()), ("INVALID_INPUT", field), "{input}");
+        }
+    }
+    let comment = json!({ "id": key.id(), "comment": key.secret() });
+    assert_eq!(attempt(&world.root, "disableKey", &comment).code(), "INVALID_INPUT");
+}

@@ -23,7 +23,7 @@ fn revoked() -> Envelope {
         organization: Some(OrganizationId::from_uuid(Uuid::from_u128(2))),
         workspace: None,
         actor: Actor::key(key, "root.7@keys.acme", None),
-        source: Source { ip: Some(Personal("203.0.113.7".parse().unwrap())), user_agent: None },
+        source: Source { ip: Some(Personal("203.0.113.7".parse().unwrap())), user_agent: None, token: None },
         request: None,
         cause: None,
         outcome: Outcome::Success,

@@ -522,7 +522,12 @@ pub fn actor() -> impl Strategy<Value = Actor> {
 }
 
 pub fn source() -> impl Strategy<Value = Source> {
-    (of(any::<IpAddr>().prop_map(Personal)), comment()).prop_map(|(ip, user_agent)| Source { ip, user_agent })
+    let token = of(any::<u128>().prop_map(|bits| TokenId::from_uuid(Uuid::from_u128(bits))));
+    (of(any::<IpAddr>().prop_map(Personal)), comment(), token).prop_map(|(ip, user_agent, token)| Source {
+        ip,
+        user_agent,
+        token,
+    })
 }
 
 /// Any event in any envelope, whether it makes sense there or not.

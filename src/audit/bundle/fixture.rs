@@ -213,7 +213,11 @@ impl World {
             organization: place.map(|place| place.0),
             workspace: place.and_then(|place| place.1),
             actor: Actor::operator(),
-            source: Source { ip: Some(Personal("2001:db8::7".parse().unwrap())), user_agent: None },
+            source: Source {
+                ip: Some(Personal("2001:db8::7".parse().unwrap())),
+                user_agent: None,
+                token: None,
+            },
             request: None,
             cause: None,
             outcome: Outcome::Success,

@@ -126,7 +126,7 @@ fn so_many_keys_count_at_once_and_no_more() {
 
 #[test]
 fn revoking_the_key_that_signs_brings_one_that_signs_at_once() {
-    use Standing::{Next, Revoked, Signing, Verifying};
+    use Standing::{Next, Retired, Revoked, Signing};
     let state = revoked(bootstrapped(), 1, NOW);
     assert_eq!(standings(&state, NOW), [Revoked, Signing]);
     assert_eq!(revoke(&state, 1, None, NOW, &public_key_of), Ok(Decision::nothing()));
@@ -135,10 +135,10 @@ fn revoking_the_key_that_signs_brings_one_that_signs_at_once() {
     assert_eq!(standings(&state, NOW), [Revoked, Signing, Next]);
     let waiting = revoke(&state, 3, None, NOW, &public_key_of).unwrap().events;
     assert_eq!(waiting, [Event::SigningKeyRevoked(SigningKeyRevoked { generation: 3, comment: None })]);
-    // The newest signs, although another one is waiting.
+    // The newest signs, and what was waiting takes nobody's place: it never signed.
     let state = revoked(state, 2, NOW);
-    assert_eq!(standings(&state, NOW), [Revoked, Revoked, Verifying, Signing]);
-    assert_eq!(standings(&state, NOW.plus(NOTICE)), [Revoked, Revoked, Verifying, Signing]);
+    assert_eq!(standings(&state, NOW), [Revoked, Revoked, Retired, Signing]);
+    assert_eq!(standings(&state, NOW.plus(NOTICE)), [Revoked, Revoked, Retired, Signing]);
     let unknown = revoke(&state, 9, None, NOW, &public_key_of).unwrap_err();
     assert_eq!((unknown.code, unknown.field.as_deref()), (Code::NotFound, Some("input.generation")));
 }

@@ -111,7 +111,7 @@ impl ImportKeyInput {
         let (brought, hint) = brought(self.secret, self.hash, self.hint)?;
         let key = NewKey {
             workspace: None,
-            name: limits::name("input.name", &self.name)?,
+            name: input::name(&self.name)?,
             environment: self.environment.into(),
             prefix: secret::DEFAULT_PREFIX.into(),
             scopes: input::scopes(self.scopes)?,

@@ -170,7 +170,7 @@ impl KeyMutation {
         let (service, caller) = parties(context)?;
         let run = async {
             let id: KeyId = input::id("input.id", &input.id)?;
-            let name = input.name.as_deref().map(|name| limits::name("input.name", name)).transpose()?;
+            let name = input.name.as_deref().map(input::name).transpose()?;
             let idempotency_key = input::idempotency_key(input.idempotency_key)?;
             service.clone_key(caller, id, name, idempotency_key).await
         };

@@ -9,7 +9,7 @@ use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
 use zeroize::Zeroizing;
 
-use super::client::Client;
+use super::client::{Client, Presented};
 use super::form::Form;
 use super::refusal::OauthError;
 use super::token::{by_credentials, issue, only_grant};
@@ -38,6 +38,12 @@ pub(super) async fn by_name(
 ) -> Result<HttpResponse, OauthError> {
     let form = Form::read(&request, payload).await?;
     only_grant(&form)?;
+    // One way to authenticate, and this is one (RFC 6749 §2.3).
+    if !matches!(Presented::of(request.headers(), &form)?, Presented::Nobody) {
+        return Err(OauthError::invalid_request(
+            "the request authenticates in two ways; send name and secret, and neither an Authorization header nor client_secret",
+        ));
+    }
     let name = form.required("name")?;
     let secret = Zeroizing::new(form.required("secret")?.to_owned());
     let holder = state.verifier.identify(&secret, |_| true)?;

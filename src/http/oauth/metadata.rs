@@ -30,7 +30,7 @@ struct Body {
     response_types_supported: [&'static str; 0],
     token_endpoint_auth_methods_supported: [&'static str; 2],
     introspection_endpoint_auth_methods_supported: [&'static str; 3],
-    revocation_endpoint_auth_methods_supported: [&'static str; 2],
+    revocation_endpoint_auth_methods_supported: [&'static str; 3],
 }
 
 /// By the path of an issuer, or below it.
@@ -55,7 +55,7 @@ pub(super) async fn metadata(
         response_types_supported: [],
         token_endpoint_auth_methods_supported: CLIENT_METHODS,
         introspection_endpoint_auth_methods_supported: ASKER_METHODS,
-        revocation_endpoint_auth_methods_supported: CLIENT_METHODS,
+        revocation_endpoint_auth_methods_supported: ASKER_METHODS,
         issuer,
     };
     jwks::public(&request, &body)

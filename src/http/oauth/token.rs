@@ -82,7 +82,7 @@ pub(super) async fn issue(
     client: Client,
 ) -> Result<HttpResponse, OauthError> {
     let asked = Exchange {
-        form: token_form(form.one("token_type"))?,
+        form: token_form(form.one("token_type").or_else(|| form.one("tokenType")))?,
         client: client.id,
         address: address::client(request, &state.trusted_proxies),
         environment: Request::environment(form.one("environment"))?,

@@ -140,7 +140,7 @@ struct Placed {
 
 fn count(items: &[Item], facet: Facet) -> Vec<Counted> {
     let mut counted = Vec::with_capacity(items.len());
-    for item in items {
+    for item in items.iter().filter(|item| item.record.is_use()) {
         let record = &item.record;
         let mut add = |ord: u32, value: u32| {
             counted.push(Counted {
@@ -221,7 +221,7 @@ struct Used {
 /// What keys were used, in the order of their rows, so that neighbours share a page.
 fn add_keys(items: &[Item], steps: &mut Vec<Step>) {
     let mut keys: BTreeMap<i64, Used> = BTreeMap::new();
-    for item in items {
+    for item in items.iter().filter(|item| item.record.is_use()) {
         let Some(key) = item.key else { continue };
         let usage = KeyUsage::of(&item.record, item.from);
         let first_at = usage.first_at;
