@@ -197,8 +197,8 @@ impl Verifier {
         &self.recorder
     }
 
-    /// Answers a question, once the answer is recorded. Fails with [`Code::Unavailable`] when it cannot be, and
-    /// with [`Code::InvalidInput`] when it chose a rate limit that the key does not have. That tells that the
+    /// Answers a question, once the answer is recorded. Fails with [`Code::Unavailable`](crate::error::Code::Unavailable) when it cannot be, and
+    /// with [`Code::InvalidInput`](crate::error::Code::InvalidInput) when it chose a rate limit that the key does not have. That tells that the
     /// key is good, so it is recorded too: as a refusal by its limits.
     pub async fn verify(&self, asked: &Question<'_>, by: &Asker) -> Result<Answer, Error> {
         self.up_to_date()?;

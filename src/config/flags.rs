@@ -101,7 +101,7 @@ pub struct ServerFlags {
     /// URL below which clients reach the API: the issuer of tokens
     /// [env: KEYLEDGER_PUBLIC_URL] [default: http:// and the address of the API]
     ///
-    /// Scheme, host, port and path, such as https://keys.example.com. When it changes, tokens that are out
+    /// Scheme, host, port and path, without a slash at its end. When it changes, tokens that are out
     /// are no longer good.
     #[arg(long, value_name = "URL")]
     pub public_url: Option<String>,
