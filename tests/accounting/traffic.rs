@@ -50,14 +50,14 @@ impl Asker {
     pub fn work(&mut self, server: &Server, cast: &Cast, ending: &AtomicBool, killing: &AtomicBool) {
         while !ending.load(Ordering::SeqCst) {
             thread::sleep(PAUSE);
-            let asked = match self.random.below(13) {
+            let asked = match self.random.below(14) {
                 0 | 1 => {
                     let questions = self.questions(cast);
                     self.batch(server, cast, &questions)
                 }
                 2 | 3 => self.authorize(server, cast),
                 4 => self.login(server, cast),
-                5 => self.exchange(server, cast),
+                5 | 6 => self.exchange(server, cast),
                 _ => self.verify(server, cast),
             };
             if let Err((failure, questions)) = asked {
@@ -196,7 +196,7 @@ impl Asker {
         Ok(())
     }
 
-    /// A secret for a token, which is presented later; now and then one that is for somebody else, or is revoked.
+    /// A secret for a token, which is presented at once and later; often one that is for somebody else, or is revoked.
     fn exchange(&mut self, server: &Server, cast: &Cast) -> Result<(), (Failure, u64)> {
         let (secret, id) = self.secret(cast);
         let id = id.unwrap_or_else(|| cast.login.id.clone());
@@ -220,12 +220,15 @@ impl Asker {
             return Ok(());
         };
         self.tell(Some(&id), "VALID");
-        if self.random.below(4) == 0 {
+        if self.random.below(2) == 0 {
             let form = [("token", token), ("client_id", id.as_str()), ("client_secret", secret.as_str())];
             let revoked = agent.post(format!("{}/oauth/revoke", server.base())).send_form(form);
             revoked.map_err(|error| (Failure::Unanswered(error.to_string()), 0))?;
         }
-        self.tokens.push((token.to_owned(), id));
+        let asked = self.verifier(server, cast).post("/v1/verify", &json!({ "key": token }));
+        let (_, answer) = asked.map_err(|failure| (failure, 1))?;
+        self.tokens.push((token.to_owned(), id.clone()));
+        self.result(&answer, Some(&id));
         Ok(())
     }
 
