@@ -303,11 +303,10 @@ proptest! {
     }
 
     #[test]
-    fn use_adds_up_in_any_grouping(recorded in vec(arbitrary::usage(), 1..4)) {
+    fn use_adds_up_in_any_grouping(recorded in vec(arbitrary::usage(), 1..8)) {
         let all: Vec<KeyUsage> =
             recorded.iter().flat_map(|recorded| KeyUsage::in_event(recorded).map(|(_, usage)| usage)).collect();
-        prop_assume!(all.len() > 2);
-        let whole = all.iter().cloned().reduce(KeyUsage::and).unwrap();
+        let Some(whole) = all.iter().cloned().reduce(KeyUsage::and) else { return Ok(()) };
         for at in 1..all.len() {
             let (first, second) = all.split_at(at);
             let sum = |part: &[KeyUsage]| part.iter().cloned().reduce(KeyUsage::and).unwrap();

@@ -81,7 +81,7 @@ fn signing_keys_are_listed_rotated_and_revoked() {
     assert!(server.text(&revoke).starts_with("unchanged org_"));
     let keys = server.json(&["organization", "signing-keys"])["organization"]["signingKeys"].take();
     let statuses: Vec<&Value> = keys.as_array().unwrap().iter().map(|key| &key["status"]).collect();
-    assert_eq!(statuses, ["REVOKED", "VERIFYING", "SIGNING"]);
+    assert_eq!(statuses, ["REVOKED", "RETIRED", "SIGNING"]);
     let unknown = server.run(&["organization", "revoke-signing-key", "--generation", "9", "--yes"]);
     assert_eq!(unknown.code, 5, "{}", unknown.err);
     let wrong = server.run(&["organization", "revoke-signing-key", "--generation", "0", "--yes"]);

@@ -545,7 +545,7 @@ fn a_token_can_be_asked_about_without_being_used() {
         let answer = introspect(&mint(&claims), None);
         assert_eq!((answer.code.as_str(), &answer.token.unwrap().claims), ("VALID", &claims));
     }
-    assert_eq!(introspect(&mint(&theirs), None).code.as_str(), "WRONG_AUDIENCE");
+    assert_eq!(introspect(&mint(&theirs), Some("https://b.example")).code.as_str(), "WRONG_AUDIENCE");
     assert_eq!(introspect(&mint(&theirs), Some("https://api.example")).code.as_str(), "VALID");
     let of_secret = introspect(secret(KEY).expose(), None);
     assert_eq!((of_secret.code.as_str(), of_secret.entry.is_none()), ("MALFORMED", true));
