@@ -10,6 +10,8 @@
 
 pub mod biscuit;
 pub mod claims;
+#[cfg(test)]
+mod fixture;
 pub mod issuer;
 pub mod jwk;
 pub mod jwt;

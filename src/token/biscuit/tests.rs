@@ -1,41 +1,22 @@
 use std::fmt::Write as _;
 
 use biscuit_auth::{BlockBuilder, UnverifiedBiscuit};
-use keyledger_schema::{Environment, KeyId, OrganizationId, TokenId, WorkspaceId};
 use proptest::prelude::*;
-use uuid::Uuid;
 
 use super::*;
 use crate::edge::Stopwatch;
 use crate::token::claims::Audience;
+use crate::token::fixture::{self, key};
 use crate::token::jwt;
 
 const NOW: Timestamp = Timestamp::from_micros(1_800_000_300_000_000);
 /// Debug builds on a busy machine are slow, and hostile texts without these limits take minutes.
 const SOON: Duration = Duration::from_secs(2);
 
-fn key(n: u8) -> SigningKey {
-    SigningKey::from_bytes(&[n; 32])
-}
-
+/// Of a token that says something else than what stands there by itself.
 fn claims() -> Claims {
-    let key = KeyId::from_uuid(Uuid::from_u128(3));
-    Claims {
-        iss: "https://keys.example".into(),
-        sub: key,
-        aud: Audience::new(vec!["https://a.example".into(), "https://b.example".into()]),
-        exp: 1_800_000_600,
-        nbf: 1_800_000_000,
-        iat: 1_800_000_000,
-        jti: TokenId::from_uuid(Uuid::from_u128(9)),
-        client_id: key,
-        scope: "read:customers/* write:invoices/**".into(),
-        org: OrganizationId::from_uuid(Uuid::from_u128(1)),
-        workspace: WorkspaceId::from_uuid(Uuid::from_u128(2)),
-        env: Environment::Production,
-        secret: 7,
-        grants: false,
-    }
+    let aud = Audience::new(vec!["https://a.example".into(), "https://b.example".into()]);
+    Claims { aud, secret: 7, grants: false, ..fixture::claims() }
 }
 
 fn token() -> String {
