@@ -15,8 +15,7 @@ use super::OpenError;
 #[derive(Debug)]
 pub struct DataDirectory {
     path: PathBuf,
-    // Holds the lock until it is closed.
-    _lock: File,
+    lock: File,
 }
 
 /// Whether a process has a data directory. Where that cannot be told, nobody has.
@@ -52,7 +51,7 @@ impl DataDirectory {
             .and_then(|()| lock.rewind())
             .and_then(|()| writeln!(lock, "{}", std::process::id()))
             .map_err(|error| OpenError::io(&file, error))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 
     /// Whether there is a log in it already.
@@ -63,5 +62,29 @@ impl DataDirectory {
     /// The directory, as it was given.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Drop for DataDirectory {
+    /// Gives the lock back by name. Closing the file alone would leave it with a child process that was
+    /// forked meanwhile, until that child runs its own program and so closes what it inherited.
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_directory_is_free_once_it_is_given_back_though_a_fork_still_has_the_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let held = DataDirectory::lock(directory.path()).unwrap();
+        // Like the descriptor that a forked child has, this one shares the lock.
+        let inherited = held.lock.try_clone().unwrap();
+        drop(held);
+        DataDirectory::lock(directory.path()).unwrap();
+        drop(inherited);
     }
 }
