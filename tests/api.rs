@@ -62,6 +62,8 @@ mod log;
 mod oauth;
 #[path = "api/oauth_ended.rs"]
 mod oauth_ended;
+#[path = "api/oauth_recorded.rs"]
+mod oauth_recorded;
 #[path = "api/oauth_refused.rs"]
 mod oauth_refused;
 #[path = "api/organizations.rs"]

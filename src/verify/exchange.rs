@@ -2,7 +2,8 @@
 //!
 //! All that holds for a verification holds here: the same checks in the same order, the same limits and credits, and
 //! a record of every outcome before it is answered. Besides, the client names the key that it believes to hold the
-//! secret of; a secret that is another key's is answered and recorded as one that is nobody's.
+//! secret of; a secret that is another key's is answered and recorded as one that is nobody's. A request that asks for
+//! no token in any way that is understood is recorded as `MALFORMED` and checks nothing.
 //!
 //! Invariants:
 //! - A token allows nothing that its key does not allow now: scopes that are asked for narrow, and never widen.
@@ -121,6 +122,26 @@ impl Verifier {
         };
         self.recorder.record(used, now).await?;
         Ok(outcome)
+    }
+
+    /// Records that somebody asked for a token in a way that cannot be answered: for the first of these clients that has
+    /// its secret, otherwise for nobody. Whatever became of the key since, it was this key's holder who asked.
+    pub async fn not_exchanged(
+        &self,
+        mut clients: impl Iterator<Item = (Option<KeyId>, &str)>,
+        address: Option<IpAddr>,
+    ) -> Result<(), Error> {
+        self.up_to_date()?;
+        let now = self.edge.now();
+        let found = clients.find_map(|(client, secret)| {
+            self.authenticated(client, secret).1.filter(|entry| !entry.secret_ended(now))
+        });
+        let used = Use {
+            means: Some(Means::Exchange),
+            ip: address.map(|address| address.to_canonical()),
+            ..used(VerificationCode::Malformed, found.map(Held::from).as_ref(), &Asker::Open)
+        };
+        self.recorder.record(used, now).await
     }
 
     fn found(&self, mint: &Mint, secret: &str, asked: Exchange, now: Timestamp) -> Result<Found, Error> {

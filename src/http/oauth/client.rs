@@ -11,11 +11,32 @@ use super::form::{Form, decoded};
 use super::refusal::{Kind, OauthError};
 use crate::http::credentials::{after_scheme, single};
 
+/// So many headers are looked at in a request that is refused for having more than one.
+const MAX_NAMED: usize = 2;
+
 /// What a client authenticates with.
 pub(super) struct Client {
     /// The key that it says it is; none if that is not the id of a key. Then its secret is not that key's.
     pub(super) id: Option<KeyId>,
     pub(super) secret: Zeroizing<String>,
+}
+
+impl Client {
+    fn new(id: &str, secret: Zeroizing<String>) -> Self {
+        Self { id: id.parse().ok(), secret }
+    }
+
+    /// Every client that a request names with a secret, in whichever way, and whatever else is wrong with it. For the
+    /// record of a request that is refused: none of them is authenticated by this.
+    pub(super) fn all_named(headers: &HeaderMap, form: &Form) -> impl Iterator<Item = Self> {
+        let of_header = headers.get_all(&AUTHORIZATION).filter_map(|value| {
+            let (user, secret) = basic(after_scheme(value.to_str().ok()?, "Basic")?)?;
+            Some(Self::new(&user, secret))
+        });
+        let in_body = form.one("client_id").zip(form.one("client_secret"));
+        let in_body = in_body.map(|(id, secret)| Self::new(id, Zeroizing::new(secret.to_owned())));
+        of_header.take(MAX_NAMED).chain(in_body)
+    }
 }
 
 /// How a request says who it comes from.
@@ -69,14 +90,13 @@ impl Presented {
                         "client_id names another client than the Authorization header; send one of them",
                     ));
                 }
-                Ok(Self::Client(Client { id: user.parse().ok(), secret }))
+                Ok(Self::Client(Client::new(&user, secret)))
             }
             (None, Some(secret)) => {
                 let id = id.ok_or_else(|| {
                     OauthError::invalid_request("client_id is missing; send the key's id with its secret")
                 })?;
-                let secret = Zeroizing::new(secret.to_owned());
-                Ok(Self::Client(Client { id: id.parse().ok(), secret }))
+                Ok(Self::Client(Client::new(id, Zeroizing::new(secret.to_owned()))))
             }
             (None, None) => Ok(Self::Nobody),
         }
@@ -115,7 +135,7 @@ mod tests {
         for line in lines {
             headers.append(AUTHORIZATION, HeaderValue::from_str(line).unwrap());
         }
-        Presented::of(&headers, &Form::parse(body.as_bytes()).unwrap())
+        Presented::of(&headers, &Form::parse(body.as_bytes()).ok().unwrap())
     }
 
     fn basic_of(text: &str) -> String {

@@ -21,39 +21,73 @@ pub(super) const MAX_PARAMETERS: usize = 64;
 const REPEATABLE: [&str; 2] = ["resource", "audience"];
 
 /// See the head of this module. Any value may be a secret, so all are wiped.
+#[derive(Default)]
 pub(super) struct Form(Vec<(String, Zeroizing<String>)>);
+
+/// A request that is not answered as it is, why, and the parameters that could be read: they may say who asked.
+pub(super) struct Broken {
+    pub(super) error: OauthError,
+    pub(super) form: Form,
+}
+
+impl From<OauthError> for Broken {
+    fn from(error: OauthError) -> Self {
+        Self { error, form: Form::default() }
+    }
+}
+
+impl From<Broken> for OauthError {
+    fn from(broken: Broken) -> Self {
+        broken.error
+    }
+}
 
 impl Form {
     /// Reads a body.
-    pub(super) async fn read(request: &HttpRequest, payload: Payload) -> Result<Self, OauthError> {
+    pub(super) async fn read(request: &HttpRequest, payload: Payload) -> Result<Self, Broken> {
         if !request.headers().get(CONTENT_TYPE).is_some_and(|value| is_form(value.as_bytes())) {
             return Err(OauthError::invalid_request(
                 "send the parameters in the body, as Content-Type: application/x-www-form-urlencoded",
-            ));
+            )
+            .into());
         }
-        Self::parse(&body::whole(request, payload, MAX_FORM_BYTES).await?)
+        Self::parse(&body::whole(request, payload, MAX_FORM_BYTES).await.map_err(OauthError::from)?)
     }
 
-    pub(super) fn parse(bytes: &[u8]) -> Result<Self, OauthError> {
-        let mut found: Vec<(String, Zeroizing<String>)> = Vec::new();
+    pub(super) fn parse(bytes: &[u8]) -> Result<Self, Broken> {
+        let mut form = Self::default();
+        let mut wrong = None;
         for pair in bytes.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
-            let equals = pair.iter().position(|byte| *byte == b'=');
-            let (name, value) = equals.map_or((pair, &b""[..]), |at| (&pair[..at], &pair[at + 1..]));
-            let (Some(name), Some(value)) = (decoded(name), decoded(value)) else {
-                return Err(OauthError::invalid_request("the body is not percent-encoded UTF-8"));
-            };
-            if found.len() >= MAX_PARAMETERS {
+            if form.0.len() >= MAX_PARAMETERS {
                 let message = format!("a request has at most {MAX_PARAMETERS} parameters; send fewer");
-                return Err(OauthError::invalid_request(message));
+                wrong = wrong.or(Some(OauthError::invalid_request(message)));
+                break;
             }
-            if !REPEATABLE.contains(&name.as_str()) && found.iter().any(|(known, _)| *known == *name) {
-                return Err(OauthError::invalid_request(
-                    "a parameter is there twice; send each of them once",
-                ));
-            }
-            found.push((name.to_string(), value));
+            // What stands behind it is read all the same: it may say who the client is.
+            wrong = wrong.or(form.add(pair).err());
         }
-        Ok(Self(found))
+        match wrong {
+            Some(error) => Err(Broken { error, form }),
+            None => Ok(form),
+        }
+    }
+
+    fn add(&mut self, pair: &[u8]) -> Result<(), OauthError> {
+        let equals = pair.iter().position(|byte| *byte == b'=');
+        let (name, value) = equals.map_or((pair, &b""[..]), |at| (&pair[..at], &pair[at + 1..]));
+        let (Some(name), Some(value)) = (decoded(name), decoded(value)) else {
+            return Err(OauthError::invalid_request("the body is not percent-encoded UTF-8"));
+        };
+        if !REPEATABLE.contains(&name.as_str()) && self.0.iter().any(|(known, _)| *known == *name) {
+            return Err(OauthError::invalid_request("a parameter is there twice; send each of them once"));
+        }
+        self.0.push((name.to_string(), value));
+        Ok(())
+    }
+
+    /// What the parameters ask for. If that cannot be told they are given back with the reason.
+    pub(super) fn asked<T>(self, read: impl FnOnce(&Self) -> Result<T, OauthError>) -> Result<T, Broken> {
+        read(&self).map_err(|error| Broken { error, form: self })
     }
 
     /// The values of a parameter.
