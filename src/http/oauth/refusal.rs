@@ -13,7 +13,9 @@ use std::fmt;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{
+    ACCEPT_ENCODING, ALLOW, HeaderName, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use actix_web::{HttpResponse, ResponseError};
 use keyledger_schema::VerificationCode;
 use serde::Serialize;
@@ -93,6 +95,13 @@ impl OauthError {
 
     pub(super) fn invalid_request(description: impl Into<Cow<'static, str>>) -> Self {
         Self::new(Kind::InvalidRequest, description)
+    }
+
+    /// Of a body with a `Content-Encoding` (RFC 9110 §15.5.16).
+    pub(super) fn encoded() -> Self {
+        let message =
+            "the body is compressed or otherwise encoded; send it as it is, without Content-Encoding";
+        Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, ..Self::invalid_request(message) }
     }
 
     /// The same to somebody who presented a management key.
@@ -193,6 +202,10 @@ impl ResponseError for OauthError {
         let mut answer = HttpResponse::build(self.status);
         if self.status == StatusCode::UNAUTHORIZED {
             answer.insert_header((WWW_AUTHENTICATE, if self.bearer { BEARER } else { BASIC }));
+        }
+        if self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            // RFC 9110 §12.5.3: so a client knows that it is the coding and not the type.
+            answer.insert_header((ACCEPT_ENCODING, HeaderValue::from_static("identity")));
         }
         if let Some(seconds) = self.retry_after_seconds {
             answer.insert_header((RETRY_AFTER, seconds));

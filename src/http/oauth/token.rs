@@ -95,7 +95,10 @@ pub(super) fn only_grant(form: &Form) -> Result<(), OauthError> {
     if form.one("grant_type").is_none_or(|grant| grant == GRANT) {
         return Ok(());
     }
-    Err(OauthError::new(Kind::UnsupportedGrantType, "the only grant is client_credentials; ask for that"))
+    Err(OauthError::new(
+        Kind::UnsupportedGrantType,
+        "grant_type is client_credentials, the only grant there is here; send that",
+    ))
 }
 
 /// Which form of token a client asks for.
