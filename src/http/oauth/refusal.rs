@@ -132,7 +132,13 @@ impl From<Error> for OauthError {
             | Code::NotBootstrapped
             | Code::KeysDisabled => Kind::InvalidRequest,
         };
-        Self::new(kind, error.message)
+        let after = error.retry_after_seconds();
+        let mut told = Self::new(kind, error.message);
+        if error.code == Code::TooManyRequests {
+            told.status = StatusCode::TOO_MANY_REQUESTS;
+        }
+        told.retry_after_seconds = after.or(told.retry_after_seconds);
+        told
     }
 }
 
@@ -238,6 +244,16 @@ mod tests {
             assert_eq!(plain(remedy(code)), remedy(code));
         }
         assert_eq!(plain("a \"b\" \\ \u{e4}\n"), "a 'b' / ??");
+    }
+
+    #[test]
+    fn who_asks_too_often_is_told_when_to_come_again() {
+        let error = Error::new(Code::TooManyRequests, "a").after_seconds(17);
+        for (error, status, after) in [(error, 429, "17"), (Error::unavailable("b"), 503, "1")] {
+            let answer = OauthError::from(error).error_response();
+            let header = answer.headers().get(RETRY_AFTER).unwrap();
+            assert_eq!((answer.status().as_u16(), header.to_str().unwrap()), (status, after));
+        }
     }
 
     #[test]
