@@ -198,8 +198,20 @@ fn the_public_url_is_where_the_operator_says() {
         assert_eq!(document["issuer"], "https://keys.example/api", "{path}");
         assert_eq!(document["revocation_endpoint"], "https://keys.example/api/oauth/revoke");
     }
+    let warned = |server: &Server| server.log().matches("public_url is not set").count();
+    assert_eq!(warned(&server), 0);
     let home = server.stop();
-    let server = Server::start(&home, &["--public-url", "https://other.example"]);
+    let proxy = ["--trusted-proxy", "10.0.0.0/8"];
+    let server = Server::start(&home, &proxy);
+    assert_eq!(warned(&server), 1, "{}", server.log());
+    assert!(server.log().contains("set --public-url") && server.log().contains(server.base()));
+    let home = server.stop();
+    let server = Server::start(&home, &[]);
+    assert_eq!(warned(&server), 0, "nobody else reaches it");
+    let home = server.stop();
+    let other = ["--public-url", "https://other.example"];
+    let server = Server::start(&home, &[&proxy[..], &other].concat());
+    assert_eq!(warned(&server), 0);
     assert_eq!(code(&server.root(), &token), "NOT_FOUND", "a token of another issuer");
 }
 
