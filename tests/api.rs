@@ -66,6 +66,8 @@ mod oauth_ended;
 mod oauth_recorded;
 #[path = "api/oauth_refused.rs"]
 mod oauth_refused;
+#[path = "api/oauth_shared.rs"]
+mod oauth_shared;
 #[path = "api/organizations.rs"]
 mod organizations;
 #[path = "api/pages.rs"]

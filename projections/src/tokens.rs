@@ -6,7 +6,7 @@ use keyledger_schema::{Timestamp, TokenId};
 use serde::{Deserialize, Serialize};
 
 /// So long revocations of a key's tokens by the key itself are counted together.
-pub const OWN_WINDOW: Duration = Duration::from_secs(60);
+pub const OWN_WINDOW: Duration = Duration::from_mins(1);
 
 /// Single tokens that the key itself revoked within [`OWN_WINDOW`], the first of them included.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]

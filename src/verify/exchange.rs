@@ -211,11 +211,16 @@ impl Verifier {
 
     /// The key that a client is, if the secret is that key's.
     fn authenticated(&self, client: Option<KeyId>, secret: &str) -> (VerificationCode, Option<Arc<Entry>>) {
-        let is_client = |entry: &Arc<Entry>| Some(entry.key) == client;
-        let (nobodys, found) = self.presented(secret, |mut found| Iterator::find(&mut found, is_client));
-        // A token is no secret: otherwise one would lead to the next for ever.
-        let found = found.filter(|held| held.token.is_none()).map(|held| held.entry);
-        (nobodys, found.filter(is_client))
+        let (nobodys, mut all) = self.keys_with(secret);
+        (nobodys, all.find(|entry| Some(entry.key) == client))
+    }
+
+    /// Every key that has this secret now: keys of which a digest was brought can be several with one.
+    pub fn holders(&self, secret: &str) -> Result<Vec<KeyId>, Error> {
+        self.up_to_date()?;
+        let now = self.edge.now();
+        let (_, all) = self.keys_with(secret);
+        Ok(all.filter(|entry| !entry.secret_ended(now)).map(|entry| entry.key).collect())
     }
 
     /// The key that a client is, whatever became of it since: it may be disabled, expired or revoked, and the address

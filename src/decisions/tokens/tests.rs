@@ -73,7 +73,7 @@ fn key() -> KeyState {
 
 /// Revokes a token that would have lived for ten minutes, and folds what came of it: how many events.
 fn revoke_now(state: &mut KeyState, token: TokenId, now: Timestamp, by_holder: bool) -> Result<usize> {
-    let expires_at = now.plus(Duration::from_secs(600));
+    let expires_at = now.plus(Duration::from_mins(10));
     let decision = revoke(state, RevokeToken { token, expires_at, by_holder }, now)?;
     let actor = if by_holder { Actor::key(id(), "a@b", None) } else { Actor::operator() };
     let count = decision.events.len();

@@ -2,8 +2,8 @@
 //!
 //! - `POST /api/login` takes the same form; `grant_type` may be left out.
 //! - `POST /auth/v1/api-key/token` takes the key's name, or its address in trails, as `name` and its secret as
-//!   `secret`. Names are not unique, so the secret decides which key it is; a name that is not that key's is answered
-//!   as a wrong secret is.
+//!   `secret`. Names are not unique, and an imported secret need not be, so both together decide which key it is; a
+//!   name that is not that of a key with this secret is answered as a wrong secret is.
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
@@ -50,8 +50,10 @@ pub(super) async fn by_name(
                     "the request authenticates in two ways; send name and secret, and neither an Authorization header nor client_secret",
                 ));
             }
-            let (name, secret) = (form.required("name")?.to_owned(), form.required("secret")?.to_owned());
-            Ok((name, Zeroizing::new(secret), exchange(&request, &state, form, None)?))
+            let name = form.required("name")?.to_owned();
+            let secret = Zeroizing::new(form.required("secret")?.to_owned());
+            let asked = exchange(&request, &state, form, None, &secret)?;
+            Ok((name, secret, asked))
         })
     });
     match asked {
@@ -73,9 +75,12 @@ pub(super) async fn by_name(
     }
 }
 
-/// The key of this name that has this secret.
+/// The key of this name that has this secret: each alone can be said of several.
 async fn called(state: &State, service: &Service, name: &str, secret: &str) -> Result<Option<KeyId>, Error> {
-    let Some(held) = state.verifier.identify(secret, |_| true)? else { return Ok(None) };
-    let key = held.entry.key;
-    Ok(service.is_called(key, name).await?.then_some(key))
+    for key in state.verifier.holders(secret)? {
+        if service.is_called(key, name).await? {
+            return Ok(Some(key));
+        }
+    }
+    Ok(None)
 }

@@ -4,6 +4,7 @@ use keyledger_schema::Scope;
 
 use super::form::Form;
 use super::refusal::{Kind, OauthError};
+use crate::verify::reveals;
 
 /// The most recipients of a token.
 pub(super) const MAX_AUDIENCES: usize = 8;
@@ -12,10 +13,16 @@ pub(super) const MAX_AUDIENCE_BYTES: usize = 255;
 /// All of them together, in bytes as JSON: with as many scopes as it may have, a token still fits into a header.
 pub(super) const MAX_AUDIENCES_BYTES: usize = 1024;
 
-/// The scopes that were asked for; none where all are.
-pub(super) fn scopes(form: &Form) -> Result<Option<Vec<Scope>>, OauthError> {
+/// Of what would make a secret part of a token, which everybody can read who is shown the token.
+const MISPLACED: &str = "has the secret of a key or a token in it, and would be a part of the new token; take it out, and give it to nobody else";
+
+/// The scopes that were asked for; none where all are. `secret` is that of the client.
+pub(super) fn scopes(form: &Form, secret: &str) -> Result<Option<Vec<Scope>>, OauthError> {
     let Some(text) = form.one("scope") else { return Ok(None) };
     let invalid = |message: String| OauthError::new(Kind::InvalidScope, message);
+    if reveals(text, secret) {
+        return Err(invalid(format!("scope {MISPLACED}")));
+    }
     let words = text.split(' ').filter(|word| !word.is_empty()).enumerate();
     let scopes = words
         .map(|(at, word)| {
@@ -30,13 +37,16 @@ pub(super) fn scopes(form: &Form) -> Result<Option<Vec<Scope>>, OauthError> {
 }
 
 /// The recipients that were asked for, each once.
-pub(super) fn audiences(form: &Form) -> Result<Vec<Box<str>>, OauthError> {
+pub(super) fn audiences(form: &Form, secret: &str) -> Result<Vec<Box<str>>, OauthError> {
     let mut all: Vec<Box<str>> = Vec::new();
     let what = "an absolute URI without a fragment, such as https://api.example/v1";
     let resources = named(form, "resource", is_absolute_uri, what);
     let audiences = named(form, "audience", is_printable, "a text without control characters");
     for text in resources.chain(audiences) {
-        let text = text?;
+        let (name, text) = text?;
+        if reveals(text, secret) {
+            return Err(invalid(format!("{name} {MISPLACED}")));
+        }
         if !all.iter().any(|known| **known == *text) {
             all.push(text.into());
         }
@@ -60,7 +70,7 @@ fn named<'a>(
     name: &'static str,
     fits: impl Fn(&str) -> bool,
     what: &'static str,
-) -> impl Iterator<Item = Result<&'a str, OauthError>> {
+) -> impl Iterator<Item = Result<(&'static str, &'a str), OauthError>> {
     form.all(name).enumerate().map(move |(at, text)| {
         if text.len() > MAX_AUDIENCE_BYTES {
             let (number, bytes) = (at + 1, text.len());
@@ -69,7 +79,7 @@ fn named<'a>(
             )));
         }
         // What was sent is not repeated: it may be a secret in the wrong place.
-        if fits(text) { Ok(text) } else { Err(invalid(format!("{name} is {what}, and number {} is none", at + 1))) }
+        if fits(text) { Ok((name, text)) } else { Err(invalid(format!("{name} is {what}, and number {} is none", at + 1))) }
     })
 }
 
@@ -118,7 +128,7 @@ mod tests {
             (nine.join("&"), &["resource and audience: ", "at most 8", "these are 9", "several tokens"]),
             (large.join("&"), &["resource and audience: ", "at most 1024 bytes", "several tokens"]),
         ] {
-            let error = audiences(&Form::parse(body.as_bytes()).ok().unwrap()).unwrap_err().to_string();
+            let error = audiences(&Form::parse(body.as_bytes()).ok().unwrap(), "").unwrap_err().to_string();
             assert!(parts.iter().all(|part| error.contains(part)), "{body}: {error}");
             assert!(error.starts_with("invalid_target: ") && !error.contains("s3cret"), "{error}");
         }
@@ -126,11 +136,39 @@ mod tests {
             ("scope=read:a+s3cret", "number 2 of the scopes in scope: "),
             ("scope=+", "scope names no scope; leave it out"),
         ] {
-            let error = scopes(&Form::parse(body.as_bytes()).ok().unwrap()).unwrap_err().to_string();
+            let error = scopes(&Form::parse(body.as_bytes()).ok().unwrap(), "").unwrap_err().to_string();
             assert!(error.contains(part) && !error.contains("s3cret"), "{body}: {error}");
         }
         let eight: Vec<_> = (0..8).map(|n| format!("audience=a{n}&audience=a{n}")).collect();
-        assert_eq!(audiences(&Form::parse(eight.join("&").as_bytes()).ok().unwrap()).unwrap().len(), 8);
+        assert_eq!(audiences(&Form::parse(eight.join("&").as_bytes()).ok().unwrap(), "").unwrap().len(), 8);
+    }
+
+    #[test]
+    fn a_secret_is_no_part_of_a_token() {
+        let minted = crate::secret::Secret::mint("kl", keyledger_schema::Environment::Production, &[3; 32]);
+        let minted = minted.expose();
+        let imported = "sk_live_0123456789abcdef/+";
+        let escaped =
+            |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<Vec<_>>().concat();
+        for secret in [minted, imported] {
+            // In a form a value is encoded once; what is encoded in the value stays so.
+            for text in [escaped(secret), escaped(&escaped(secret)), escaped(&secret.replace('_', "%255f"))] {
+                for (body, wrong) in [
+                    (format!("resource=https://api.example/?key={text}"), "invalid_target: resource has"),
+                    (format!("resource=urn:a&audience={text}"), "invalid_target: audience has"),
+                    (format!("scope=read:{text}"), "invalid_scope: scope has"),
+                ] {
+                    let form = Form::parse(body.as_bytes()).ok().unwrap();
+                    let error = audiences(&form, imported).err().or(scopes(&form, imported).err());
+                    let error = error.unwrap_or_else(|| panic!("{body} was taken")).to_string();
+                    assert!(error.starts_with(wrong) && error.contains("take it out"), "{error}");
+                    assert!(!error.contains(secret), "{error}");
+                }
+            }
+        }
+        let form = Form::parse(b"resource=urn:a%2520b&audience=100%25&scope=read:a").ok().unwrap();
+        assert_eq!(audiences(&form, "a").unwrap().len(), 2, "what is too short for a secret is none");
+        assert!(scopes(&form, "").unwrap().is_some());
     }
 
     #[test]

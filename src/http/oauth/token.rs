@@ -55,7 +55,8 @@ pub(super) fn by_credentials(
 ) -> Result<(Zeroizing<String>, Exchange), OauthError> {
     only_grant(form)?;
     let Client { id, secret } = Presented::of(request.headers(), form)?.client()?;
-    Ok((secret, exchange(request, state, form, id)?))
+    let asked = exchange(request, state, form, id, &secret)?;
+    Ok((secret, asked))
 }
 
 /// Answers a client that named itself.
@@ -120,14 +121,15 @@ pub(super) fn exchange(
     state: &State,
     form: &Form,
     client: Option<KeyId>,
+    secret: &str,
 ) -> Result<Exchange, OauthError> {
     Ok(Exchange {
         form: token_form(form.one("token_type").or_else(|| form.one("tokenType")))?,
         client,
         address: address::client(request, &state.trusted_proxies),
         environment: Request::environment(form.one("environment"))?,
-        scopes: target::scopes(form)?,
-        audience: target::audiences(form)?,
+        scopes: target::scopes(form, secret)?,
+        audience: target::audiences(form, secret)?,
     })
 }
 
