@@ -60,6 +60,8 @@ mod leaks;
 mod log;
 #[path = "api/oauth.rs"]
 mod oauth;
+#[path = "api/oauth_at_once.rs"]
+mod oauth_at_once;
 #[path = "api/oauth_ended.rs"]
 mod oauth_ended;
 #[path = "api/oauth_recorded.rs"]

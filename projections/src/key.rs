@@ -365,7 +365,7 @@ impl KeyState {
                 let by_holder = envelope.actor.key_id() == Some(self.id);
                 self.revoked_tokens.revoke(data.token, data.expires_at, envelope.at, by_holder);
             }
-            Event::KeyTokensRevoked(data) => self.revoked_tokens.revoke_until(data.until),
+            Event::KeyTokensRevoked(data) => self.revoked_tokens.revoke_all(data.until),
             Event::KeyDeleted(_) => self.deleted_at = Some(envelope.at),
             Event::KeyErased(_) => self.erase(envelope.at),
             // Named one by one, so that a new event cannot be forgotten here.

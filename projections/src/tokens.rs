@@ -25,9 +25,14 @@ impl OwnRevocations {
 }
 
 /// Which of a key's tokens are no longer good, although they have not expired.
+///
+/// A token says how often all tokens of its key had been revoked when it was made. So it is told by the order of the log
+/// which ones an event means: neither the clocks of those who made them play a part, nor how long the event took.
 #[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
 pub struct RevokedTokens {
-    /// All that were made at this moment or before.
+    /// How often all so far were revoked.
+    pub epoch: u32,
+    /// When that was last decided.
     pub until: Option<Timestamp>,
     /// Single ones and when they expire, in the order in which they were revoked.
     pub single: Vec<(TokenId, Timestamp)>,
@@ -36,15 +41,14 @@ pub struct RevokedTokens {
 }
 
 impl RevokedTokens {
-    /// Whether a token is among them.
-    pub fn contains(&self, token: TokenId) -> bool {
-        self.until.is_some_and(|until| token.made_at() <= until)
-            || self.single.iter().any(|(single, _)| *single == token)
+    /// Whether a token that was made in this epoch is among them.
+    pub fn contains(&self, token: TokenId, epoch: u32) -> bool {
+        epoch < self.epoch || self.single.iter().any(|(single, _)| *single == token)
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.until.is_none() && self.single.is_empty()
+        self.epoch == 0 && self.single.is_empty()
     }
 
     pub(crate) fn revoke(&mut self, token: TokenId, expires_at: Timestamp, now: Timestamp, by_holder: bool) {
@@ -57,8 +61,10 @@ impl RevokedTokens {
         }
     }
 
-    pub(crate) fn revoke_until(&mut self, until: Timestamp) {
-        self.until = self.until.max(Some(until));
-        self.single.retain(|(single, _)| single.made_at() > until);
+    pub(crate) fn revoke_all(&mut self, at: Timestamp) {
+        self.epoch = self.epoch.saturating_add(1);
+        self.until = Some(at);
+        // They were made before, as all others.
+        self.single.clear();
     }
 }

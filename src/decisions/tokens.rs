@@ -20,16 +20,18 @@ pub const MAX_OWN_REVOCATIONS: u32 = 100;
 pub struct RevokeToken {
     /// Which one.
     pub token: TokenId,
+    /// How often all tokens of its key had been revoked when it was made.
+    pub epoch: u32,
     /// When it ends by itself.
     pub expires_at: Timestamp,
     /// Whether the key itself asks, and nobody who may manage it.
     pub by_holder: bool,
 }
 
-/// Ids of tokens know full milliseconds only, so one that is made in the same millisecond fails as well.
+/// Never true already: nobody but whoever made it knows of a token that was made since.
 pub(super) fn revoke_all(state: &KeyState, comment: Comment, now: Timestamp) -> Decision {
     // The tokens of a key that is out of use for good fail already.
-    if !works_again(state, now) || state.revoked_tokens.until.is_some_and(|until| until >= now) {
+    if !works_again(state, now) {
         return Decision::nothing();
     }
     Decision::one(Event::KeyTokensRevoked(KeyTokensRevoked { until: now, comment }))
@@ -38,10 +40,10 @@ pub(super) fn revoke_all(state: &KeyState, comment: Comment, now: Timestamp) -> 
 /// Single revocations are remembered for as long as their tokens would have lived. Beyond a number of them all
 /// tokens so far are revoked at once: whoever revokes so many has no use for the rest, and they are exchanged anew.
 pub(super) fn revoke(state: &KeyState, asked: RevokeToken, now: Timestamp) -> Result<Decision> {
-    let RevokeToken { token, expires_at, by_holder } = asked;
+    let RevokeToken { token, epoch, expires_at, by_holder } = asked;
     let revoked = &state.revoked_tokens;
     // The tokens of a key that is out of use for good fail already.
-    if !works_again(state, now) || expires_at <= now || revoked.contains(token) {
+    if !works_again(state, now) || expires_at <= now || revoked.contains(token, epoch) {
         return Ok(Decision::nothing());
     }
     let own = revoked.own.filter(|own| by_holder && own.are_counted(now));
@@ -52,9 +54,7 @@ pub(super) fn revoke(state: &KeyState, asked: RevokeToken, now: Timestamp) -> Re
     if alive < MAX_REVOKED_TOKENS {
         return Ok(Decision::one(Event::KeyTokenRevoked(KeyTokenRevoked { token, expires_at })));
     }
-    // Another node's clock may be ahead.
-    let until = now.max(token.made_at());
-    Ok(Decision::one(Event::KeyTokensRevoked(KeyTokensRevoked { until, comment: None })))
+    Ok(Decision::one(Event::KeyTokensRevoked(KeyTokensRevoked { until: now, comment: None })))
 }
 
 fn works_again(state: &KeyState, now: Timestamp) -> bool {

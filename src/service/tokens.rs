@@ -34,5 +34,6 @@ impl Service {
 }
 
 fn command(token: &Claims, by_holder: bool) -> Command {
-    Command::RevokeToken(RevokeToken { token: token.jti, expires_at: token.expires_at(), by_holder })
+    let (epoch, expires_at) = (token.epoch, token.expires_at());
+    Command::RevokeToken(RevokeToken { token: token.jti, epoch, expires_at, by_holder })
 }

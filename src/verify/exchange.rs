@@ -8,6 +8,8 @@
 //! Invariants:
 //! - A token allows nothing that its key does not allow now: scopes that are asked for narrow, and never widen.
 //! - A token ends before its key does, and before the secret does that was exchanged for it.
+//! - A token is told apart from those that are made after a revocation of all by what it says, not by when it was made:
+//!   one that was begun before is revoked, however late it is answered.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -200,6 +202,7 @@ impl Verifier {
             workspace: entry.workspace,
             env: entry.environment,
             secret: entry.secret_version,
+            epoch: entry.epoch(),
             grants: asked.form == Form::Jwt && for_issuer && !narrowed && entry.management().is_some(),
         };
         let token = match asked.form {

@@ -74,7 +74,7 @@ fn key() -> KeyState {
 /// Revokes a token that would have lived for ten minutes, and folds what came of it: how many events.
 fn revoke_now(state: &mut KeyState, token: TokenId, now: Timestamp, by_holder: bool) -> Result<usize> {
     let expires_at = now.plus(Duration::from_mins(10));
-    let decision = revoke(state, RevokeToken { token, expires_at, by_holder }, now)?;
+    let decision = revoke(state, RevokeToken { token, epoch: 0, expires_at, by_holder }, now)?;
     let actor = if by_holder { Actor::key(id(), "a@b", None) } else { Actor::operator() };
     let count = decision.events.len();
     for event in decision.events {
@@ -134,12 +134,15 @@ fn beyond_so_many_all_so_far_are_revoked() {
     assert_eq!((state.revoked_tokens.single.len(), state.revoked_tokens.until), (MAX_REVOKED_TOKENS, None));
     assert_eq!(revoke_now(&mut state, token(bound, at(0)), at(bound), false), Ok(1));
     assert!(state.revoked_tokens.single.is_empty() && state.revoked_tokens.until.is_some());
+    // Those so far are over; one that was made since is not.
+    assert_eq!(revoke_now(&mut state, token(9_999, at(0)), at(bound), false), Ok(0));
+    assert!(!state.revoked_tokens.contains(token(9_999, at(0)), state.revoked_tokens.epoch));
 }
 
 #[test]
 fn what_is_over_already_is_not_revoked() {
     let mut state = key();
-    let over = RevokeToken { token: token(1, at(0)), expires_at: at(5), by_holder: true };
+    let over = RevokeToken { token: token(1, at(0)), epoch: 0, expires_at: at(5), by_holder: true };
     assert_eq!(revoke(&state, over, at(5)), Ok(Decision::nothing()));
     let reason = RevocationReason::Unused;
     let gone = Event::KeyRevoked(KeyRevoked { reason, comment: None });
@@ -149,6 +152,32 @@ fn what_is_over_already_is_not_revoked() {
 }
 
 proptest! {
+    /// Whatever clocks say, and however far whoever made a token was behind the log: it is good as long as nothing that
+    /// its maker had not seen revoked all tokens.
+    #[test]
+    fn a_revocation_of_all_means_exactly_those_that_did_not_know_of_it(
+        steps in prop::collection::vec((any::<bool>(), 0_u64..1_000_000, 0_usize..3), 1..60)
+    ) {
+        let mut log = vec![key()];
+        let mut made = Vec::new();
+        for (n, (revokes, clock, behind)) in (0..).zip(steps) {
+            let state = log.last().unwrap();
+            if revokes {
+                let decision = revoke_all(state, None, at(clock));
+                prop_assert_eq!(decision.events.len(), 1);
+                let event = decision.events.into_iter().next().unwrap();
+                log.push(fold(Some(state.clone()), event, at(clock), Actor::operator()));
+            } else {
+                let seen = (log.len() - 1).saturating_sub(behind);
+                made.push((token(n, at(clock)), log[seen].revoked_tokens.epoch, seen));
+            }
+        }
+        let newest = log.len() - 1;
+        for (token, epoch, seen) in made {
+            prop_assert_eq!(log[newest].revoked_tokens.contains(token, epoch), seen < newest);
+        }
+    }
+
     /// Whatever the clock does, a key writes no more than so many events within any minute of it, and revoking again
     /// writes none.
     #[test]
@@ -157,7 +186,7 @@ proptest! {
         for (n, (step, again)) in (0..).zip(steps) {
             now += step;
             let token = token(if again { n / 2 } else { n }, at(0));
-            let known = state.revoked_tokens.contains(token);
+            let known = state.revoked_tokens.contains(token, 0);
             let written = revoke_now(&mut state, token, at(now), true).unwrap_or(0);
             prop_assert!(!known || written == 0);
             if written == 1 {
