@@ -220,15 +220,32 @@ impl Asker {
             return Ok(());
         };
         self.tell(Some(&id), "VALID");
-        if self.random.below(2) == 0 {
-            let form = [("token", token), ("client_id", id.as_str()), ("client_secret", secret.as_str())];
-            let revoked = agent.post(format!("{}/oauth/revoke", server.base())).send_form(form);
-            revoked.map_err(|error| (Failure::Unanswered(error.to_string()), 0))?;
+        for path in ["/oauth/revoke", "/oauth/introspect"] {
+            if self.random.below(2) == 0 {
+                let form = [("token", token), ("client_id", id.as_str()), ("client_secret", secret.as_str())];
+                self.as_client(server, path, form)?;
+            }
         }
         let asked = self.verifier(server, cast).post("/v1/verify", &json!({ "key": token }));
         let (_, answer) = asked.map_err(|failure| (failure, 1))?;
         self.tokens.push((token.to_owned(), id.clone()));
         self.result(&answer, Some(&id));
+        Ok(())
+    }
+
+    /// What a client asks about a token of its own. Only who it was by a secret that has ended meanwhile is a use.
+    fn as_client(
+        &mut self,
+        server: &Server,
+        path: &str,
+        form: [(&str, &str); 3],
+    ) -> Result<(), (Failure, u64)> {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let answer = agent.post(format!("{}{path}", server.base())).send_form(form);
+        let answer = answer.map_err(|error| (Failure::Unanswered(error.to_string()), 1))?;
+        if answer.status() == 401 {
+            self.tell(None, "NOT_FOUND");
+        }
         Ok(())
     }
 
