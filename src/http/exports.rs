@@ -144,6 +144,11 @@ impl Parameters {
                 role: self.parsed("roleId")?,
                 outcomes: self.condition("outcomes", outcome)?,
                 action: self.one::<Action>("action", "read, write or admin")?,
+                means: self
+                    .text("means")
+                    .map(|text| named(&MEANS, text))
+                    .transpose()
+                    .map_err(|message| Error::invalid("means", message))?,
                 tag: self.text("tag").map(Into::into),
                 address: self
                     .one::<IpAddr>(
@@ -170,6 +175,7 @@ const SELECTION: &[&str] = &[
     "roleId",
     "outcomes",
     "action",
+    "means",
     "tag",
     "address",
 ];
@@ -222,12 +228,10 @@ pub(super) async fn verifications(
     service: Data<Service>,
 ) -> Result<HttpResponse, Refused> {
     let read = |request: &HttpRequest| {
-        let parameters = Parameters::of(request, &[SELECTION, &["resourcePrefix", "means", "after"]])?;
-        let means = parameters.text("means").map(|text| named(&MEANS, text)).transpose();
+        let parameters = Parameters::of(request, &[SELECTION, &["resourcePrefix", "after"]])?;
         let asked = Box::new(VerificationsAsked {
             selection: parameters.selection()?,
             resource_prefix: parameters.text("resourcePrefix").map(Into::into),
-            means: means.map_err(|message| Error::invalid("means", message))?,
             from: parameters.moment("from")?,
             to: parameters.moment("to")?,
             sequence: Sequence::Ascending,
