@@ -10,7 +10,7 @@ use keyledger_schema::event::{
     CommandRefused, Event, HeadsCommitted, KeyDisabled, KeyEnabled, KeyIssued, KeyRevoked, LogKeyAdded,
     LogKeyRetired, RevocationReason, WorkspaceCreated,
 };
-use keyledger_schema::sealing::Unreadable;
+use keyledger_schema::sealing::{Held, Unreadable};
 use keyledger_schema::usage::UsageRecorded;
 use keyledger_schema::{
     Actor, ChainHash, DataKey, DataKeys, Envelope, Environment, EventId, Hex32, KeyId, LogId, NoDataKeys,
@@ -58,16 +58,22 @@ fn comment() -> Personal<Box<str>> {
 struct Keys;
 
 impl DataKeys for Keys {
-    fn data_key(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable> {
-        let bytes = subject.to_bytes();
-        Ok((subject != Subject::Key(key(12)))
-            .then(|| DataKey::new(blake3::derive_key("data keys of a test", &bytes))))
+    fn data_key(&self, subject: Subject) -> Result<Held, Unreadable> {
+        if subject == Subject::Key(key(12)) {
+            return Ok(Held::Erased);
+        }
+        Ok(Held::Key(DataKey::new(blake3::derive_key("data keys of a test", &subject.to_bytes()))))
     }
 }
 
 impl Sealer for Keys {
     fn nonce(&self) -> [u8; keyledger_schema::sealing::NONCE_BYTES] {
         [5; 24]
+    }
+
+    fn key_to_seal(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable> {
+        let Held::Key(key) = self.data_key(subject)? else { return Ok(None) };
+        Ok(Some(key))
     }
 }
 

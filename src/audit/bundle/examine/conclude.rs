@@ -169,7 +169,7 @@ impl Examiner<'_> {
         );
         report.leaves_open(format!(
             "What personal data says that cannot be read here: the bundle discloses the data keys of {disclosed} \
-             subjects; others were erased or left out, and read as [erased] or as nothing."
+             subjects; others were erased or left out, and read as [unreadable]."
         ));
         if scope != Scope::Log {
             report.leaves_open("That there is no further stream: this bundle is not of the whole log.");
@@ -189,7 +189,7 @@ impl Examiner<'_> {
             ),
             Scope::Log => report.leaves_open(
                 "Which names, addresses and comments the entries hold: the bundle of a whole log discloses no data \
-                 keys, so they read as [erased].",
+                 keys, so they read as [unreadable].",
             ),
             Scope::Organization { .. } => {}
         }
