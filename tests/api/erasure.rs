@@ -399,3 +399,35 @@ fn what_is_unreadable_can_be_erased_and_is_told_apart_from_it() {
     let trail = root.key(&key, TRAIL).unwrap().to_string();
     assert!(!trail.contains("[unreadable]"), "{trail}");
 }
+
+#[test]
+fn a_request_with_an_idempotency_key_can_be_tried_no_more_once_it_is_erased() {
+    let server = Server::fresh();
+    let root = server.root();
+    let create = || root.create_key(NAME).with("idempotencyKey", "order-1911").try_run();
+    let made = create().unwrap();
+    let raw = |root: &Client| {
+        let nodes = root.key(&made.id(), "events(first: 9) { nodes { type data rawBytes } }").unwrap();
+        nodes["events"]["nodes"].clone()
+    };
+    let issued = raw(&root)[0].clone();
+    // Whoever may see the event sees it; the log has it sealed, beside the name.
+    let fingerprint = issued["data"]["request_fingerprint"].as_str().unwrap().to_owned();
+    assert_eq!(fingerprint.len(), 64);
+    assert_eq!(create().unwrap().id(), made.id(), "the same request again is no other key");
+    root.revoke_key(&made.id(), "UNUSED").unwrap();
+    assert_eq!(erase(&root, &made.id()).unwrap()["complete"], true);
+    assert_eq!(raw(&root)[0]["data"]["request_fingerprint"], Value::Null);
+    // Whether it is the same one is not told any more.
+    assert_eq!(create().unwrap_err().code(), Some("CONFLICT"));
+    let home = server.stop();
+    let digits: Vec<u8> =
+        (0..32).map(|at| u8::from_str_radix(&fingerprint[2 * at..2 * at + 2], 16).unwrap()).collect();
+    for entry in fs::read_dir(home.data_dir()).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        for trace in [digits.as_slice(), fingerprint.as_bytes()] {
+            assert!(memmem::find(&bytes, trace).is_none(), "{}", path.display());
+        }
+    }
+}
