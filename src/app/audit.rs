@@ -233,7 +233,7 @@ fn conclude(
              and NOT that it is the one that others were shown: give the key that they have with --key."
                 .to_owned(),
         );
-        followed.keys_in_use()
+        followed.keys_in_use(leaves.size())
     } else {
         given.keys.clone()
     };
@@ -245,6 +245,7 @@ fn conclude(
         let what = format!("signatures of the checkpoint, by {}", names.join(" and "));
         report.proves(Check::Signature, names.len() as u64, what);
         compare(checkpoint, leaves, report)?;
+        followed.signed_in_use(note, checkpoint)?;
     } else if given.keys.is_empty() {
         report.leaves_open(
             "That the entries are what was signed for: there is no signed checkpoint in the data directory.",

@@ -8,7 +8,7 @@ use keyledger_projections::KeyState;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{
     CommandRefused, Event, HeadsCommitted, KeyDisabled, KeyEnabled, KeyIssued, KeyRevoked, LogKeyAdded,
-    LogKeyRetired, RevocationReason, WorkspaceCreated,
+    LogKeyRetired, OrganizationCreated, RevocationReason, WorkspaceCreated,
 };
 use keyledger_schema::sealing::{Held, Unreadable};
 use keyledger_schema::usage::UsageRecorded;
@@ -111,11 +111,8 @@ impl World {
     /// the second has one key.
     pub(super) fn new() -> Self {
         let mut world = Self::empty(1);
-        for number in [1, 2] {
-            let place = Some((organization(number), Some(workspace(number))));
-            let created = WorkspaceCreated { organization: organization(number), name: "keys".into() };
-            world.add(Stream::Workspace(workspace(number)), place, Event::WorkspaceCreated(created));
-        }
+        world.workspace(1);
+        world.workspace(2);
         world.issue(1, 11);
         world.issue(2, 21);
         world.issue(1, 12);
@@ -137,8 +134,17 @@ impl World {
             11,
             Event::KeyRevoked(KeyRevoked { reason: RevocationReason::Compromised, comment: Some(comment()) }),
         );
+        let created = OrganizationCreated { name: "Acme".into(), slug: "acme".into(), parent: None };
+        let place = Some((organization(1), None));
+        world.add(Stream::Organization(organization(1)), place, Event::OrganizationCreated(created));
         world.commit();
         world
+    }
+
+    pub(super) fn workspace(&mut self, number: u128) {
+        let place = Some((organization(number), Some(workspace(number))));
+        let created = WorkspaceCreated { organization: organization(number), name: "keys".into() };
+        self.add(Stream::Workspace(workspace(number)), place, Event::WorkspaceCreated(created));
     }
 
     /// Adds another signing key of the log.
