@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
+use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -18,6 +19,7 @@ use crate::stream::Stream;
 
 const MARK: &[u8] = br#"{"personal":"#;
 const SEALED: &str = r#"{"sealed":"#;
+static SEALED_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(SEALED));
 /// What stands before the ciphertext.
 const HEAD_BYTES: usize = SUBJECT_BYTES + NAME_BYTES + NONCE_BYTES;
 /// The first value of a subject in an event is the one that takes most, so this is right for all of them.
@@ -159,7 +161,7 @@ struct Place {
 /// What the places of a text hold.
 fn places(text: &str) -> Result<Vec<Place>, Error> {
     let mut places: Vec<Place> = Vec::new();
-    for start in Finder::new(SEALED).find_iter(text.as_bytes()) {
+    for start in SEALED_FINDER.find_iter(text.as_bytes()) {
         let value = &text[start + SEALED.len()..];
         let end = memchr::memchr(b'}', value.as_bytes()).ok_or(Error::Endless)?;
         let number = places.len();
