@@ -17,11 +17,11 @@
 //!
 //! It must not: know events, or decide who may be erased.
 
+mod cache;
 mod check;
 mod file;
 mod writer;
 
-use std::collections::HashMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
@@ -33,6 +33,7 @@ use keyledger_schema::{DataKey, DataKeys, Sealer, Subject};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use self::cache::{Ahead, Cache};
 use self::file::Wrapping;
 use self::writer::{Change, Request};
 use crate::edge::Edge;
@@ -41,7 +42,7 @@ use crate::secret::MasterKey;
 pub use check::{Condition, examine};
 pub use file::{FILE_NAME, OpenError};
 
-/// So many data keys are kept in memory: about 80 MB. With more, those that are needed again are read again.
+/// So many data keys are kept in memory at most: about 80 MB. With more, those that are needed again are read again.
 const CACHED: usize = 1 << 20;
 
 /// So many absent data keys are named in the server's log; where a whole vault was lost there may be millions.
@@ -64,7 +65,8 @@ enum Known {
 /// What the thread and its users share.
 struct Shared {
     connection: Mutex<Connection>,
-    known: RwLock<HashMap<Subject, Known>>,
+    ahead: Mutex<Ahead>,
+    known: RwLock<Cache>,
     wrapping: Wrapping,
     edge: Edge,
     /// How many lost data keys were come across.
@@ -77,22 +79,40 @@ impl Shared {
     }
 
     fn remember(&self, subject: Subject, known: Known) {
-        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= CACHED {
-            all.clear();
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(subject, known);
+    }
+
+    /// What is in memory.
+    fn recall(&self, subject: Subject) -> Option<Known> {
+        let all = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let (known, is_older) = all.get(subject)?;
+        let known = known.clone();
+        drop(all);
+        if is_older {
+            let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            // It may have been erased meanwhile.
+            if let Some((known, true)) = all.get(subject) {
+                let known = known.clone();
+                all.insert(subject, known);
+            }
         }
-        all.insert(subject, known);
+        Some(known)
     }
 
     /// What is known of a subject; nothing if it has no data key, which is a loss where something is `sealed` with it.
     /// That the file cannot be read is an error: what is there would read as lost, wherever it is copied to.
     fn look_up(&self, subject: Subject, sealed: bool) -> Result<Option<Known>, Error> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&subject).cloned();
-        if known.is_some() {
-            return Ok(known);
+        if let Some(known) = self.recall(subject) {
+            return Ok(Some(known));
         }
         // Held until it is remembered: what is erased meanwhile is remembered after it.
         let connection = self.connection();
+        if sealed {
+            self.read_ahead(&connection, subject);
+            if let Some(known) = self.recall(subject) {
+                return Ok(Some(known));
+            }
+        }
         match file::read(&connection, &self.wrapping, subject) {
             Ok(None) if !sealed => Ok(None),
             Ok(found) => {
@@ -112,6 +132,25 @@ impl Shared {
 }
 
 impl Shared {
+    /// Reads the row of a subject and, where somebody reads in order, some of those that follow. Damaged rows and
+    /// whatever else goes wrong are left to whoever asks for them.
+    fn read_ahead(&self, connection: &Connection, subject: Subject) {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = ahead.rows_from(subject);
+        let is_known =
+            |subject| self.known.read().unwrap_or_else(PoisonError::into_inner).get(subject).is_some();
+        let Ok((found, next)) = file::read_from(connection, &self.wrapping, subject, rows, is_known) else {
+            return;
+        };
+        if let Some(next) = next {
+            ahead.stopped_before(next, rows);
+        }
+        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for (subject, known) in found {
+            all.insert(subject, known);
+        }
+    }
+
     fn tell_lost(&self, subject: Subject) {
         let before = self.lost.fetch_add(1, Ordering::Relaxed);
         if before < NAMED {
@@ -157,7 +196,8 @@ impl Vault {
     fn start(connection: Connection, wrapping: Wrapping, edge: Edge) -> Result<Self, OpenError> {
         let shared = Arc::new(Shared {
             connection: Mutex::new(connection),
-            known: RwLock::default(),
+            ahead: Mutex::default(),
+            known: RwLock::new(Cache::new(CACHED)),
             wrapping,
             edge,
             lost: AtomicU64::new(0),

@@ -222,6 +222,47 @@ pub(super) fn read(
     })
 }
 
+/// What some rows in order tell, and the subject of the row behind them.
+type Run = (Vec<(Subject, Known)>, Option<Subject>);
+
+/// What is known of a subject and of those in the rows behind it, so many altogether, but for those that are known
+/// already or damaged; and the subject of the next row. Nothing at all where the subject has no row.
+pub(super) fn read_from(
+    connection: &Connection,
+    wrapping: &Wrapping,
+    subject: Subject,
+    rows: usize,
+    is_known: impl Fn(Subject) -> bool,
+) -> rusqlite::Result<Run> {
+    let mut found = Vec::with_capacity(rows);
+    let mut some = connection.prepare_cached(
+        "SELECT subject, wrapped FROM data_keys WHERE subject >= ?1 ORDER BY subject LIMIT ?2",
+    )?;
+    let limit = i64::try_from(rows + 1).unwrap_or(i64::MAX);
+    let mut all = some.query(params![subject.to_bytes(), limit])?;
+    let mut read = 0;
+    while let Some(row) = all.next()? {
+        let label = row.get_ref(0)?.as_blob()?;
+        let Some(at) = Subject::from_bytes(label) else { continue };
+        if read == 0 && at != subject {
+            break;
+        }
+        if read == rows {
+            return Ok((found, Some(at)));
+        }
+        read += 1;
+        if is_known(at) {
+            continue;
+        }
+        let known = match row.get_ref(1)?.as_blob_or_null()? {
+            None => Some(Known::Erased),
+            Some(wrapped) => wrapping.unwrap(label, wrapped).map(|bits| Known::Key(DataKey::new(*bits))),
+        };
+        found.extend(known.map(|known| (at, known)));
+    }
+    Ok((found, None))
+}
+
 /// Writes a new data key of a subject that has none and was not erased. A damaged one is set aside.
 pub(super) fn make(
     connection: &Connection,

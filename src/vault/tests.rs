@@ -211,3 +211,33 @@ async fn a_look_at_the_file_tells_what_is_lost_and_changes_nothing() {
     let found = examine(directory.path(), Some(&master())).unwrap().unwrap();
     assert_eq!((found.whole, found.lost, found.is_whole()), (4, 1, false));
 }
+
+#[tokio::test]
+async fn whoever_reads_in_order_has_what_follows_at_hand_and_nothing_that_was_erased() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = Vault::open_in(directory.path(), &master(), Edge::default()).unwrap();
+    vault.prepare((0..2_000).map(subject)).await.unwrap();
+    let keys: Vec<_> = (0..2_000).map(|n| key(&vault, n).unwrap()).collect();
+    vault.erase(subject(60)).unwrap();
+    drop(vault);
+    damage(directory.path(), 61);
+    let vault = Vault::open_in(directory.path(), &master(), Edge::default()).unwrap();
+    // Two readers in order, and one who is not.
+    for n in 0..40_u128 {
+        for at in [n, 1_000 + n, (n * 617 + 300) % 600 + 300] {
+            assert_eq!(key(&vault, at).unwrap(), keys[at as usize], "{at}");
+        }
+    }
+    // What stands in the file now is not asked for.
+    let connection = Connection::open(directory.path().join(FILE_NAME)).unwrap();
+    connection.execute("UPDATE data_keys SET wrapped = zeroblob(72) WHERE wrapped IS NOT NULL", []).unwrap();
+    for at in [45, 59, 62, 1_045, 1_062] {
+        assert_eq!(key(&vault, at).unwrap(), keys[at as usize], "{at}");
+    }
+    assert!(matches!(vault.data_key(subject(60)).unwrap(), Held::Erased));
+    assert!(matches!(vault.data_key(subject(61)).unwrap(), Held::Absent));
+    assert!(matches!(vault.data_key(subject(1_999)).unwrap(), Held::Absent), "it was not read before");
+    // What is erased now is not at hand any more, though it was read ahead.
+    vault.erase(subject(45)).unwrap();
+    assert!(matches!(vault.data_key(subject(45)).unwrap(), Held::Erased));
+}
