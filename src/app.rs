@@ -49,7 +49,7 @@ pub enum Error {
     #[error(
         "{directory} holds a log, but its vault (vault.db) is missing: without it nobody can read the names, addresses \
          and metadata in the log. Restore it from its backup. If it is lost for good, make an empty file of that \
-         name: a new vault begins in it, and that data reads as erased"
+         name: a new vault begins in it, and that data stays unreadable"
     )]
     VaultMissing {
         /// The data directory.

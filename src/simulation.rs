@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::readmodel::analytics::{Verification, VerificationQuery};
 use crate::readmodel::{MAX_BULK_PAGE, Sequence, Window};
 use crate::service::Service;
-use crate::service::analytics::{Selection, Spelling, query_failed};
+use crate::service::analytics::{Selection, Spelling, query_failed, uses_only};
 use crate::verify::replay::{Calls, Proposal, Reason, Replay, Told};
 
 /// How many keys an answer names.
@@ -116,6 +116,7 @@ pub async fn simulate(
         let message = "only calls that were answered VALID are looked at; leave outcomes out";
         return Err(Error::invalid("filter.outcomes", message));
     }
+    uses_only(&selection.filter, Spelling::GraphQl)?;
     // Whoever can ask what networks or scopes would refuse can find out addresses and resources.
     let rights = [Right::ReadKeys, Right::ReadTrail];
     let selection = Selection { below: false, ..selection };
@@ -154,7 +155,6 @@ pub async fn simulate(
         organization,
         filter,
         resource_prefix: None,
-        means: None,
         from: Some(from),
         to: Some(to),
         sequence: Sequence::Ascending,

@@ -58,6 +58,8 @@ mod keys;
 mod leaks;
 #[path = "api/log.rs"]
 mod log;
+#[path = "api/means.rs"]
+mod means;
 #[path = "api/oauth.rs"]
 mod oauth;
 #[path = "api/oauth_at_once.rs"]

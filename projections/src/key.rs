@@ -107,7 +107,7 @@ pub struct KeyState {
     /// See `KeyIssued`.
     pub cloned_from: Option<KeyId>,
     /// See `KeyIssued`.
-    pub request_fingerprint: Option<Hex32>,
+    pub request_fingerprint: Option<Personal<Hex32>>,
     /// When it was issued.
     pub created_at: Timestamp,
     /// By whom.
@@ -253,7 +253,7 @@ impl KeyState {
             metadata: issued.metadata.clone(),
             expires_at: issued.expires_at,
             cloned_from: issued.cloned_from,
-            request_fingerprint: issued.request_fingerprint,
+            request_fingerprint: issued.request_fingerprint.clone(),
             created_at: envelope.at,
             // Its address is the actor's own personal data, which goes when the actor's does.
             created_by: Actor { email: None, ..envelope.actor.clone() },
@@ -286,6 +286,7 @@ impl KeyState {
         self.email = Personal::erased();
         self.allowed_cidrs = Personal::erased();
         self.metadata = Personal::erased();
+        self.request_fingerprint = None;
         if let Some(revoked) = &mut self.revoked {
             revoked.comment = None;
         }

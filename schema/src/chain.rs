@@ -1,5 +1,6 @@
 //! The chain of a stream: each event names the hash of the stored bytes of the one before it.
 
+use std::cell::RefCell;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
@@ -14,11 +15,11 @@ pub struct ChainHash(pub [u8; 32]);
 impl ChainHash {
     /// Hash of an event's stored bytes.
     pub fn of(bytes: &[u8]) -> Self {
-        use std::sync::OnceLock;
-        static KEYED: OnceLock<blake3::Hasher> = OnceLock::new();
-        let mut hasher = KEYED.get_or_init(|| blake3::Hasher::new_derive_key(CONTEXT)).clone();
-        hasher.update(bytes);
-        Self(*hasher.finalize().as_bytes())
+        // One hasher a thread: it is two kilobytes, more than most events, and would be copied for each of them.
+        thread_local! {
+            static HASHER: RefCell<blake3::Hasher> = RefCell::new(blake3::Hasher::new_derive_key(CONTEXT));
+        }
+        HASHER.with_borrow_mut(|hasher| Self(*hasher.reset().update(bytes).finalize().as_bytes()))
     }
 }
 

@@ -29,6 +29,7 @@ fn parameters(
     let list = |texts: Vec<String>| (!texts.is_empty()).then(|| texts.join(","));
     add("outcomes", list(conditions.outcomes.iter().map(ToString::to_string).collect()));
     add("action", conditions.action.map(|action| name(&action)));
+    add("means", conditions.means.map(|means| name(&means)));
     add("tag", conditions.tag.clone());
     add("address", conditions.address.map(|ip| ip.to_string()));
     add("keyIds", list(args.frame.keys.iter().map(ToString::to_string).collect()));

@@ -48,6 +48,7 @@ fn filter(args: &ConditionArgs, client: &Client) -> Result<Value, Failure> {
     set(&mut filter, "roleId", role(args, client)?);
     set(&mut filter, "outcomes", (!args.outcomes.is_empty()).then_some(&args.outcomes));
     set(&mut filter, "action", args.action.map(upper));
+    set(&mut filter, "means", args.means.map(upper));
     set(&mut filter, "tag", args.tag.as_ref());
     set(&mut filter, "address", args.address);
     Ok(filter)
@@ -129,7 +130,7 @@ fn groups(usage: &Value, mut headers: Vec<String>) -> String {
 /// A value with its name on a line of its own, so that the id can be copied.
 fn value(value: &Value) -> Vec<String> {
     let word_of = |value: &Value| match value["dimension"].as_str() {
-        Some("ENVIRONMENT" | "ACTION" | "OUTCOME") => Some(word(&value["value"])),
+        Some("ENVIRONMENT" | "ACTION" | "MEANS" | "OUTCOME") => Some(word(&value["value"])),
         _ => text(&value["value"]),
     };
     let id = text(&value["id"]);

@@ -58,6 +58,9 @@ pub struct ConditionArgs {
     /// Only those about this action: read, write or admin
     #[arg(long, value_name = "ACTION")]
     pub action: Option<ActionArgument>,
+    /// Only uses by this means and not by the secret; introspection is in the verification log only
+    #[arg(long, value_name = "MEANS")]
+    pub means: Option<MeansArgument>,
     /// Only those with this tag
     #[arg(long, value_name = "TAG")]
     pub tag: Option<String>,
@@ -98,8 +101,20 @@ pub enum DimensionArgument {
     Role,
     Outcome,
     Action,
+    Means,
     Tag,
     Address,
+}
+
+/// How a key was used other than by presenting its secret.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, ValueEnum)]
+pub enum MeansArgument {
+    /// Its secret was exchanged for a token, or should have been
+    Exchange,
+    /// A token of it was presented
+    Token,
+    /// Somebody asked whether a token of it is good
+    Introspection,
 }
 
 /// How figures are cut.
@@ -129,6 +144,7 @@ Examples:
   keyledger usage show
   keyledger usage show --from 24h --granularity hour --series
   keyledger usage show --from 90d --by key --top 20 --outcome valid
+  keyledger usage show --key key_01h455vb4pex5vsknk084sn02q --by means --by outcome
   keyledger usage show --from 2026-11-01T00:00:00Z --to 2026-12-01T00:00:00Z --by outcome --by environment --json")]
 pub struct ShowArgs {
     /// From then on: 30d ago, or a moment (RFC 3339)

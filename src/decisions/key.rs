@@ -211,7 +211,7 @@ fn issue(issue: Issue, ground: Ground<'_>) -> Result<Decision> {
         expires_at,
         metadata: Personal(issue.metadata),
         cloned_from: issue.cloned_from,
-        request_fingerprint: issue.request_fingerprint,
+        request_fingerprint: issue.request_fingerprint.map(Personal),
         roles: issue.roles,
         rate_limits: issue.rate_limits,
         imported: issue.imported,

@@ -249,6 +249,8 @@ pub(crate) enum UsageDimension {
     Outcome,
     /// What the holder wanted to do.
     Action,
+    /// How the key was used, if not by presenting its secret: `EXCHANGE` or `TOKEN`.
+    Means,
     /// Each of its tags: a verification counts in the group of each.
     Tag,
     /// The holder's address; for those who may read trails.

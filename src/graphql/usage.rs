@@ -8,7 +8,9 @@ use keyledger_schema as domain;
 use super::answer::{parties, query_failed, refusal};
 use super::input::id;
 use super::query::asked;
-use super::scalar::{Action, DateTime, Environment, Granularity, Long, UsageDimension, VerificationCode};
+use super::scalar::{
+    Action, DateTime, Environment, Granularity, Long, Means, UsageDimension, VerificationCode,
+};
 use crate::decisions::limits;
 use crate::error::{Error, Result};
 use crate::service::analytics::{
@@ -34,6 +36,8 @@ pub(crate) struct UsageFilter {
     outcomes: Option<Vec<VerificationCode>>,
     /// About this action.
     action: Option<Action>,
+    /// By this means: a secret that was exchanged for a token, or a token that was presented.
+    means: Option<Means>,
     /// With this tag. Not together with an address.
     tag: Option<String>,
     /// From this address; for those who may read trails.
@@ -81,6 +85,7 @@ impl UsageFilter {
             role: self.role_id.map(|text| id("filter.roleId", &text)).transpose()?,
             outcomes: outcomes(self.outcomes)?,
             action: self.action.map(Into::into),
+            means: self.means.map(Into::into),
             tag: self.tag.map(Into::into),
             address: address(self.address.as_deref())?,
         })
@@ -248,7 +253,8 @@ impl UsageValueNode {
     }
 }
 
-/// A value of a dimension. Without id and value it stands for those that have none: no key, no tag, no action.
+/// A value of a dimension. Without id and value it stands for those that have none: no key, no tag, no action, no
+/// means but the secret.
 #[Object(name = "UsageValue")]
 impl UsageValueNode {
     /// Of which dimension.
@@ -262,6 +268,7 @@ impl UsageValueNode {
             DimensionValue::Role(_) => UsageDimension::Role,
             DimensionValue::Outcome(_) => UsageDimension::Outcome,
             DimensionValue::Action(_) => UsageDimension::Action,
+            DimensionValue::Means(_) => UsageDimension::Means,
             DimensionValue::Tag(_) => UsageDimension::Tag,
             DimensionValue::Address(_) => UsageDimension::Address,
         }
@@ -301,10 +308,10 @@ impl UsageValueNode {
         })
     }
 
-    /// Anything else: an environment, an outcome or an action as enumerations have them, a tag, an address.
+    /// Anything else: an environment, an outcome, an action or means as enumerations have them, a tag, an address.
     async fn value(&self) -> Option<String> {
         match &self.0 {
-            DimensionValue::Environment(_) | DimensionValue::Action(_) => {
+            DimensionValue::Environment(_) | DimensionValue::Action(_) | DimensionValue::Means(_) => {
                 text_of(&self.0).map(|text| text.to_uppercase())
             }
             _ if self.has_id() => None,

@@ -85,13 +85,13 @@ pub(super) async fn listed(
         role: filter.role_id.map(|text| id("filter.roleId", &text)).transpose()?,
         outcomes: outcomes(filter.outcomes)?,
         action: filter.action.map(Into::into),
+        means: filter.means.map(Into::into),
         tag: filter.tag.map(Into::into),
         address: address(filter.address.as_deref())?,
     };
     let asked = VerificationsAsked {
         selection: Selection { organization, below: false, filter: selected },
         resource_prefix: filter.resource_prefix.map(Into::into),
-        means: filter.means.map(Into::into),
         from: filter.from.map(|at| at.0),
         to: filter.to.map(|at| at.0),
         sequence: match direction {

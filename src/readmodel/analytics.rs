@@ -50,6 +50,8 @@ pub enum Dimension {
     Outcome,
     /// What the holder wanted to do.
     Action,
+    /// How the key was used, if not by its secret. Introspection is no use.
+    Means,
     /// Each of its tags: a verification counts in several groups, or in that of no tag.
     Tag,
     /// The holder's address.
@@ -76,6 +78,8 @@ pub struct UsageFilter {
     pub outcomes: Vec<VerificationCode>,
     /// About this action.
     pub action: Option<Action>,
+    /// Used by this means. Introspection is no use, and counted nowhere; the verification log has it.
+    pub means: Option<Means>,
     /// With this tag.
     pub tag: Option<Box<str>>,
     /// From this address.
@@ -125,7 +129,8 @@ impl Counts {
     }
 }
 
-/// A value of a dimension. None where there is none: no key, no identity, no role, no tag, no action, no address.
+/// A value of a dimension. None where there is none: no key, no identity, no role, no tag, no action, no address,
+/// and no means but the secret.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 #[allow(missing_docs, reason = "named like the dimensions")]
 pub enum DimensionValue {
@@ -137,6 +142,7 @@ pub enum DimensionValue {
     Role(Option<RoleId>),
     Outcome(VerificationCode),
     Action(Option<Action>),
+    Means(Option<Means>),
     Tag(Option<Box<str>>),
     Address(Option<IpAddr>),
 }
@@ -271,8 +277,6 @@ pub struct VerificationQuery {
     pub filter: UsageFilter,
     /// With a resource that begins with this.
     pub resource_prefix: Option<Box<str>>,
-    /// Used by this means.
-    pub means: Option<Means>,
     /// The last of them not before this moment.
     pub from: Option<Timestamp>,
     /// The last of them before this moment.

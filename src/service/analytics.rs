@@ -43,7 +43,7 @@ pub const MAX_POINTS: u64 = 50_000;
 pub const MAX_TAG_BYTES: usize = 64;
 
 /// Dimensions as they are written over REST and in trails.
-pub const DIMENSIONS: [(&str, Dimension); 10] = [
+pub const DIMENSIONS: [(&str, Dimension); 11] = [
     ("organization", Dimension::Organization),
     ("workspace", Dimension::Workspace),
     ("environment", Dimension::Environment),
@@ -52,6 +52,7 @@ pub const DIMENSIONS: [(&str, Dimension); 10] = [
     ("role", Dimension::Role),
     ("outcome", Dimension::Outcome),
     ("action", Dimension::Action),
+    ("means", Dimension::Means),
     ("tag", Dimension::Tag),
     ("address", Dimension::Address),
 ];
@@ -154,8 +155,6 @@ pub struct VerificationsAsked {
     /// See [`VerificationQuery`].
     pub resource_prefix: Option<Box<str>>,
     /// See [`VerificationQuery`].
-    pub means: Option<Means>,
-    /// See [`VerificationQuery`].
     pub from: Option<Timestamp>,
     /// See [`VerificationQuery`].
     pub to: Option<Timestamp>,
@@ -202,6 +201,16 @@ fn no_secret(text: Option<&str>, field: Cow<'static, str>) -> Result<()> {
             field,
             "this is the secret of a key; verify it to learn whose, and leave it out",
         ));
+    }
+    Ok(())
+}
+
+/// Refuses to look for uses among what is none: whoever asks what a token is uses no key.
+pub fn uses_only(filter: &UsageFilter, spelling: Spelling) -> Result<()> {
+    if filter.means == Some(Means::Introspection) {
+        let message = "whoever asks what a token is does not use its key, so this is counted nowhere; look into the \
+                       verification log, or name EXCHANGE or TOKEN";
+        return Err(Error::invalid(spelling.field("means"), message));
     }
     Ok(())
 }
@@ -292,6 +301,7 @@ impl Service {
             let message = UsageError::TagWithAddress.to_string();
             return Err(Error::invalid(spelling.field("address"), message));
         }
+        uses_only(&selection.filter, spelling)?;
         limits::at_most("groupBy", "dimensions", group_by.len(), MAX_DIMENSIONS)?;
         if group_by.len() == 2 && group_by[0] == group_by[1] {
             return Err(Error::invalid("groupBy", "a dimension is named twice; name it once"));
@@ -313,7 +323,7 @@ impl Service {
         asked: VerificationsAsked,
         spelling: Spelling,
     ) -> Result<VerificationQuery> {
-        let VerificationsAsked { selection, resource_prefix, means, from, to, sequence, window } = asked;
+        let VerificationsAsked { selection, resource_prefix, from, to, sequence, window } = asked;
         no_secret(resource_prefix.as_deref(), spelling.field("resourcePrefix"))?;
         if resource_prefix.as_ref().is_some_and(|prefix| prefix.len() > MAX_BYTES) {
             let message = format!("a resource has at most {MAX_BYTES} bytes; give less of its beginning");
@@ -325,7 +335,7 @@ impl Service {
         let selection = Selection { below: false, ..selection };
         let (organizations, filter) = self.chosen(caller, selection, &[Right::ReadTrail], spelling).await?;
         let organization = organizations.first().copied().ok_or_else(Error::internal)?;
-        Ok(VerificationQuery { organization, filter, resource_prefix, means, from, to, sequence, window })
+        Ok(VerificationQuery { organization, filter, resource_prefix, from, to, sequence, window })
     }
 
     /// The organizations that are meant, and the filter with what the caller may see. Whatever the filter names

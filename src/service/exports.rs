@@ -180,6 +180,7 @@ const fn column_of(dimension: Dimension) -> &'static str {
         Dimension::Role => "roleId",
         Dimension::Outcome => "outcome",
         Dimension::Action => "action",
+        Dimension::Means => "means",
         Dimension::Tag => "tag",
         Dimension::Address => "address",
     }
@@ -196,6 +197,7 @@ pub fn text_of(value: &DimensionValue) -> Option<String> {
         DimensionValue::Role(id) => id.map(|id| id.to_string()),
         DimensionValue::Outcome(code) => Some(code.to_string()),
         DimensionValue::Action(action) => action.map(|action| action.to_string()),
+        DimensionValue::Means(means) => means.map(|means| means.as_str().to_owned()),
         DimensionValue::Tag(tag) => tag.as_deref().map(str::to_owned),
         DimensionValue::Address(ip) => ip.map(|ip| ip.to_string()),
     }

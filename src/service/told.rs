@@ -46,6 +46,7 @@ impl Told {
         self.tell("roleId", filter.role);
         self.list("outcomes", filter.outcomes.iter().map(ToString::to_string));
         self.tell("action", filter.action);
+        self.tell("means", filter.means.map(Means::as_str));
         self.tell("tag", filter.tag.as_deref());
         self.tell("address", filter.address);
     }
@@ -56,7 +57,6 @@ impl Told {
         self.tell("to", asked.to);
         self.selection(&asked.selection);
         self.tell("resourcePrefix", asked.resource_prefix.as_deref());
-        self.tell("means", asked.means.map(Means::as_str));
     }
 
     /// Adds where in a list a page stands.

@@ -116,7 +116,6 @@ impl Cast {
     }
 
     fn issue(&mut self, server: &Server, root: &Client, random: &mut Random) {
-        let soon = Edge::default().now().plus(Duration::from_secs(3)).to_string();
         let (first, second, third) = (&self.workspaces[0], &self.workspaces[1], &self.workspaces[2]);
         let (r, i) = (&self.roles, &self.identities);
         let refill = json!({ "remaining": 10, "refillAmount": 20, "refillIntervalSeconds": 86_400 });
@@ -129,7 +128,7 @@ impl Cast {
             json!({ "workspaceId": second, "environment": "PRODUCTION", "rateLimits": burst }),
             json!({ "workspaceId": second, "environment": "STAGING", "identityId": i[1], "credits": { "remaining": 8 },
                 "allowedCidrs": networks }),
-            json!({ "workspaceId": second, "environment": "PRODUCTION", "roleIds": [r[1]], "expiresAt": soon }),
+            json!({ "workspaceId": second, "environment": "PRODUCTION", "roleIds": [r[1]], "expiresAt": "soon" }),
             json!({ "workspaceId": third, "environment": "PRODUCTION", "identityId": i[2] }),
             json!({ "workspaceId": third, "environment": "STAGING" }),
         ];
@@ -142,6 +141,9 @@ impl Cast {
         let create = |client: &Client, name: &str, mut input: Value| {
             input["name"] = name.into();
             input["scopes"] = scopes();
+            if input["expiresAt"] == "soon" {
+                input["expiresAt"] = Edge::default().now().plus(Duration::from_secs(5)).to_string().into();
+            }
             client.mutate("createKey", &input).unwrap_or_else(|failure| panic!("createKey: {failure:?}"))
         };
         let mut cards: Vec<Card> = inputs

@@ -232,6 +232,7 @@ impl Lists {
             ("&groupBy=key,outcome", &["KEY", "OUTCOME"]),
             ("&groupBy=environment,tag", &["ENVIRONMENT", "TAG"]),
             ("&groupBy=address", &["ADDRESS"]),
+            ("&groupBy=means,outcome", &["MEANS", "OUTCOME"]),
         ] {
             let rows = export(client, &format!("usage?format=jsonl&{frame}{names}"));
             self.exports.push(Exported { observer, group_by: group_by.to_vec(), from, to, rows });
@@ -272,7 +273,7 @@ fn credits(id: &str, log: &Log) -> Value {
 }
 
 fn check_key(id: &str, told: &Value, log: &Log) {
-    let facts = || log.facts.iter().filter(|fact| fact.key.as_deref() == Some(id));
+    let facts = || log.uses().filter(|fact| fact.key.as_deref() == Some(id));
     let mut counts = Counts::default();
     facts().for_each(|fact| counts.add(fact));
     // Of those at the last moment the one that stands last in the log.
@@ -317,7 +318,7 @@ impl Exported {
                 start += HOUR;
             }
         }
-        for fact in log.facts.iter().filter(|fact| observer.sees(fact) && (first..end).contains(&fact.last)) {
+        for fact in log.uses().filter(|fact| observer.sees(fact) && (first..end).contains(&fact.last)) {
             for values in groups_of(fact, &self.group_by, &Filter::default()) {
                 expected.entry((fact.last - fact.last.rem_euclid(HOUR), values)).or_default().add(fact);
             }
@@ -328,6 +329,7 @@ impl Exported {
             .map(|dimension| match *dimension {
                 "KEY" => "keyId",
                 "OUTCOME" => "outcome",
+                "MEANS" => "means",
                 "ENVIRONMENT" => "environment",
                 "TAG" => "tag",
                 "ADDRESS" => "address",
@@ -339,7 +341,8 @@ impl Exported {
             let start = micros(&row["bucket"]);
             let value = |column: &&str| {
                 let text = row[*column].as_str()?;
-                Some(if *column == "environment" { text.to_uppercase() } else { text.to_owned() })
+                let lower = ["environment", "means"].contains(column);
+                Some(if lower { text.to_uppercase() } else { text.to_owned() })
             };
             let values = columns.iter().map(value).collect();
             assert_ne!(row["others"], json!(true), "{row}");

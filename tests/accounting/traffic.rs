@@ -16,7 +16,7 @@ pub const ADDRESSES: [&str; 6] =
     ["203.0.113.7", "203.0.113.8", "198.51.100.1", "2001:db8::7", "2001:db9::1", "::ffff:203.0.113.9"];
 /// So that there are thousands of verifications on a fast machine, not millions.
 const PAUSE: Duration = Duration::from_millis(8);
-const MALFORMED: &str = "kl_prod_0000000000000000000000000000000000000000000";
+pub const MALFORMED: &str = "kl_prod_0000000000000000000000000000000000000000000";
 
 /// An answer.
 pub struct Told {
@@ -51,10 +51,7 @@ impl Asker {
         while !ending.load(Ordering::SeqCst) {
             thread::sleep(PAUSE);
             let asked = match self.random.below(14) {
-                0 | 1 => {
-                    let questions = self.questions(cast);
-                    self.batch(server, cast, &questions)
-                }
+                0 | 1 => self.batch(server, cast),
                 2 | 3 => self.authorize(server, cast),
                 4 => self.login(server, cast),
                 5 | 6 => self.exchange(server, cast),
@@ -130,42 +127,60 @@ impl Asker {
         server.client(&cast.verifiers[self.random.below(cast.verifiers.len())])
     }
 
-    /// An answer, or the refusal of a question that names a limit which its key does not have.
-    fn result(&mut self, result: &Value, id: Option<&str>) {
+    /// An answer, or the refusal of a question that names a limit which its key does not have; the code of an answer.
+    fn result(&mut self, result: &Value, id: Option<&str>) -> Option<String> {
         if let Some(code) = result["code"].as_str() {
-            return self.tell(result["keyId"].as_str(), code);
+            self.tell(result["keyId"].as_str(), code);
+            return Some(code.to_owned());
         }
         let field = result["error"]["field"].as_str();
         assert!(field.is_some_and(|field| field.ends_with("limits")), "{result}");
         self.tell(id, "RATE_LIMITED");
+        None
     }
 
     fn verify(&mut self, server: &Server, cast: &Cast) -> Result<(), (Failure, u64)> {
         let (question, id) = self.question(cast);
-        let asked = self.verifier(server, cast).post("/v1/verify", &question);
+        let verifier = self.verifier(server, cast);
+        self.puts(&verifier, &question, id.as_deref()).map(drop)
+    }
+
+    /// Puts a question about a secret or a token, and whose it is; the code of the answer.
+    pub fn puts(
+        &mut self,
+        client: &Client,
+        question: &Value,
+        id: Option<&str>,
+    ) -> Result<Option<String>, (Failure, u64)> {
+        let asked = client.post("/v1/verify", question);
         let (status, answer) = asked.map_err(|failure| (failure, 1))?;
         assert!(status == 200 || status == 400, "{status} {answer}");
-        self.result(&answer, id.as_deref());
-        Ok(())
+        Ok(self.result(&answer, id))
     }
 
-    /// Some questions; now and then a flood of unknown keys from everywhere.
-    fn questions(&mut self, cast: &Cast) -> Vec<(Value, Option<String>)> {
-        if self.random.below(8) > 0 {
-            return (0..=self.random.below(30)).map(|_| self.question(cast)).collect();
+    /// Some questions; now and then a flood.
+    fn batch(&mut self, server: &Server, cast: &Cast) -> Result<(), (Failure, u64)> {
+        let verifier = self.verifier(server, cast);
+        if self.random.below(8) == 0 {
+            return self.floods(&verifier);
         }
-        let flood = (0..100).map(|n| (json!({ "key": MALFORMED, "ip": format!("10.0.0.{n}") }), None));
-        flood.collect()
+        let questions: Vec<_> = (0..=self.random.below(30)).map(|_| self.question(cast)).collect();
+        self.puts_all(&verifier, &questions)
     }
 
-    fn batch(
+    /// Asks about unknown keys from everywhere.
+    pub fn floods(&mut self, client: &Client) -> Result<(), (Failure, u64)> {
+        let flood = (0..100).map(|n| (json!({ "key": MALFORMED, "ip": format!("10.0.0.{n}") }), None));
+        self.puts_all(client, &flood.collect::<Vec<_>>())
+    }
+
+    fn puts_all(
         &mut self,
-        server: &Server,
-        cast: &Cast,
+        client: &Client,
         questions: &[(Value, Option<String>)],
     ) -> Result<(), (Failure, u64)> {
         let requests: Vec<&Value> = questions.iter().map(|(question, _)| question).collect();
-        let asked = self.verifier(server, cast).post("/v1/verify/batch", &json!({ "requests": requests }));
+        let asked = client.post("/v1/verify/batch", &json!({ "requests": requests }));
         let (status, answer) = asked.map_err(|failure| (failure, questions.len() as u64))?;
         assert_eq!(status, 200, "{answer}");
         let results = answer["results"].as_array().unwrap();
@@ -200,10 +215,30 @@ impl Asker {
     fn exchange(&mut self, server: &Server, cast: &Cast) -> Result<(), (Failure, u64)> {
         let (secret, id) = self.secret(cast);
         let id = id.unwrap_or_else(|| cast.login.id.clone());
+        let for_another = self.random.below(3) == 0;
+        let Some(token) = self.exchanges(server, &id, &secret, for_another)? else { return Ok(()) };
+        for path in ["/oauth/revoke", "/oauth/introspect"] {
+            if self.random.below(2) == 0 {
+                self.as_client(server, path, &id, &secret, &token)?;
+            }
+        }
+        self.tokens.push((token.clone(), id.clone()));
+        let verifier = self.verifier(server, cast);
+        self.puts(&verifier, &json!({ "key": token }), Some(&id)).map(drop)
+    }
+
+    /// Asks for a token, for whoever is asked or for somebody else.
+    pub fn exchanges(
+        &mut self,
+        server: &Server,
+        id: &str,
+        secret: &str,
+        for_another: bool,
+    ) -> Result<Option<String>, (Failure, u64)> {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let mut form =
-            vec![("grant_type", "client_credentials"), ("client_id", &id), ("client_secret", &secret)];
-        if self.random.below(3) == 0 {
+            vec![("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
+        if for_another {
             form.push(("resource", "https://api.example"));
         }
         let answer = agent.post(format!("{}/oauth/token", server.base())).send_form(form);
@@ -211,30 +246,42 @@ impl Asker {
         let text = answer.body_mut().read_to_string();
         let text = text.map_err(|error| (Failure::Unanswered(error.to_string()), 1))?;
         let body: Value = serde_json::from_str(&text).unwrap_or_default();
-        let Some(token) = body["access_token"].as_str() else {
-            match body["code"].as_str() {
-                Some(code) => self.tell(Some(&id), code),
-                None if secret == MALFORMED => self.tell(None, "MALFORMED"),
-                None => self.tell(None, "NOT_FOUND"),
-            }
-            return Ok(());
-        };
-        self.tell(Some(&id), "VALID");
-        if self.random.below(2) == 0 {
-            let form = [("token", token), ("client_id", id.as_str()), ("client_secret", secret.as_str())];
-            let revoked = agent.post(format!("{}/oauth/revoke", server.base())).send_form(form);
-            revoked.map_err(|error| (Failure::Unanswered(error.to_string()), 0))?;
+        let token = body["access_token"].as_str().map(str::to_owned);
+        match body["code"].as_str() {
+            _ if token.is_some() => self.tell(Some(id), "VALID"),
+            Some(code) => self.tell(Some(id), code),
+            None if secret == MALFORMED => self.tell(None, "MALFORMED"),
+            None => self.tell(None, "NOT_FOUND"),
         }
-        let asked = self.verifier(server, cast).post("/v1/verify", &json!({ "key": token }));
-        let (_, answer) = asked.map_err(|failure| (failure, 1))?;
-        self.tokens.push((token.to_owned(), id.clone()));
-        self.result(&answer, Some(&id));
+        Ok(token)
+    }
+
+    /// What a client asks about a token of its own. It is a use only if its secret has ended meanwhile.
+    pub fn as_client(
+        &mut self,
+        server: &Server,
+        path: &str,
+        id: &str,
+        secret: &str,
+        token: &str,
+    ) -> Result<(), (Failure, u64)> {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let form = [("token", token), ("client_id", id), ("client_secret", secret)];
+        let answer = agent.post(format!("{}{path}", server.base())).send_form(form);
+        let answer = answer.map_err(|error| (Failure::Unanswered(error.to_string()), 1))?;
+        if answer.status() == 401 {
+            self.tell(None, "NOT_FOUND");
+        }
         Ok(())
     }
 
-    /// A call with what is no management key. It is recorded as the question would be.
     fn login(&mut self, server: &Server, cast: &Cast) -> Result<(), (Failure, u64)> {
         let plain = self.random.below(2) == 0;
+        self.logs_in(server, cast, plain)
+    }
+
+    /// A call with what is no management key. It is recorded as the question would be.
+    pub fn logs_in(&mut self, server: &Server, cast: &Cast, plain: bool) -> Result<(), (Failure, u64)> {
         let client = server.client(if plain { &cast.login.secrets[0] } else { MALFORMED });
         let path = self.some(&["/graphql", "/v1/verify"]);
         let asked = client.post(path, &json!({ "query": "{ viewer { keyId } }" }));

@@ -13,7 +13,7 @@ use crate::random::Random;
 use crate::support::{Client, Server};
 use crate::traffic::{ADDRESSES, TAGS};
 
-const DIMENSIONS: [&str; 10] = [
+const DIMENSIONS: [&str; 11] = [
     "ORGANIZATION",
     "WORKSPACE",
     "ENVIRONMENT",
@@ -22,6 +22,7 @@ const DIMENSIONS: [&str; 10] = [
     "ROLE",
     "OUTCOME",
     "ACTION",
+    "MEANS",
     "TAG",
     "ADDRESS",
 ];
@@ -78,6 +79,7 @@ pub struct Filter {
     pub role: Option<String>,
     pub outcomes: Vec<String>,
     pub action: Option<String>,
+    pub means: Option<String>,
     pub tag: Option<String>,
     pub address: Option<String>,
 }
@@ -88,7 +90,7 @@ impl Filter {
         let mut filter = Self::default();
         for _ in 0..=random.below(3) {
             let one = |random: &mut Random, of: &[&str]| Some(of[random.below(of.len())].to_owned());
-            match random.below(9) {
+            match random.below(10) {
                 0 => filter.workspace = Some(cast.workspaces[random.below(2)].clone()),
                 1 => filter.environment = one(random, &["PRODUCTION", "STAGING", "DEVELOPMENT"]),
                 2 => {
@@ -107,7 +109,8 @@ impl Filter {
                 }
                 6 => filter.action = one(random, &["READ", "WRITE", "ADMIN"]),
                 7 if filter.address.is_none() => filter.tag = one(random, &TAGS),
-                8 if filter.tag.is_none() => filter.address = one(random, &ADDRESSES),
+                8 => filter.means = one(random, &["EXCHANGE", "TOKEN"]),
+                9 if filter.tag.is_none() => filter.address = one(random, &ADDRESSES),
                 _ => {}
             }
         }
@@ -123,6 +126,7 @@ impl Filter {
             ("identityId", &self.identity),
             ("roleId", &self.role),
             ("action", &self.action),
+            ("means", &self.means),
             ("tag", &self.tag),
             ("address", &self.address),
         ];
@@ -148,6 +152,7 @@ impl Filter {
             && self.role.as_ref().is_none_or(|role| fact.roles.contains(role))
             && (self.outcomes.is_empty() || self.outcomes.contains(&fact.code))
             && same(&self.action, &fact.action)
+            && same(&self.means, &fact.means)
             && self.tag.as_ref().is_none_or(|tag| fact.tags.contains(tag))
             && same(&address, &fact.ip)
     }
@@ -205,6 +210,7 @@ pub fn groups_of(fact: &Fact, group_by: &[&str], filter: &Filter) -> Vec<Values>
             "IDENTITY" => vec![fact.identity.clone()],
             "OUTCOME" => vec![Some(fact.code.clone())],
             "ACTION" => vec![fact.action.clone()],
+            "MEANS" => vec![fact.means.clone()],
             "ADDRESS" => vec![fact.ip.clone()],
             "ROLE" => many(&fact.roles),
             // Who asks for one tag is told of that one.
@@ -381,8 +387,7 @@ impl Questions<'_> {
         }
 
         let facts: Vec<&Fact> = log
-            .facts
-            .iter()
+            .uses()
             .filter(|fact| {
                 observer.sees(fact) && filter.lets_through(fact) && (from..to).contains(&fact.last)
             })

@@ -174,7 +174,7 @@ fn a_signed_address_ends_with_its_key_its_secret_and_its_grant() {
     let lines = get(&world.server, None, &address).lines();
     assert!(lines.iter().all(|line| line["event"]["workspace"] == json!(world.workspace)));
     // An expired key's ends.
-    let soon = crate::ask::in_millis(3_000);
+    let soon = crate::ask::in_millis(8_000);
     let key = world.root.create_key("short").with("grants", grants.clone()).with("expiresAt", soon).run();
     let address = url(&world.server.client(&key.secret()), &json!({ "format": "JSONL" }));
     // An export that has begun is cut off then, too.

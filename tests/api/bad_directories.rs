@@ -12,7 +12,7 @@ use keyledger::edge::Stopwatch;
 
 use crate::support::{Home, Server};
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Contents of every file but the lock's, which names the last process that looked, and those of the read model and
 /// the tree, which may be brought up to date by whoever opens them.

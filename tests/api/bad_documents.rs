@@ -10,7 +10,7 @@ use crate::ask::{Answer, ask, assert_unharmed, data};
 use crate::support::{Client, Server};
 
 /// No refusal of a document may take longer, on a busy machine and in a debug build.
-const SOON: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_secs(20);
 
 fn refused(client: &Client, what: &str, document: &str) -> Answer {
     let asking = Stopwatch::start();

@@ -71,7 +71,11 @@ fn a_biscuit_is_made_verified_and_ended_as_any_token() {
     assert_eq!(code(&root, &small, &read("customers/7")), "VALID");
     assert_eq!(code(&root, &small, &read("customers/8")), "INSUFFICIENT_SCOPE");
     // A restart changes nothing, and what ends tokens ends it.
-    let server = Server::start(&server.stop(), &[]);
+    let address = server.base().strip_prefix("http://").unwrap().to_owned();
+    let home = server.stop();
+    // So that the next server cannot get the same port by chance; whoever else has it is as good.
+    let _taken = std::net::TcpListener::bind(address);
+    let server = Server::start(&home, &[]);
     let root = server.root();
     assert_eq!(code(&root, &token, &read("customers/1")), "NOT_FOUND", "the issuer has another port now");
     let token = biscuit(&server, &key);
@@ -197,6 +201,6 @@ fn hostile_biscuits_are_answered_soon_and_harm_nobody() {
         let answer = code(&root, &narrowed(&token, block), &read("customers/1"));
         assert!(["MALFORMED", "INSUFFICIENT_SCOPE"].contains(&answer.as_str()), "{answer}");
     }
-    assert!(watch.elapsed() < std::time::Duration::from_secs(10), "{:?}", watch.elapsed());
+    assert!(watch.elapsed() < std::time::Duration::from_secs(30), "{:?}", watch.elapsed());
     crate::ask::assert_unharmed(&server, &root, &[&key.secret(), &token]);
 }

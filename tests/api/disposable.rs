@@ -4,7 +4,9 @@ use std::fs;
 
 use serde_json::{Value, json};
 
-use crate::ask::{attempt, create_workspace, data, eventually, in_millis, manager, types, world};
+use crate::ask::{
+    attempt, create_workspace, data, eventually, in_millis, manager, short_lived, types, world,
+};
 use crate::support::{Client, Server};
 
 const QUESTIONS: &str = "
@@ -40,7 +42,7 @@ fn a_read_model_that_was_deleted_answers_as_before() {
     create_workspace(root, "second");
     let used = root.create_key("b used").with("workspaceId", world.workspace.as_str()).run();
     let create = |name: &str| root.create_key(name).with("workspaceId", world.workspace.as_str());
-    let expired = create("expired").with("expiresAt", in_millis(500)).run().id();
+    let expired = short_lived(|end| create("expired").with("expiresAt", end).try_run().ok()).id();
     for (name, mutation) in
         [("off", "disableKey"), ("deleted", "deleteKey"), ("copied", "acknowledgeKeySecret")]
     {

@@ -15,9 +15,9 @@ use crate::ask::{World, create_workspace, data, eventually, manager, text, world
 use crate::support::{Client, Mutated, Server};
 use crate::tokens_accepted::{exchange, revoke};
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// What `within about a second` is at most, on a busy machine.
-const PROMPT: Duration = Duration::from_secs(5);
+const PROMPT: Duration = Duration::from_secs(10);
 const SUBSCRIPTION: &str = "subscription($after: String, $filter: EventFeedFilter, $fromStart: Boolean) {
     events(after: $after, filter: $filter, fromStart: $fromStart) { cursor node { id type organizationId keyId } } }";
 
@@ -395,7 +395,8 @@ fn whoever_follows_with_a_token_stops_when_it_or_its_key_ends() {
 fn an_expired_key_stops_following() {
     let world = world();
     let grants = json!([{ "role": "AUDITOR", "workspaceId": world.workspace }]);
-    let soon = crate::ask::in_millis(3_000);
+    let life = Duration::from_secs(8);
+    let soon = crate::ask::in_millis(8_000);
     let key = world.root.create_key("short").with("workspaceId", world.workspace.as_str());
     let key = key.with("grants", grants).with("expiresAt", soon).run();
     let mut socket = Socket::open(&world.server, &key.secret());
@@ -407,7 +408,7 @@ fn an_expired_key_stops_following() {
         }
     };
     assert_eq!(code, 4401);
-    assert!(watch.elapsed() < Duration::from_secs(3) + PROMPT);
+    assert!(watch.elapsed() < life + PROMPT);
 }
 
 #[test]
@@ -450,22 +451,26 @@ fn nobody_is_shown_what_is_not_theirs() {
 
 #[test]
 fn a_node_that_stops_ends_what_follows_it() {
-    let world = world();
-    let mut socket = Socket::open(&world.server, &world.other_tenant.root_key);
-    socket.subscribe("a", &json!({}));
-    let client = world.other.clone();
-    let polled = thread::spawn(move || client.get("/v1/events?wait=60&types=workspace.created").unwrap());
-    thread::sleep(Duration::from_millis(500));
-    let watch = Stopwatch::start();
-    world.server.stop();
-    assert!(watch.elapsed() < Duration::from_secs(10), "{:?}", watch.elapsed());
-    let code = loop {
-        if let Err(code) = socket.hear() {
-            break code;
-        }
-    };
-    assert_eq!(code, 1001);
-    assert_eq!(polled.join().unwrap().0, 503);
+    // A poll that the server has not read yet when it stops has no answer: then it is given more time to arrive.
+    let answered = [500, 2_000, 8_000].into_iter().find_map(|millis| {
+        let world = world();
+        let mut socket = Socket::open(&world.server, &world.other_tenant.root_key);
+        socket.subscribe("a", &json!({}));
+        let client = world.other.clone();
+        let polled = thread::spawn(move || client.get("/v1/events?wait=60&types=workspace.created"));
+        thread::sleep(Duration::from_millis(millis));
+        let watch = Stopwatch::start();
+        world.server.stop();
+        assert!(watch.elapsed() < Duration::from_secs(20), "{:?}", watch.elapsed());
+        let code = loop {
+            if let Err(code) = socket.hear() {
+                break code;
+            }
+        };
+        assert_eq!(code, 1001);
+        polled.join().unwrap().ok()
+    });
+    assert_eq!(answered.unwrap().0, 503);
 }
 
 /// An answer in Server-Sent Events.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::ask::{World, ask, attempt, data, in_millis, manager, text, world};
+use crate::ask::{World, ask, attempt, data, eventually, in_millis, manager, short_lived, text, world};
 use crate::support::{Client, Mutated};
 
 /// A moment after all that happened so far and before what comes.
@@ -130,11 +130,13 @@ fn a_key_is_shown_as_it_was_with_all_that_it_depended_on() {
 #[test]
 fn expiry_takes_effect_as_of_a_moment_before_it_is_recorded() {
     let world = world();
-    let expires = in_millis(1_500);
-    let key = world.root.create_key("a").with("workspaceId", world.workspace.as_str());
-    let id = key.with("expiresAt", expires.as_str()).run().id();
-    let alive = moment();
-    std::thread::sleep(std::time::Duration::from_millis(1_600));
+    let (id, alive, expires) = short_lived(|end| {
+        let key = world.root.create_key("a").with("workspaceId", world.workspace.as_str());
+        let id = key.with("expiresAt", end).try_run().ok()?.id();
+        let alive = moment();
+        (*alive < *end).then(|| (id, alive, end.to_owned()))
+    });
+    eventually("the expiry", || in_millis(0) > expires);
     assert_eq!(then(&world.root, &id, &alive)["status"], "ACTIVE");
     let dead = then(&world.root, &id, &expires);
     assert_eq!((&dead["status"], &dead["write"]), (&json!("EXPIRED"), &json!("EXPIRED")));

@@ -4,7 +4,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::ask::{attempt, data, eventually, in_millis, text, types, world};
+use crate::ask::{attempt, data, eventually, short_lived, text, types, world};
 use crate::support::{Client, Mutated, Server};
 
 fn create(client: &Client) -> Mutated {
@@ -67,12 +67,11 @@ fn another_request_with_the_same_idempotency_key_is_a_conflict() {
 fn a_repetition_after_the_expiry_still_answers_the_key() {
     let server = Server::fresh();
     let root = server.root();
-    let expires_at = in_millis(1_000);
     let create =
-        || root.create_key("a").with("idempotencyKey", "x").with("expiresAt", expires_at.as_str()).try_run();
-    let issued = create().unwrap();
+        |end: &str| root.create_key("a").with("idempotencyKey", "x").with("expiresAt", end).try_run();
+    let (issued, end) = short_lived(|end| Some((create(end).ok()?, end.to_owned())));
     eventually("the expiry", || root.verify(&issued.secret()).unwrap().code == "EXPIRED");
-    assert_eq!(create().unwrap().id(), issued.id());
+    assert_eq!(create(&end).unwrap().id(), issued.id());
 }
 
 #[test]

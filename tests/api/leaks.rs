@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::ask::{
-    World, assert_unharmed, create_workspace, data, eventually, in_millis, manager, text, types, world,
+    World, assert_unharmed, create_workspace, data, eventually, manager, short_lived_key, text, types, world,
 };
 use crate::support::{Client, Home, Server};
 
@@ -83,7 +83,7 @@ fn it_does_not_matter_what_became_of_the_key_or_where_its_holder_is() {
     let disabled = root.create_key("disabled").run();
     root.disable_key(&disabled.id()).unwrap();
     let elsewhere = root.create_key("elsewhere").with("allowedCidrs", json!(["203.0.113.0/24"])).run();
-    let expired = root.create_key("expired").with("expiresAt", in_millis(600)).run();
+    let expired = short_lived_key(&root, "expired");
     eventually("it expires", || root.verify(&expired.secret()).unwrap().code == "EXPIRED");
     let rotated = root.create_key("rotated").run();
     root.rotate_key(&rotated.id(), 600).unwrap();

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::ask::{assert_unharmed, eventually, in_millis, world};
+use crate::ask::{assert_unharmed, eventually, short_lived_key, world};
 use crate::oauth::{Reply, basic, exchange, form, post, send, set_policy, uses};
 use crate::support::Server;
 
@@ -165,7 +165,7 @@ fn all_that_a_verification_checks_is_checked_and_recorded() {
     root.disable_key(&disabled.id()).unwrap();
     let revoked = root.create_key("revoked").run();
     root.revoke_key(&revoked.id(), "UNUSED").unwrap();
-    let expired = root.create_key("expired").with("expiresAt", in_millis(600)).run();
+    let expired = short_lived_key(&root, "expired");
     let elsewhere = root.create_key("elsewhere").with("allowedCidrs", json!(["203.0.113.0/24"])).run();
     let limited = root.create_key("limited").with("rateLimits", limit).run();
     let credits = root.create_key("credits").with("credits", json!({ "remaining": 1 })).run();

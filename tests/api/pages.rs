@@ -1,12 +1,12 @@
 //! Lists in pages, as Relay's cursor connections specification has them.
 
 use std::collections::HashSet;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::ask::{create_workspace, data, in_millis, text};
+use crate::ask::{create_workspace, data, eventually, in_millis, text};
 use crate::support::{Client, Server};
 
 struct List {
@@ -159,16 +159,16 @@ fn a_walk_during_inserts_repeats_nothing_and_leaves_nothing_out() {
     let started = in_millis(0);
     let known: Vec<HashSet<String>> =
         LISTS.iter().map(|list| ids(&list.page(&root, "first: 200")).into_iter().collect()).collect();
-    let done = AtomicBool::new(false);
+    let (made, done) = (AtomicUsize::new(0), AtomicBool::new(false));
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut made = 0;
-            while !done.load(Ordering::SeqCst) && made < 60 {
+            while !done.load(Ordering::SeqCst) && made.load(Ordering::SeqCst) < 60 {
                 fill(&server, 1);
                 create_workspace(&root, "more");
-                made += 1;
+                made.fetch_add(1, Ordering::SeqCst);
             }
         });
+        eventually("the first insert", || made.load(Ordering::SeqCst) > 0);
         for (list, known) in LISTS.iter().zip(&known) {
             for word in ["first", "last"] {
                 let walked = list.walk(&root, word, 5);

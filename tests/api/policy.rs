@@ -143,7 +143,7 @@ fn a_secret_that_nobody_acknowledges_switches_its_key_off() {
     // A minute after it was made, and a little more on a busy machine.
     let waiting = Stopwatch::start();
     while root.verify(&late.secret()).unwrap().code != "DISABLED" {
-        assert!(waiting.elapsed() < Duration::from_secs(45), "the key is not switched off");
+        assert!(waiting.elapsed() < Duration::from_mins(2), "the key is not switched off");
         std::thread::sleep(Duration::from_millis(100));
     }
     assert!(root.verify(&in_time.secret()).unwrap().valid);

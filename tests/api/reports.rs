@@ -61,7 +61,7 @@ fn micros(value: &Value) -> i64 {
 fn lives(root: &Client) -> String {
     let from = in_millis(0);
     let mutate = |name: &str, input: Value| root.mutate(name, &input).unwrap();
-    let one = root.create_key(HOSTILE).scope("read:a").with("expiresAt", in_millis(1_500)).run();
+    let one = root.create_key(HOSTILE).scope("read:a").with("expiresAt", in_millis(8_000)).run();
     mutate("updateKey", json!({ "id": one.id(), "scopes": [], "metadata": { "a": 1 } }));
     mutate("disableKey", json!({ "id": one.id(), "comment": HOSTILE }));
     mutate("enableKey", json!({ "id": one.id() }));

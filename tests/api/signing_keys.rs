@@ -15,7 +15,7 @@ use keyledger_schema::{
 };
 use serde_json::{Value, json};
 
-use crate::ask::{attempt, data, eventually, in_millis, text, types, world};
+use crate::ask::{attempt, data, eventually, short_lived_key, text, types, world};
 use crate::support::{Client, Home, Server};
 
 const KEYS: &str = "generation kid publicKey status addedAt signsFrom retiredAt revokedAt";
@@ -255,7 +255,7 @@ fn the_tokens_of_a_key_are_revoked_while_it_can_be_used() {
     // Out of use for good, it has no token that could be good.
     root.revoke_key(&id, "UNUSED").unwrap();
     assert_eq!(attempt(&root, "revokeTokens", &revoke).code(), "");
-    let short = root.create_key("b").with("expiresAt", in_millis(300)).run();
+    let short = short_lived_key(&root, "b");
     eventually("the expiry", || root.verify(&short.secret()).unwrap().code == "EXPIRED");
     assert_eq!(attempt(&root, "revokeTokens", &json!({ "id": short.id() })).code(), "");
     assert_eq!(types(&root, &id).len(), 4);

@@ -14,13 +14,24 @@ fn form(server: &Server, path: &str, fields: &[(&str, &str)]) -> (u16, Value) {
     (answer.status().as_u16(), serde_json::from_str(&body).unwrap_or(Value::String(body)))
 }
 
-/// A token of a key, with more fields of the form.
-pub fn exchange(server: &Server, id: &str, secret: &str, more: &[(&str, &str)]) -> String {
+/// Status and answer when a token of a key is asked for, with more fields of the form.
+pub fn try_exchange(server: &Server, id: &str, secret: &str, more: &[(&str, &str)]) -> (u16, Value) {
     let mut fields = vec![("grant_type", "client_credentials"), ("client_id", id), ("client_secret", secret)];
     fields.extend_from_slice(more);
-    let (status, answer) = form(server, "/oauth/token", &fields);
+    form(server, "/oauth/token", &fields)
+}
+
+/// A token of a key, with more fields of the form.
+pub fn exchange(server: &Server, id: &str, secret: &str, more: &[(&str, &str)]) -> String {
+    let (status, answer) = try_exchange(server, id, secret, more);
     assert_eq!(status, 200, "{answer}");
     text(&answer["access_token"])
+}
+
+/// Whether a token is active, as the key is told that has it.
+pub fn introspect(server: &Server, id: &str, secret: &str, token: &str) -> bool {
+    let fields = [("client_id", id), ("client_secret", secret), ("token", token)];
+    form(server, "/oauth/introspect", &fields).1["active"] == true
 }
 
 /// Ends a token as the key that has it.
@@ -216,10 +227,8 @@ fn asking_about_a_token_is_no_use_of_its_key() {
     let world = world();
     let key = world.root.create_key("a").scope("read:a").run();
     let token = token_of(&world.server, &key);
-    let own = [("client_id", key.id()), ("client_secret", key.secret()), ("token", token)];
-    let own: Vec<(&str, &str)> = own.iter().map(|(name, value)| (*name, value.as_str())).collect();
     for _ in 0..3 {
-        assert_eq!(form(&world.server, "/oauth/introspect", &own).1["active"], true);
+        assert!(introspect(&world.server, &key.id(), &key.secret(), &token));
     }
     let query = "query($id: ID!) { key(id: $id) { usage { valid } verifications(first: 9) { nodes { means count } } } }";
     let seen = || data(&world.root, query, &json!({ "id": key.id() }))["key"].take();

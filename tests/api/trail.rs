@@ -58,7 +58,7 @@ fn whole_life(root: &Client) -> String {
     let id = root
         .create_key("a")
         .scope("read:a")
-        .with("expiresAt", in_millis(2_500))
+        .with("expiresAt", in_millis(8_000))
         .with("allowedCidrs", json!(["10.0.0.0/8"]))
         .with("metadata", json!({ "quote": "\" \\ \u{0} é 🔑" }))
         .run()
@@ -328,7 +328,8 @@ fn the_same_refusal_again_and_again_is_two_events() {
     let client = world.server.client(&viewer.secret());
     let [one, other] = ["one", "other"].map(|name| world.root.create_key(name).run().id());
     let refused = json!({ "types": ["command.refused"], "actorId": viewer.id() });
-    for round in 0..40 {
+    // Fewer than take as long as such refusals are counted together, on the slowest machine.
+    for round in 0..12 {
         assert_eq!(attempt(&client, "disableKey", &json!({ "id": one })).code(), "FORBIDDEN");
         if round == 0 {
             assert_eq!(events(&world.root, &refused).len(), 1, "the first is there at once");
@@ -347,7 +348,7 @@ fn the_same_refusal_again_and_again_is_two_events() {
         let all = events(&server.root(), &refused);
         all.iter().filter_map(|event| event["data"]["repeated"]["count"].as_u64()).collect::<Vec<_>>()
     };
-    assert_eq!(told(&world.server), [39]);
+    assert_eq!(told(&world.server), [11]);
     let all = events(&world.root, &refused);
     let again = all.iter().find(|event| event["data"]["repeated"].is_object()).unwrap();
     assert_eq!((&again["data"]["command"], &again["outcome"]), (&json!("disableKey"), &json!("REFUSED")));
@@ -360,5 +361,5 @@ fn the_same_refusal_again_and_again_is_two_events() {
     let home = world.server.stop();
     let mut counts = told(&Server::start(&home, &[]));
     counts.sort_unstable();
-    assert_eq!(counts, [2, 39]);
+    assert_eq!(counts, [2, 11]);
 }

@@ -15,13 +15,13 @@ use crate::support::{Client, Mutated, Server, tables};
 const COUNTS: &str = "verifications valid refused credits";
 
 /// From before the first verification to after the last one.
-fn frame() -> (String, String) {
+pub fn frame() -> (String, String) {
     let now = Edge::default().now();
     let day = std::time::Duration::from_hours(24);
     (now.minus(day).to_string(), now.plus(day).to_string())
 }
 
-fn usage(client: &Client, arguments: &str, fields: &str) -> Value {
+pub fn usage(client: &Client, arguments: &str, fields: &str) -> Value {
     let (from, to) = frame();
     let query = format!("{{ usage(from: \"{from}\", to: \"{to}\" {arguments}) {{ {fields} }} }}");
     data(client, &query, &json!({}))["usage"].take()
@@ -32,7 +32,7 @@ fn verified(client: &Client) -> u64 {
 }
 
 /// Waits until so many verifications are counted: they follow the log.
-fn counted(client: &Client, verifications: u64) {
+pub fn counted(client: &Client, verifications: u64) {
     eventually("all verifications are counted", || verified(client) == verifications);
 }
 
@@ -70,7 +70,7 @@ fn traffic() -> Traffic {
 }
 
 /// What each combination of values counts, as `values: verifications valid`.
-fn groups(usage: &Value) -> BTreeMap<String, (u64, u64)> {
+pub fn groups(usage: &Value) -> BTreeMap<String, (u64, u64)> {
     let of = |group: &Value| {
         let values = group["values"].as_array().unwrap().iter().map(|value| {
             let known = value["id"].as_str().or(value["value"].as_str());
@@ -83,7 +83,7 @@ fn groups(usage: &Value) -> BTreeMap<String, (u64, u64)> {
     usage["groups"].as_array().unwrap().iter().map(of).collect()
 }
 
-const GROUPS: &str = "groups { values { dimension id name value } totals { verifications valid refused } } \
+pub const GROUPS: &str = "groups { values { dimension id name value } totals { verifications valid refused } } \
     otherGroups others { verifications }";
 
 #[test]
@@ -244,7 +244,7 @@ fn export(server: &Server, secret: &str, path: &str) -> (u16, String, String, Ve
 }
 
 /// The same as an answer, for refusals.
-fn refused(server: &Server, secret: &str, path: &str) -> Answer {
+pub fn refused(server: &Server, secret: &str, path: &str) -> Answer {
     let (status, _, _, bytes) = export(server, secret, path);
     let body = if status == 200 { Value::Null } else { serde_json::from_slice(&bytes).unwrap() };
     let answer = Answer { status, body };
@@ -252,7 +252,7 @@ fn refused(server: &Server, secret: &str, path: &str) -> Answer {
     answer
 }
 
-type Table = Vec<BTreeMap<String, String>>;
+pub type Table = Vec<BTreeMap<String, String>>;
 
 /// Records of CSV. No text here has a line end.
 fn csv(bytes: &[u8]) -> Table {
@@ -300,7 +300,7 @@ fn jsonl(bytes: &[u8]) -> Table {
 }
 
 /// The same export in all formats, which hold the same.
-fn in_every_format(server: &Server, secret: &str, path: &str) -> Table {
+pub fn in_every_format(server: &Server, secret: &str, path: &str) -> Table {
     let file = |format: &str, media_type: &str| {
         let (status, kind, name, bytes) = export(server, secret, &format!("{path}&format={format}"));
         assert_eq!((status, kind.as_str()), (200, media_type), "{}", String::from_utf8_lossy(&bytes));
@@ -360,13 +360,13 @@ fn exports_hold_what_the_queries_answer() {
 }
 
 /// A program run as a management key; its output.
-fn keyledger(server: &Server, secret: &str, arguments: &[&str]) -> Output {
+pub fn keyledger(server: &Server, secret: &str, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyledger"));
     command.env_clear().args(arguments);
     command.env("KEYLEDGER_URL", server.base()).env("KEYLEDGER_KEY", secret).output().unwrap()
 }
 
-fn done(output: &Output) -> String {
+pub fn done(output: &Output) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout.clone()).unwrap()
 }

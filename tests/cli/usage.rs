@@ -18,7 +18,7 @@ fn a_change_is_tried_on_what_was_really_asked() {
     let simulate = |change: &[&str]| server.json(&[&["usage", "simulate", "--from", "1h"], change].concat());
     let narrower = ["--scope", "read:customers/*"];
     let mut told = Value::Null;
-    for _ in 0..300 {
+    for _ in 0..1_200 {
         told = simulate(&narrower)["simulate"].take();
         if told["calls"] == 3 {
             break;

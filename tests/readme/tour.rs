@@ -4,15 +4,18 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+
+use keyledger::edge::Edge;
 
 use crate::page::{read, section, split};
 
 /// Stands for anything in an expected line; alone on a line, for any lines.
 const ANYTHING: char = '…';
 const STEP: &str = "=== step ";
+/// In microseconds.
+const DAY: i64 = 86_400_000_000;
 
 /// What a reader types and what the README shows then.
 struct Step<'a> {
@@ -106,9 +109,10 @@ const CARGO: &str = concat!(
 /// A `curl` for machines without one.
 const CURL: &str = include_str!("curl");
 
-fn stand_in(directory: &Path, name: &str, script: &str) {
-    fs::write(directory.join(name), script).unwrap();
-    fs::set_permissions(directory.join(name), fs::Permissions::from_mode(0o755)).unwrap();
+/// Makes a program. The shell writes it itself: a file that this process writes can still be open in a child that
+/// another thread has just forked, and what is open for writing cannot be run.
+fn stand_in(name: &str, program: &str) -> String {
+    format!("cat > {name} <<'END OF {name}'\n{}\nEND OF {name}\nchmod +x {name}\n", program.trim_end())
 }
 
 fn is_there(program: &str) -> bool {
@@ -164,14 +168,27 @@ fn the_guides_do_what_they_show() {
     }
 }
 
+/// Follows a document. What it shows is of one day: where midnight comes in between it is followed once more.
 fn follow(document: &str, steps: &[Step<'_>], with_curl: bool) {
+    let today = || Edge::default().now().micros() / DAY;
+    let day = today();
+    let mut followed = try_to_follow(document, steps, with_curl);
+    if followed.is_err() && today() != day {
+        followed = try_to_follow(document, steps, with_curl);
+    }
+    if let Err(told) = followed {
+        panic!("{told}");
+    }
+}
+
+fn try_to_follow(document: &str, steps: &[Step<'_>], with_curl: bool) -> Result<(), String> {
     let directory = tempfile::tempdir().unwrap();
-    stand_in(directory.path(), "cargo", CARGO);
+    let mut script = stand_in("cargo", CARGO);
     if !with_curl {
-        stand_in(directory.path(), "curl", CURL);
+        script += &stand_in("curl", CURL);
     }
     let server = serve(directory.path());
-    let mut script = format!("exec 2>&1\n{}\n", server.export);
+    writeln!(script, "exec 2>&1\n{}", server.export).unwrap();
     for (number, step) in steps.iter().enumerate() {
         writeln!(script, "echo '{STEP}{number}'\n{}", step.commands).unwrap();
     }
@@ -181,20 +198,24 @@ fn follow(document: &str, steps: &[Step<'_>], with_curl: bool) {
     bash.args(["-eu", "tour.sh"]).current_dir(directory.path()).env("PATH", path).stdin(Stdio::null());
     let output = bash.output().expect("bash can be run");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{document} ended with {}:\n{said}", output.status);
+    if !output.status.success() {
+        return Err(format!("{document} ended with {}:\n{said}", output.status));
+    }
 
     let mut said = said.split(STEP).skip(1);
     for step in steps {
         let lines: Vec<&str> = said.next().unwrap_or_default().lines().skip(1).map(str::trim_end).collect();
         let shown: Vec<&str> = step.shown.iter().map(|line| line.trim_end()).collect();
-        assert!(
-            fits(&shown, &lines),
-            "{document} shows another output of\n{}\n--- it shows\n{}\n--- and it is\n{}",
-            step.commands,
-            shown.join("\n"),
-            lines.join("\n")
-        );
+        if !fits(&shown, &lines) {
+            return Err(format!(
+                "{document} shows another output of\n{}\n--- it shows\n{}\n--- and it is\n{}",
+                step.commands,
+                shown.join("\n"),
+                lines.join("\n")
+            ));
+        }
     }
+    Ok(())
 }
 
 #[test]

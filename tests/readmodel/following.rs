@@ -36,7 +36,7 @@ proptest! {
                 for step in steps {
                     world.step(step);
                 }
-                model.wait_applied(world.last, Duration::from_secs(10)).await.unwrap();
+                model.wait_applied(world.last, Duration::from_mins(1)).await.unwrap();
                 for (query, (mark, seen)) in queries().into_iter().zip(&mut followers) {
                     loop {
                         let followed = model.follow(query.clone(), *mark, max).await.unwrap();
@@ -68,14 +68,14 @@ async fn a_follower_is_woken_by_its_own_organization_only() {
     let directory = tempfile::tempdir().unwrap();
     let mut world = World::new();
     let model = world.open(directory.path());
-    model.wait_applied(world.last, Duration::from_secs(10)).await.unwrap();
+    model.wait_applied(world.last, Duration::from_mins(1)).await.unwrap();
     let end = model.now();
     let waits = |patience| model.wait_for_entries(organization(0), end, Duration::from_millis(patience));
     world.issue(Wish { organization: 1, ..Wish::named("theirs") });
-    model.wait_applied(world.last, Duration::from_secs(10)).await.unwrap();
+    model.wait_applied(world.last, Duration::from_mins(1)).await.unwrap();
     assert!(tokio::time::timeout(Duration::from_millis(200), waits(10_000)).await.is_err());
     world.step(Step::Issue(Wish::named("ours")));
-    tokio::time::timeout(Duration::from_secs(10), waits(60_000)).await.unwrap();
+    tokio::time::timeout(Duration::from_mins(1), waits(60_000)).await.unwrap();
     let query = EntryQuery::new(organization(0));
     let followed = model.follow(query, end, 10).await.unwrap();
     assert_eq!(followed.entries.len(), 1);

@@ -10,7 +10,7 @@ use keyledger_schema::{EventId, Stream};
 
 use crate::world::{self, NODE, Seen, Step, Wish, World};
 
-const LONG: Duration = Duration::from_secs(10);
+const LONG: Duration = Duration::from_mins(1);
 
 #[tokio::test]
 async fn what_was_waited_for_shows_in_tables_and_observer() {
@@ -87,7 +87,7 @@ async fn usage_that_cannot_be_read_stops_it_too() {
         .replacen("\"revision\":0", "\"revision\":1", 1)
         .replacen("\"groups\":", "\"groups_of_old\":", 1);
     world.append_bytes(Stream::Usage(NODE), Some(0), id, "usage.recorded".into(), text.as_bytes());
-    for _ in 0..2_000 {
+    for _ in 0..12_000 {
         if model.stopped().is_some() {
             break;
         }
@@ -130,7 +130,7 @@ async fn closing_is_quick_and_tells_waiters() {
     tokio::task::yield_now().await;
     let watch = keyledger::edge::Stopwatch::start();
     model.close();
-    assert!(watch.elapsed() < Duration::from_secs(1));
+    assert!(watch.elapsed() < LONG / 3);
     assert!(matches!(waiter.await.unwrap(), Err(WaitError::Stopped(_))));
     assert!(model.workspaces(world::organization(0)).await.unwrap().len() == 2);
 }

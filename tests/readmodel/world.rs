@@ -378,8 +378,8 @@ impl Observer for Seen {
 
 /// Waits until tables and usage show the whole log.
 pub(crate) async fn settle(model: &ReadModel, world: &World) {
-    model.wait_applied(world.last, Duration::from_secs(10)).await.unwrap();
-    for _ in 0..2_000 {
+    model.wait_applied(world.last, Duration::from_mins(1)).await.unwrap();
+    for _ in 0..12_000 {
         if model.usage_lag() == 0 {
             return;
         }

@@ -121,14 +121,19 @@ fn a_log_without_permission_is_refused_and_left_alone() {
 }
 
 #[test]
-fn a_newer_format_is_refused_and_named() {
+fn another_format_is_refused_and_named() {
     let directory = tempfile::tempdir().unwrap();
     drop(filled(directory.path(), 3));
-    let database = rusqlite::Connection::open(log(directory.path())).unwrap();
-    database.pragma_update(None, "user_version", 7).unwrap();
-    database.close().unwrap();
-    let refused = refusal(directory.path());
-    assert!(matches!(refused, OpenError::NewerVersion { found: 7, supported: 1, .. }), "{refused}");
+    for other in [1, 7] {
+        let database = rusqlite::Connection::open(log(directory.path())).unwrap();
+        database.pragma_update(None, "user_version", other).unwrap();
+        database.close().unwrap();
+        let refused = refusal(directory.path());
+        assert!(
+            matches!(refused, OpenError::OtherVersion { found, supported: 2, .. } if found == other),
+            "{refused}"
+        );
+    }
 }
 
 #[test]

@@ -34,8 +34,8 @@ pub use client::{Client, Failure, Mutated, Verification, parse_scope};
 use process::{Process, program};
 
 /// Longer than the slowest start of a debug build on a busy machine.
-const START_PATIENCE: Duration = Duration::from_mins(1);
-const STOP_PATIENCE: Duration = Duration::from_mins(1);
+const START_PATIENCE: Duration = Duration::from_mins(2);
+const STOP_PATIENCE: Duration = Duration::from_mins(2);
 
 /// What `init` shows once.
 #[derive(Clone, Debug)]
@@ -186,7 +186,7 @@ impl Server {
     pub fn begun(&self, secret: &str, path: &str) -> TcpStream {
         let address = self.base.strip_prefix("http://").expect("a server listens on HTTP");
         let mut stream = TcpStream::connect(address).expect("the server listens");
-        stream.set_read_timeout(Some(Duration::from_secs(30))).expect("a stream has timeouts");
+        stream.set_read_timeout(Some(STOP_PATIENCE)).expect("a stream has timeouts");
         let head = "HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: Bearer";
         write!(stream, "GET {path} {head} {secret}\r\n\r\n").expect("the server reads");
         let mut start = [0; 12];

@@ -245,7 +245,7 @@ fn gateways_get_the_fields_of_the_draft_and_when_to_come_again() {
 
 #[test]
 fn they_come_back_with_time() {
-    let world = World::with(&[limited(1, &[("seconds", 1, 2)])], &[]);
+    let world = World::with(&[limited(1, &[("seconds", 1, 5)])], &[]);
     assert_eq!(code(&world.verify(1, "")), "VALID");
     let (code_then, _, wait) = said(&world.verify(1, ""));
     assert_eq!(code_then, "RATE_LIMITED");

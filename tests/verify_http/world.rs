@@ -170,7 +170,7 @@ impl World {
     /// Sends bytes and reads one answer.
     pub(crate) fn send(address: SocketAddr, bytes: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         // A node that refuses early may close while the rest is sent.
         let _ = stream.write_all(bytes);
         let mut read = Vec::new();

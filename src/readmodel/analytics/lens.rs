@@ -8,7 +8,7 @@ use std::hash::Hash;
 
 use hashbrown::HashMap;
 use keyledger_schema::{
-    Action, Environment, IdentityId, KeyId, OrganizationId, RoleId, VerificationCode, WorkspaceId,
+    Action, Environment, IdentityId, KeyId, Means, OrganizationId, RoleId, VerificationCode, WorkspaceId,
 };
 use rusqlite::{Connection, params};
 
@@ -109,6 +109,7 @@ impl Values {
             Dimension::Action => {
                 DimensionValue::Action(index.and_then(|index| Action::ALL.get(index).copied()))
             }
+            Dimension::Means => DimensionValue::Means(index.and_then(|index| Means::ALL.get(index).copied())),
             Dimension::Tag => {
                 let text = self.word(connection, ValueKind::Tag, number)?;
                 DimensionValue::Tag(text.and_then(|text| Some(std::str::from_utf8(&text).ok()?.into())))
@@ -239,6 +240,7 @@ enum Source {
     OfValue(Vec<u32>),
     Code,
     Action,
+    Means,
 }
 
 fn at(numbers: &[u32], index: u32) -> u32 {
@@ -259,6 +261,8 @@ impl Source {
             #[allow(clippy::cast_possible_truncation, reason = "there are few codes")]
             Self::Code => place.kind.code_index() as u32,
             Self::Action => place.kind.action().map_or(0, |action| action as u32 + 1),
+            #[allow(clippy::cast_possible_truncation, reason = "there are few means")]
+            Self::Means => place.kind.means_index() as u32,
         }
     }
 
@@ -288,7 +292,7 @@ impl Source {
                 _ => chosen.has(dimension, 0),
             },
             Self::Constant(number) => chosen.has(dimension, *number),
-            Self::Value | Self::OfValue(_) | Self::Code | Self::Action => true,
+            Self::Value | Self::OfValue(_) | Self::Code | Self::Action | Self::Means => true,
         }
     }
 
@@ -325,6 +329,7 @@ pub(super) fn width(dimension: Dimension) -> Option<usize> {
         Dimension::Environment => Some(1 + Environment::ALL.len()),
         Dimension::Outcome => Some(VerificationCode::ALL.len()),
         Dimension::Action => Some(1 + Action::ALL.len()),
+        Dimension::Means => Some(1 + Means::ALL.len()),
         _ => None,
     }
 }
@@ -336,6 +341,8 @@ pub(super) struct Lens {
     codes: [bool; VerificationCode::ALL.len()],
     /// No action first.
     actions: [bool; Action::ALL.len() + 1],
+    /// The secret first.
+    means: [bool; Means::ALL.len() + 1],
     /// The keys that are counted, by ordinal, no key first; none for all.
     keys: Option<Vec<bool>>,
     values: Which,
@@ -363,6 +370,8 @@ impl Lens {
                 .map(|code| filter.outcomes.is_empty() || filter.outcomes.contains(&code)),
             actions: [None, Some(Action::Read), Some(Action::Write), Some(Action::Admin)]
                 .map(|action| filter.action.is_none() || filter.action == action),
+            means: [None, Some(Means::Exchange), Some(Means::Token), Some(Means::Introspection)]
+                .map(|means| filter.means.is_none() || filter.means == means),
             keys: None,
             values: Which::All,
             sources: Vec::with_capacity(group_by.len()),
@@ -390,6 +399,7 @@ impl Lens {
                 Dimension::Key => Source::Ordinal(values.organizations[n].1),
                 Dimension::Outcome => Source::Code,
                 Dimension::Action => Source::Action,
+                Dimension::Means => Source::Means,
                 Dimension::Tag => values.words(connection, organization, ValueKind::Tag)?,
                 Dimension::Address => values.words(connection, organization, ValueKind::Address)?,
                 Dimension::Workspace | Dimension::Environment | Dimension::Identity | Dimension::Role => {
@@ -513,6 +523,7 @@ impl Lens {
         let place = &cell.place;
         self.codes[place.kind.code_index()]
             && self.actions[place.kind.action().map_or(0, |action| action as usize + 1)]
+            && self.means[place.kind.means_index()]
             && self.keys.as_ref().is_none_or(|keys| keys.get(place.ord as usize).is_some_and(|key| *key))
             && match &self.values {
                 Which::All => true,

@@ -6,21 +6,26 @@
 //! cell = ord    the difference to the ordinal of the cell before; from 0 for the first
 //!        value  the difference to the value of the cell before where the ordinal is the same, else the value
 //!        kind   1 byte: quarter (2 bits), code (4 bits), action (2 bits)
-//!        count  twice the number of verifications, and 1 more if credits follow
-//!        [ credits ]
+//!        count  four times the number of verifications, 1 more if credits follow, 2 more if means follow
+//!        [ credits ] [ means  1 byte: from 1 on ]
 //! ```
 //!
 //! Numbers are varints, see [`super::bytes`]. Cells are sorted by ordinal, value and kind, and no two of a
 //! blob agree in these.
 
-use keyledger_schema::{Action, VerificationCode};
+use keyledger_schema::{Action, Means, VerificationCode};
 
 use super::bytes::{self, Input};
 use crate::readmodel::snapshot::Error;
 
-/// The quarter of an hour, the answer and the action of a cell in one byte.
+/// After the number of verifications: they spent credits.
+const CREDITS: u64 = 1;
+/// After the number of verifications: they were not by a secret. Most are, so these take a byte more.
+const MEANS: u64 = 2;
+
+/// The quarter of an hour, the answer and the action of a cell in one byte, and above it the means.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub(in crate::readmodel) struct Kind(u8);
+pub(in crate::readmodel) struct Kind(u16);
 
 impl Kind {
     /// `quarter` is 0 to 3.
@@ -28,32 +33,55 @@ impl Kind {
         quarter: u8,
         code: VerificationCode,
         action: Option<Action>,
+        means: Option<Means>,
     ) -> Self {
         let action = match action {
             None => 0,
             Some(action) => action as u8 + 1,
         };
-        Self((quarter & 3) << 6 | (code as u8) << 2 | action)
+        let means = match means {
+            None => 0,
+            Some(means) => means as u8 + 1,
+        };
+        Self::packed((quarter & 3) << 6 | (code as u8) << 2 | action, means)
     }
 
-    /// The byte.
+    const fn packed(byte: u8, means: u8) -> Self {
+        Self(u16::from_be_bytes([means, byte]))
+    }
+
+    /// The byte of all but the means.
     pub(super) const fn byte(self) -> u8 {
-        self.0
+        self.0.to_be_bytes()[1]
     }
 
-    /// The kind that this byte is, if it is one.
-    pub(super) const fn of(byte: u8) -> Option<Self> {
-        if ((byte >> 2 & 15) as usize) < VerificationCode::ALL.len() { Some(Self(byte)) } else { None }
+    /// The byte of the means, if there are any.
+    pub(super) const fn means_byte(self) -> Option<u8> {
+        match self.0.to_be_bytes()[0] {
+            0 => None,
+            means => Some(means),
+        }
+    }
+
+    /// The kind that these bytes are, if they are one.
+    pub(super) const fn of(byte: u8, means: Option<u8>) -> Option<Self> {
+        let means = match means {
+            None => 0,
+            Some(means @ 1..) if means as usize <= Means::ALL.len() => means,
+            Some(_) => return None,
+        };
+        let known = ((byte >> 2 & 15) as usize) < VerificationCode::ALL.len();
+        if known { Some(Self::packed(byte, means)) } else { None }
     }
 
     /// Which quarter of its hour, 0 to 3; 0 in other rows than those of hours.
     pub(in crate::readmodel) const fn quarter(self) -> u8 {
-        self.0 >> 6
+        self.byte() >> 6
     }
 
     /// The place of the answer in [`VerificationCode::ALL`].
     pub(in crate::readmodel) const fn code_index(self) -> usize {
-        (self.0 >> 2 & 15) as usize
+        (self.byte() >> 2 & 15) as usize
     }
 
     /// What was answered.
@@ -63,15 +91,29 @@ impl Kind {
 
     /// What the holder wanted to do.
     pub(in crate::readmodel) const fn action(self) -> Option<Action> {
-        match self.0 & 3 {
+        match self.byte() & 3 {
             0 => None,
             n => Some(Action::ALL[n as usize - 1]),
         }
     }
 
+    /// 0 for a secret, else one more than the place of the means in [`Means::ALL`].
+    pub(in crate::readmodel) const fn means_index(self) -> usize {
+        self.0.to_be_bytes()[0] as usize
+    }
+
+    /// How the key was used, if not by its secret.
+    pub(in crate::readmodel) const fn means(self) -> Option<Means> {
+        match self.means_index() {
+            0 => None,
+            n => Some(Means::ALL[n - 1]),
+        }
+    }
+
     /// The same in another quarter of an hour.
     pub(super) const fn in_quarter(self, quarter: u8) -> Self {
-        Self(self.0 & 0x3f | (quarter & 3) << 6)
+        let [means, byte] = self.0.to_be_bytes();
+        Self::packed(byte & 0x3f | (quarter & 3) << 6, means)
     }
 }
 
@@ -133,13 +175,16 @@ impl Output {
         bytes::write(&mut self.bytes, (ord - self.ord).into());
         let before = if ord == self.ord { self.value } else { 0 };
         bytes::write(&mut self.bytes, (value - before).into());
-        self.bytes.push(kind.0);
+        self.bytes.push(kind.byte());
         // Nobody counts that far; whoever would, would not count on.
-        let count = cell.count.min(u64::MAX >> 1);
-        bytes::write(&mut self.bytes, count << 1 | u64::from(cell.credits != 0));
+        let count = cell.count.min(u64::MAX >> 2);
+        let credits = if cell.credits == 0 { 0 } else { CREDITS };
+        let means = if kind.means_byte().is_none() { 0 } else { MEANS };
+        bytes::write(&mut self.bytes, count << 2 | means | credits);
         if cell.credits != 0 {
             bytes::write(&mut self.bytes, cell.credits);
         }
+        self.bytes.extend(kind.means_byte());
         (self.ord, self.value) = (ord, value);
     }
 }
@@ -175,10 +220,14 @@ impl<'a> Cells<'a> {
             self.ord = self.ord.checked_add(ord).ok_or(Error)?;
             self.value = value;
         }
-        let kind = Kind::of(kind).ok_or(Error)?;
-        let credits = if count & 1 == 1 { self.input.number()? } else { 0 };
+        let (mut credits, mut means) = (0, None);
+        if count & (CREDITS | MEANS) != 0 {
+            credits = if count & CREDITS == 0 { 0 } else { self.input.number()? };
+            means = if count & MEANS == 0 { None } else { Some(self.input.byte()?) };
+        }
+        let kind = Kind::of(kind, means).ok_or(Error)?;
         let place = Place { ord: self.ord, value: self.value, kind };
-        Ok(Some(Cell { place, count: count >> 1, credits }))
+        Ok(Some(Cell { place, count: count >> 2, credits }))
     }
 }
 
@@ -240,8 +289,9 @@ mod tests {
         let amount = || prop_oneof![2 => 0u64..4, 1 => 0u64..1 << 40];
         let code = prop::sample::select(&VerificationCode::ALL[..]);
         let action = prop::option::of(prop::sample::select(&Action::ALL[..]));
-        let kind =
-            (0u8..4, code, action).prop_map(|(quarter, code, action)| Kind::new(quarter, code, action));
+        let means = prop::option::of(prop::sample::select(&Means::ALL[..]));
+        let kind = (0u8..4, code, action, means)
+            .prop_map(|(quarter, code, action, means)| Kind::new(quarter, code, action, means));
         (number(), number(), kind, amount(), amount()).prop_map(|(ord, value, kind, count, credits)| Cell {
             place: Place { ord, value, kind },
             count,
@@ -269,12 +319,35 @@ mod tests {
         for quarter in 0..4 {
             for (n, code) in VerificationCode::ALL.into_iter().enumerate() {
                 for action in [None].into_iter().chain(Action::ALL.map(Some)) {
-                    let kind = Kind::new(quarter, code, action);
-                    assert_eq!((kind.quarter(), kind.code(), kind.action()), (quarter, code, action));
-                    assert_eq!(kind.code_index(), n);
-                    assert_eq!(Kind::new(0, code, action).in_quarter(quarter), kind);
+                    for means in [None].into_iter().chain(Means::ALL.map(Some)) {
+                        let kind = Kind::new(quarter, code, action, means);
+                        assert_eq!((kind.quarter(), kind.code(), kind.action()), (quarter, code, action));
+                        assert_eq!((kind.code_index(), kind.means()), (n, means));
+                        assert_eq!(Kind::new(0, code, action, means).in_quarter(quarter), kind);
+                        assert_eq!(Kind::of(kind.byte(), kind.means_byte()), Some(kind));
+                    }
                 }
             }
+        }
+    }
+
+    #[test]
+    fn most_cells_are_four_bytes_and_means_take_one_more() {
+        let size = |means, count, credits| {
+            let kind = Kind::new(3, VerificationCode::Valid, Some(Action::Write), means);
+            encode(&[Cell { place: Place { ord: 7, value: 0, kind }, count, credits }]).len()
+                - encode(&[]).len()
+        };
+        assert_eq!((size(None, 31, 0), size(None, 32, 0), size(None, 4_096, 0)), (4, 5, 6));
+        assert_eq!((size(Some(Means::Token), 31, 0), size(Some(Means::Exchange), 1, 1)), (5, 6));
+    }
+
+    #[test]
+    fn means_that_there_are_not_are_no_cell() {
+        let cell = |means| bytes::seal(vec![0, 0, 0, 1 << 2 | 2, means]);
+        assert!(decode(&cell(1), drop).is_ok());
+        for means in [0, u8::try_from(Means::ALL.len()).unwrap() + 1, u8::MAX] {
+            assert!(decode(&cell(means), drop).is_err(), "{means}");
         }
     }
 

@@ -9,7 +9,7 @@
 //!          place    in the event; the difference to the place before where the event is the same
 //!          last_at  in microseconds, the difference to the moment before
 //!          [ first_at  milliseconds before last_at ]
-//!          [ count ] [ secret ] [ cost ] [ credits ] [ means  1 byte ]
+//!          [ count ] [ secret ] [ cost ] [ credits ] [ means  1 byte, see there ]
 //!          [ by     16 bytes ] [ ip 4 or 16 bytes ] [ resource ] [ number-of-tags *tag ]
 //! ```
 //!
@@ -17,7 +17,7 @@
 
 use std::net::IpAddr;
 
-use keyledger_schema::{KeyId, Means};
+use keyledger_schema::KeyId;
 use uuid::Uuid;
 
 use super::bytes::{self, Input};
@@ -63,7 +63,6 @@ pub(super) struct Record<'a> {
     pub(super) last_at: i64,
     pub(super) count: u64,
     pub(super) secret: Option<u32>,
-    pub(super) means: Option<Means>,
     pub(super) cost: u32,
     pub(super) credits: u64,
     pub(super) by: Option<KeyId>,
@@ -90,7 +89,6 @@ struct Fields<'a> {
     last_at: i64,
     count: u64,
     secret: Option<u32>,
-    means: Option<Means>,
     cost: u32,
     credits: u64,
     by: Option<KeyId>,
@@ -119,12 +117,11 @@ impl Writer {
             place: item.place,
             #[allow(clippy::cast_possible_truncation, reason = "a chunk has 64")]
             ord: (item.ord() % CHUNK) as u8,
-            kind: Kind::new(0, record.code, record.action),
+            kind: Kind::new(0, record.code, record.action, record.means),
             first_at: record.first_at(item.from).micros(),
             last_at: record.last_at(item.from).micros(),
             count: record.count,
             secret: record.secret,
-            means: record.means,
             cost: record.cost.unwrap_or(1),
             credits: record.credits(),
             by: item.by,
@@ -147,7 +144,6 @@ impl Writer {
             last_at: record.last_at,
             count: record.count,
             secret: record.secret,
-            means: record.means,
             cost: record.cost,
             credits: record.credits,
             by: record.by,
@@ -175,7 +171,7 @@ impl Writer {
         set(IPV6, record.ip.is_some_and(|ip| ip.is_ipv6()));
         set(RESOURCE, record.resource.is_some());
         set(TAGS, tags.len() > 0);
-        set(MEANS, record.means.is_some());
+        set(MEANS, record.kind.means_byte().is_some());
 
         let bytes = &mut self.bytes;
         bytes.extend_from_slice(&flags.to_le_bytes());
@@ -200,9 +196,7 @@ impl Writer {
                 bytes::write(bytes, number);
             }
         }
-        if let Some(means) = record.means {
-            bytes.push(means as u8);
-        }
+        bytes.extend(record.kind.means_byte());
         if let Some(by) = record.by.filter(|_| record.by != self.by) {
             bytes.extend_from_slice(by.uuid().as_bytes());
         }
@@ -241,7 +235,7 @@ pub(super) fn read<'a>(
         let flags = u16::from_le_bytes(input.array()?);
         let has = |flag: u16| flags & flag != 0;
         let ord = input.byte()?;
-        let kind = Kind::of(input.byte()?).ok_or(Error)?;
+        let kind = input.byte()?;
         if has(EVENT) {
             log_index = log_index.checked_add(input.number()?).ok_or(Error)?;
             place = 0;
@@ -253,8 +247,8 @@ pub(super) fn read<'a>(
         let secret = if has(SECRET) { Some(input.small()?) } else { None };
         let cost = if has(COST) { input.small()? } else { 1 };
         let credits = if has(CREDITS) { input.number()? } else { 0 };
-        let means =
-            if has(MEANS) { Some(*Means::ALL.get(usize::from(input.byte()?)).ok_or(Error)?) } else { None };
+        let means = if has(MEANS) { Some(input.byte()?) } else { None };
+        let kind = Kind::of(kind, means).ok_or(Error)?;
         if has(BY) && !has(SAME_BY) {
             by = Some(KeyId::from_uuid(Uuid::from_bytes(input.array()?)));
         }
@@ -281,7 +275,6 @@ pub(super) fn read<'a>(
             last_at,
             count,
             secret,
-            means,
             cost,
             credits,
             by: if has(BY) { by } else { None },

@@ -142,12 +142,13 @@ fn count(items: &[Item], facet: Facet) -> Vec<Counted> {
     let mut counted = Vec::with_capacity(items.len());
     for item in items.iter().filter(|item| item.record.is_use()) {
         let record = &item.record;
+        let kind = Kind::new(0, record.code, record.action, record.means);
         let mut add = |ord: u32, value: u32| {
             counted.push(Counted {
                 owner: item.owner,
                 minute: rollup::minute(record.last_at(item.from)),
                 cell: Cell {
-                    place: Place { ord, value, kind: Kind::new(0, record.code, record.action) },
+                    place: Place { ord, value, kind },
                     count: record.count,
                     credits: record.credits(),
                 },
@@ -235,7 +236,9 @@ fn add_keys(items: &[Item], steps: &mut Vec<Step>) {
                 used
             }
         };
+        // An address that cannot be read is none that could be new.
         if let Some(ip) = item.record.ip.as_ref().map(|ip| ip.to_canonical())
+            && !ip.is_unspecified()
             && used.addresses.len() < addresses::MAX_ADDRESSES as usize
             && !used.addresses.iter().any(|(known, _)| *known == ip)
         {

@@ -14,7 +14,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 
-use keyledger_schema::{EventId, KeyId, Means, Timestamp, VerificationCode, WorkspaceId};
+use keyledger_schema::{EventId, KeyId, Timestamp, VerificationCode, WorkspaceId};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::super::analytics::{UsageFilter, Verification, VerificationQuery};
@@ -47,7 +47,6 @@ struct Hit {
     last_at: i64,
     count: u64,
     secret: Option<u32>,
-    means: Option<Means>,
     cost: u32,
     credits: u64,
     by: Option<KeyId>,
@@ -66,7 +65,6 @@ impl Hit {
             last_at: record.last_at,
             count: record.count,
             secret: record.secret,
-            means: record.means,
             cost: record.cost,
             credits: record.credits,
             by: record.by,
@@ -202,12 +200,12 @@ impl<'a> Filter<'a> {
     }
 
     fn lets_through(&self, record: &Record<'_>) -> Result<bool, snapshot::Error> {
-        let VerificationQuery { filter, resource_prefix, means, .. } = self.query;
+        let VerificationQuery { filter, resource_prefix, .. } = self.query;
         if !(self.from..self.to).contains(&record.last_at)
             || !self.codes[record.kind.code_index()]
             || filter.action.is_some_and(|action| record.kind.action() != Some(action))
             || self.address.is_some_and(|address| record.ip != Some(address))
-            || means.is_some_and(|means| record.means != Some(means))
+            || filter.means.is_some_and(|means| record.kind.means() != Some(means))
         {
             return Ok(false);
         }
@@ -514,7 +512,7 @@ fn verification(hit: Hit, event: EventId, key: Option<(KeyId, WorkspaceId)>) -> 
         count: hit.count,
         key: key.map(|(key, _)| key),
         secret_version: hit.secret,
-        means: hit.means,
+        means: hit.kind.means(),
         workspace: key.map(|(_, workspace)| workspace),
         code: hit.kind.code(),
         action: hit.kind.action(),

@@ -14,8 +14,8 @@ use keyledger_schema::credits::{Base, Spent};
 use keyledger_schema::event::{KeyAddressFirstUsed, KeyDeleted, KeyIssued};
 use keyledger_schema::usage::{UsageGapDeclared, UsageGroup, UsageRecord, UsageRecorded};
 use keyledger_schema::{
-    Action, Actor, ChainHash, Envelope, Environment, Event, EventId, IdentityId, KeyId, Metadata, NodeId,
-    OrganizationId, Personal, SecretHash, SecretRecord, Source, Stream, Timestamp, VerificationCode,
+    Action, Actor, ChainHash, Envelope, Environment, Event, EventId, IdentityId, KeyId, Means, Metadata,
+    NodeId, OrganizationId, Personal, SecretHash, SecretRecord, Source, Stream, Timestamp, VerificationCode,
     WorkspaceId,
 };
 use proptest::prelude::*;
@@ -69,6 +69,7 @@ struct Known {
 #[derive(Clone, Debug)]
 struct Wish {
     key: Option<usize>,
+    means: Option<Means>,
     code: VerificationCode,
     action: Option<Action>,
     tags: BTreeSet<u8>,
@@ -111,6 +112,7 @@ fn wish() -> impl Strategy<Value = Wish> {
     let spent = (prop::option::of(0u8..2), 0u64..5, prop::option::of(0u32..4));
     let what = (
         prop::option::weighted(0.8, 0usize..8),
+        prop::option::weighted(0.3, prop::sample::select(&Means::ALL[..])),
         prop::sample::select(&VerificationCode::ALL[..4]),
         prop::option::of(prop::sample::select(&Action::ALL[..])),
         prop::collection::btree_set(0u8..4, 0..3),
@@ -126,9 +128,26 @@ fn wish() -> impl Strategy<Value = Wish> {
         prop::option::of(1u32..3),
     );
     (what, how).prop_map(
-        |((key, code, action, tags, address, resource), (count, first_ms, last_ms, cost, spent, secret))| {
+        |(
+            (key, means, code, action, tags, address, resource),
+            (count, first_ms, last_ms, cost, spent, secret),
+        )| {
             let first_ms = first_ms.filter(|first| *first < last_ms);
-            Wish { key, code, action, tags, address, resource, count, first_ms, last_ms, cost, spent, secret }
+            Wish {
+                key,
+                means,
+                code,
+                action,
+                tags,
+                address,
+                resource,
+                count,
+                first_ms,
+                last_ms,
+                cost,
+                spent,
+                secret,
+            }
         },
     )
 }
@@ -283,6 +302,7 @@ impl World {
         };
         UsageRecord {
             secret: wish.secret,
+            means: wish.means,
             action: wish.action,
             resource: wish.resource.map(|n| Personal(format!("r/{n}").into())),
             tags: wish.tags.iter().map(|n| format!("tag{n}").into()).collect(),
@@ -325,7 +345,7 @@ impl World {
                                 self.tallies.entry(PoolId::of(id, spent)).or_default().add(spent);
                             }
                         }
-                        if let (Some(n), Some(ip)) = (n, &record.ip) {
+                        if let (Some(n), Some(ip), true) = (n, &record.ip, record.is_use()) {
                             let known = self.addresses.entry(n).or_default();
                             if !known.contains(ip) {
                                 known.push(**ip);
@@ -409,7 +429,7 @@ type CellName = (Option<usize>, Facet, Grain, u32, u32, Vec<u8>, Kind);
 
 fn naive_cells(world: &World) -> BTreeMap<CellName, (u64, u64)> {
     let mut cells: BTreeMap<CellName, (u64, u64)> = BTreeMap::new();
-    for (_, _, owner, _, from, record) in &world.records {
+    for (_, _, owner, _, from, record) in world.records.iter().filter(|(.., record)| record.is_use()) {
         let n = record.key.map(|id| usize::try_from(id.uuid().as_u128() - 0xc00_0000).unwrap());
         let known = n.map(|n| &world.keys[n]);
         let ord = known.map_or(0, |key| key.ord);
@@ -436,7 +456,7 @@ fn naive_cells(world: &World) -> BTreeMap<CellName, (u64, u64)> {
                     Grain::Hour => u8::try_from(at.micros() / 900_000_000 % 4).unwrap(),
                     _ => 0,
                 };
-                let kind = Kind::new(quarter, record.code, record.action);
+                let kind = Kind::new(quarter, record.code, record.action, record.means);
                 let name = (*owner, facet, grain, bucket, ord, value.clone(), kind);
                 let sum = cells.entry(name).or_default();
                 sum.0 += record.count;
@@ -560,7 +580,6 @@ fn everything(of: usize) -> VerificationQuery {
         organization: organization(of),
         filter: UsageFilter::default(),
         resource_prefix: None,
-        means: None,
         from: None,
         to: None,
         sequence: Sequence::Ascending,
@@ -620,6 +639,13 @@ fn filters(world: &World, of: usize) -> Vec<(VerificationQuery, LetsThrough<'_>)
         ),
         (
             VerificationQuery {
+                filter: UsageFilter { means: Some(Means::Token), ..UsageFilter::default() },
+                ..all.clone()
+            },
+            Box::new(|one| one.means == Some(Means::Token)),
+        ),
+        (
+            VerificationQuery {
                 filter: UsageFilter {
                     tag: Some("tag1".into()),
                     address: Some(IpAddr::from([203, 0, 113, 1])),
@@ -671,7 +697,7 @@ fn check_log(world: &World, shared: &Shared, count: usize) {
 fn check_keys(world: &World, shared: &Shared) {
     let connection = schema::reading(&shared.path).unwrap();
     let mut naive: BTreeMap<KeyId, KeyUsage> = BTreeMap::new();
-    for (_, _, _, _, from, record) in &world.records {
+    for (_, _, _, _, from, record) in world.records.iter().filter(|(.., record)| record.is_use()) {
         let Some(id) = record.key else { continue };
         let usage = KeyUsage::of(record, *from);
         let sum = match naive.remove(&id) {

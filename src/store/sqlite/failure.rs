@@ -32,17 +32,17 @@ pub enum OpenError {
         /// What the operating system says.
         source: io::Error,
     },
-    /// A newer Keyledger wrote the log.
+    /// Another version of Keyledger wrote the log.
     #[error(
-        "{} has format {found}, this program reads up to format {supported}; run the version of Keyledger that wrote it, or a newer one",
+        "{} has format {found}, this program reads format {supported}; run the version of Keyledger that wrote it",
         path.display()
     )]
-    NewerVersion {
+    OtherVersion {
         /// The file.
         path: PathBuf,
         /// Its format.
         found: u32,
-        /// The newest format known here.
+        /// The format that is known here.
         supported: u32,
     },
     /// The file is something else.

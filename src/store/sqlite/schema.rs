@@ -18,8 +18,8 @@ use super::{OpenError, wal};
 
 /// `KeyL`; in the SQLite header at byte 68.
 const APPLICATION_ID: u32 = 0x4b65_794c;
-/// The newest format; in the SQLite header at byte 60.
-const VERSION: u32 = 1;
+/// The format; in the SQLite header at byte 60.
+const VERSION: u32 = 2;
 const SQLITE_MAGIC: &[u8; 16] = b"SQLite format 3\0";
 
 /// Each append rewrites a page of events and one of the index. Twice this size was measured to be no faster
@@ -66,8 +66,8 @@ pub(super) fn prepare(directory: &Path) -> Result<(), OpenError> {
         return Err(OpenError::NotALog { path });
     }
     let found = number(&header, 60);
-    if found > VERSION {
-        return Err(OpenError::NewerVersion { path, found, supported: VERSION });
+    if found != VERSION {
+        return Err(OpenError::OtherVersion { path, found, supported: VERSION });
     }
     match wal::damage(&wal) {
         Ok(None) => Ok(()),
