@@ -36,7 +36,7 @@ use clap::Parser;
 use keyledger_schema::RateLimit;
 
 use crate::client::{Request, Shape, Slot};
-use crate::data::{Data, Spending};
+use crate::data::{Data, Form, Spending};
 use crate::report::{Report, Scenario, thousands};
 use crate::server::Server;
 
@@ -45,15 +45,25 @@ const READ: &str = r#"{"query":"query Key($id: ID!) { key(id: $id) { id name sta
 const CREATE: &str = r#"{"query":"mutation Create($input: CreateKeyInput!) { createKey(input: $input) { key { id } secret } }","variables":{"input":{"name":"Load {slot}","environment":"PRODUCTION","scopes":[{"action":"READ","resource":"customers/**"}]}}}"#;
 
 const EXCHANGE: &str = "grant_type=client_credentials&client_id={slot}";
+const EXCHANGE_BISCUIT: &str = "grant_type=client_credentials&token_type=biscuit&client_id={slot}";
 
 const RELAXED: &str = "verify, relaxed";
 const RELAXED_SPENDING: &str = "verify, relaxed, two limits, credits";
 const RELAXED_TOKEN: &str = "verify a token, relaxed";
 const STRICT_TOKEN: &str = "verify a token, strict";
+const RELAXED_BISCUIT: &str = "verify a biscuit, relaxed";
+const STRICT_BISCUIT: &str = "verify a biscuit, strict";
+const RELAXED_NARROWED: &str = "verify a narrowed biscuit, relaxed";
+const STRICT_NARROWED: &str = "verify a narrowed biscuit, strict";
 const RELAXED_EXCHANGE: &str = "exchange for a token, relaxed";
 const STRICT_EXCHANGE: &str = "exchange for a token, strict";
+const RELAXED_TO_BISCUIT: &str = "exchange for a biscuit, relaxed";
+const STRICT_TO_BISCUIT: &str = "exchange for a biscuit, strict";
 const STRICT: &str = "verify, strict";
 const STRICT_SPENDING: &str = "verify, strict, two limits, credits";
+
+/// Of the tokens that are verified.
+const FORMS: [Form; 3] = [Form::Jwt, Form::Biscuit, Form::Narrowed];
 
 /// The thread that projects usage, as the system names it: 15 bytes at most.
 const PROJECTOR: &str = "readmodel-usage";
@@ -147,24 +157,28 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
 
     let verify_token =
         |tokens| Request::post("/v1/verify", root, VERIFY, Slot::AnyOf(tokens), r#""valid":true"#);
-    let tokens = data.tokens(&relaxed.url());
+    let [tokens, biscuits, narrowed] = FORMS.map(|form| data.tokens(&relaxed.url(), form));
     let relaxed_spending = Server::keyledger(spending.directory.path(), "relaxed");
     let mut verified = [
         Scenario { name: RELAXED, server: &relaxed, request: verify() },
         Scenario { name: RELAXED_TOKEN, server: &relaxed, request: verify_token(&tokens) },
+        Scenario { name: RELAXED_BISCUIT, server: &relaxed, request: verify_token(&biscuits) },
+        Scenario { name: RELAXED_NARROWED, server: &relaxed, request: verify_token(&narrowed) },
         Scenario { name: RELAXED_SPENDING, server: &relaxed_spending, request: verify_spending() },
     ];
     report.run(&mut nothing, &mut verified, shape, options.rounds)?;
     let clients = data.clients();
-    let ask = |expected| Request::form("/oauth/token", EXCHANGE, Slot::AnyOf(&clients), expected);
-    let issued = r#""access_token":"eyJ"#;
-    let mut no_exchange = Scenario {
-        name: "empty handler, an exchange's request",
-        server: &empty,
-        request: ask(r#""valid":true"#),
-    };
-    let mut exchanged = [Scenario { name: RELAXED_EXCHANGE, server: &relaxed, request: ask(issued) }];
+    let ask = |form, expected| Request::form("/oauth/token", form, Slot::AnyOf(&clients), expected);
+    let jwt = || ask(EXCHANGE, r#""access_token":"eyJ"#);
+    let biscuit = || ask(EXCHANGE_BISCUIT, r#""access_token":"C"#);
+    let empty_exchange =
+        |name, form| Scenario { name, server: &empty, request: ask(form, r#""valid":true"#) };
+    let mut no_exchange = empty_exchange("empty handler, an exchange's request", EXCHANGE);
+    let mut no_biscuit = empty_exchange("empty handler, the same for a biscuit", EXCHANGE_BISCUIT);
+    let mut exchanged = [Scenario { name: RELAXED_EXCHANGE, server: &relaxed, request: jwt() }];
     report.run(&mut no_exchange, &mut exchanged, shape, options.rounds)?;
+    let mut exchanged = [Scenario { name: RELAXED_TO_BISCUIT, server: &relaxed, request: biscuit() }];
+    report.run(&mut no_biscuit, &mut exchanged, shape, options.rounds)?;
     let directory = relaxed.logged("directory_bytes");
     let directory_spending = relaxed_spending.logged("directory_bytes");
     relaxed_spending.stop();
@@ -172,21 +186,25 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
 
     let strict = Server::keyledger(data.directory.path(), "strict");
     let strict_spending = Server::keyledger(spending.directory.path(), "strict");
-    let tokens = data.tokens(&strict.url());
+    let [tokens, biscuits, narrowed] = FORMS.map(|form| data.tokens(&strict.url(), form));
     let read = Request::post("/graphql", root, READ, Slot::AnyOf(&data.ids), r#"{"data":{"key":{"id":"key_"#);
     let create =
         Request::post("/graphql", root, CREATE, Slot::Fresh(0), r#"{"data":{"createKey":{"key":{"id":"key_"#);
     let mut durable = [
         Scenario { name: STRICT, server: &strict, request: verify() },
         Scenario { name: STRICT_TOKEN, server: &strict, request: verify_token(&tokens) },
+        Scenario { name: STRICT_BISCUIT, server: &strict, request: verify_token(&biscuits) },
+        Scenario { name: STRICT_NARROWED, server: &strict, request: verify_token(&narrowed) },
         Scenario { name: STRICT_SPENDING, server: &strict_spending, request: verify_spending() },
         Scenario { name: "GraphQL: read a key", server: &strict, request: read },
         Scenario { name: "GraphQL: createKey", server: &strict, request: create },
     ];
     let (started, busy) = (Instant::now(), strict.thread_time(PROJECTOR));
     report.run(&mut nothing, &mut durable, shape, options.rounds)?;
-    let mut exchanged = [Scenario { name: STRICT_EXCHANGE, server: &strict, request: ask(issued) }];
+    let mut exchanged = [Scenario { name: STRICT_EXCHANGE, server: &strict, request: jwt() }];
     report.run(&mut no_exchange, &mut exchanged, shape, options.rounds)?;
+    let mut exchanged = [Scenario { name: STRICT_TO_BISCUIT, server: &strict, request: biscuit() }];
+    report.run(&mut no_biscuit, &mut exchanged, shape, options.rounds)?;
     let projecting = strict
         .thread_time(PROJECTOR)
         .zip(busy)
@@ -227,6 +245,10 @@ fn measure(keys: usize, options: &Options) -> io::Result<u64> {
         (STRICT_SPENDING, STRICT, "those without"),
         (RELAXED_TOKEN, RELAXED, "those with a secret"),
         (STRICT_TOKEN, STRICT, "those with a secret"),
+        (RELAXED_BISCUIT, RELAXED, "those with a secret"),
+        (STRICT_BISCUIT, STRICT, "those with a secret"),
+        (RELAXED_NARROWED, RELAXED, "those with a secret"),
+        (STRICT_NARROWED, STRICT, "those with a secret"),
     ] {
         if let Some(share) = report.share(part, whole) {
             println!("{part:38} {:.0} % of {without}", 100.0 * share);

@@ -17,6 +17,7 @@ use keyledger::secret::{DEFAULT_PREFIX, Secret, SecretHasher, parse_master_key};
 use keyledger::store::sqlite::{Options, SqliteStore};
 use keyledger::store::{AppendError, Appended, EventStore, Expected, NewEvent};
 use keyledger::token::Claims;
+use keyledger::token::biscuit::{self, Narrowing};
 use keyledger::token::claims::Audience;
 use keyledger::token::jwt::Minter;
 use keyledger::vault::Vault;
@@ -41,6 +42,18 @@ const ABOUT: &str = "about.json";
 const SCOPES: [&str; 2] = ["read:customers/**", "write:customers/42/invoices/*"];
 /// So many keys have a token: as many as are in use at once, and not more than a server remembers.
 const TOKENS: usize = 20_000;
+
+/// The same of those that holders narrowed, which take more of what a server remembers.
+const NARROWED: usize = 5_000;
+
+/// What a token looks like.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    Jwt,
+    Biscuit,
+    /// With two checks by its holder.
+    Narrowed,
+}
 
 /// What `init` printed.
 #[derive(Clone, Serialize, Deserialize)]
@@ -91,13 +104,18 @@ impl Data {
     }
 
     /// A token of each of the first keys, as a server with this URL signs them.
-    pub(crate) fn tokens(&self, url: &str) -> Column {
+    pub(crate) fn tokens(&self, url: &str, form: Form) -> Column {
         let master = fs::read_to_string(self.directory.path().join("master.key")).expect("there is one");
         let master = parse_master_key(&master).expect("a master key is hexadecimal");
         let organization = self.tenant.organization_id;
         let minter = Minter::new(master.signing_key(organization, FIRST_GENERATION));
         let edge = Edge::default();
         let now = edge.now().micros() / 1_000_000;
+        let narrowing = Narrowing {
+            actions: ["read"].into(),
+            resources: ["customers/42".into()].into(),
+            ..Narrowing::default()
+        };
         let token = |number: u64| {
             let key = key_id(number);
             let claims = Claims {
@@ -117,10 +135,17 @@ impl Data {
                 epoch: 0,
                 grants: true,
             };
-            minter.mint(&claims).expect("claims can be written")
+            let biscuit =
+                || biscuit::mint(&claims, minter.key(), &edge.random()).expect("facts can be written");
+            match form {
+                Form::Jwt => minter.mint(&claims).expect("claims can be written"),
+                Form::Biscuit => biscuit(),
+                Form::Narrowed => narrowing.of(&biscuit(), &edge.random()).expect("a block can be added"),
+            }
         };
+        let most = if form == Form::Narrowed { NARROWED } else { TOKENS };
         let mut tokens = Column::new(token(0).len());
-        for number in 0..self.ids.rows().min(TOKENS) as u64 {
+        for number in 0..self.ids.rows().min(most) as u64 {
             tokens.push(&token(number));
         }
         tokens

@@ -34,7 +34,7 @@ const PARAMETERS: &[&str] = &[
     "raw",
 ];
 /// Of signed addresses only. What they say was looked at before.
-const SIGNED: &[&str] = &["key", "token", "signer", "expires", "signature"];
+const SIGNED: &[&str] = &["key", "token", "epoch", "signer", "expires", "signature"];
 
 /// No page that is opened next is told where its reader came from: an address can be a credential.
 const NO_REFERRER: (HeaderName, HeaderValue) = (REFERRER_POLICY, HeaderValue::from_static("no-referrer"));

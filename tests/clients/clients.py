@@ -1,7 +1,5 @@
 """Client credentials, tokens checked offline, introspection and revocation with Authlib, for both tenants."""
 
-import json
-import os
 import warnings
 
 warnings.simplefilter("ignore")
@@ -13,23 +11,9 @@ from authlib.jose import JsonWebKey, JsonWebToken
 from authlib.jose.errors import JoseError
 from authlib.oauth2.rfc8414 import get_well_known_url
 
-URL = os.environ["SERVER_URL"]
+from common import URL, create_key, tenant
+
 RESOURCE = "https://api.example/v1"
-CREATE = """mutation { createKey(input: { name: "authlib", environment: PRODUCTION,
-    scopes: [{ action: READ, resource: "customers/**" }] }) { key { id } secret } }"""
-
-
-def tenant(name):
-    with open(os.environ[name], encoding="utf-8") as file:
-        return json.load(file)
-
-
-def create_key(root_key):
-    headers = {"Authorization": f"Bearer {root_key}"}
-    answer = requests.post(f"{URL}/graphql", json={"query": CREATE}, headers=headers, timeout=30).json()
-    assert "errors" not in answer, answer
-    made = answer["data"]["createKey"]
-    return made["key"]["id"], made["secret"]
 
 
 def refused(run, *errors):
@@ -43,7 +27,7 @@ def refused(run, *errors):
 first, second = tenant("FIRST"), tenant("SECOND")
 passed = 0
 for one, issuer in [(first, URL), (second, f"{URL}/{second['organizationId']}")]:
-    key, secret = create_key(one["rootKey"])
+    key, secret = create_key(one["rootKey"], "authlib", [("READ", "customers/**")])
     server = requests.get(get_well_known_url(issuer, external=True), timeout=30).json()
     assert server["issuer"] == issuer, server
     keys = JsonWebKey.import_key_set(requests.get(server["jwks_uri"], timeout=30).json())

@@ -366,7 +366,7 @@ fn tokens_and_what_signed_them_can_be_revoked() {
     world.directory.apply(Some(&single), &all);
     assert_eq!((code(&world, &one), code(&world, &two)), ("TOKEN_REVOKED".into(), "TOKEN_REVOKED".into()));
     // When it was made does not matter.
-    let later = Claims { epoch: 1, ..claims };
+    let later = Claims { epoch: 1, ..other };
     assert_eq!(code(&world, &mint(&later)), "VALID");
     let mut twice = KeyState { revision: all.revision + 1, ..all.clone() };
     twice.revoked_tokens.epoch = 2;
