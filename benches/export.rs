@@ -4,7 +4,8 @@
 //!
 //! Starts the real server, imports keys until the log has so many events, and exports all of them in every format
 //! over one connection: events a second, how that compares to reading the bare log in the same run, and by how much
-//! the memory of the server grows meanwhile. Without `--bench`, as `cargo test --benches` starts it, it does so with
+//! the memory of the server grows meanwhile. `cold` is the first export after a start, when no data key is in memory.
+//! Without `--bench`, as `cargo test --benches` starts it, it does so with
 //! few events and proves that it works.
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark reads the clock")]
@@ -142,6 +143,14 @@ fn main() -> ExitCode {
         took.sort_unstable();
         figures.push((format, took[took.len() / 2], bytes, grown, busy));
     }
+    let key = server.key.clone();
+    server.stop();
+    let server = Server::serve(&data_dir, key);
+    let (busy, start) = (processor(server.child.id()), Instant::now());
+    let (bytes, grown) = growth(server.child.id(), || export(&server, "jsonl"));
+    let took = start.elapsed();
+    let busy = processor(server.child.id()).saturating_sub(busy).as_secs_f64();
+    figures.push(("jsonl, cold", took, bytes, grown, busy));
     server.stop();
     let (events, bare) = scan(&data_dir);
     let rate = |took: Duration| events as f64 / took.as_secs_f64();

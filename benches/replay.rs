@@ -1,7 +1,8 @@
-//! What it costs to read the log again: decoding and folding alone, rebuilding a read model, loading a
-//! stored one, and following a log that grows.
+//! What it costs to read the log again: decoding and folding alone, reading a log and rebuilding a read model from it
+//! with data keys from a vault, rebuilding with data keys that cost nothing, loading a stored read model, and following
+//! a log that grows.
 //!
-//! `REPLAY_KEYS` is the number of keys in the log of the last three; 100,000 unless set.
+//! `REPLAY_KEYS` is the number of keys in the log of all but the first; 100,000 unless set.
 
 #![allow(missing_docs, reason = "criterion's macros")]
 #![allow(clippy::unwrap_used, reason = "a benchmark may stop")]
@@ -15,9 +16,12 @@ use std::time::Duration;
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use futures_util::FutureExt;
+use keyledger::edge::Edge;
 use keyledger::readmodel::{KeyOrder, KeyQuery, KeySort, Observer, Progress, ReadModel, Sequence, Settings};
+use keyledger::secret::MasterKey;
 use keyledger::store::memory::MemoryStore;
-use keyledger::store::{EventStore, Expected, NewEvent, Position};
+use keyledger::store::{EventStore, Expected, Filter, NewEvent, Position};
+use keyledger::vault::Vault;
 use keyledger_projections::{KeyState, OrganizationState, WorkspaceState};
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{
@@ -25,8 +29,9 @@ use keyledger_schema::event::{
     RevocationReason,
 };
 use keyledger_schema::{
-    Actor, ChainHash, Envelope, Environment, Event, EventId, GrantRole, KeyId, Metadata, OrganizationId,
-    Personal, RequestId, SecretHash, SecretRecord, Source, Stream, Timestamp, WorkspaceId,
+    Actor, ChainHash, DataKeys, Envelope, Environment, Event, EventId, GrantRole, KeyId, Metadata,
+    OrganizationId, Personal, RequestId, Sealer, SecretHash, SecretRecord, Source, Stream, Subject,
+    Timestamp, WorkspaceId,
 };
 use tokio::runtime::{Builder, Runtime};
 use uuid::Uuid;
@@ -36,6 +41,7 @@ mod keys;
 use keys::Keys;
 
 const ORGANIZATION: OrganizationId = OrganizationId::from_uuid(Uuid::from_u128(0x0190_0000_0001));
+const ROOT: KeyId = KeyId::from_uuid(Uuid::from_u128(7));
 const WORKSPACES: u64 = 10;
 /// Event `n` happens so many microseconds after the one before.
 const STEP: i64 = 1_000;
@@ -97,10 +103,17 @@ fn issued(n: u64) -> KeyIssued {
     }
 }
 
+/// The key that is issued after so many others.
+fn key_id(number: u64) -> KeyId {
+    KeyId::from_uuid(uuid(number, 3))
+}
+
 /// Writes the events of keys as the service does.
 struct Scribe {
     written: u64,
+    issued: u64,
     ends: HashMap<KeyId, (u64, ChainHash)>,
+    sealer: Arc<dyn Sealer>,
 }
 
 struct Line {
@@ -110,15 +123,14 @@ struct Line {
 }
 
 impl Scribe {
-    fn new() -> Self {
-        Self { written: 0, ends: HashMap::new() }
+    fn new(sealer: Arc<dyn Sealer>) -> Self {
+        Self { written: 0, issued: 0, ends: HashMap::new(), sealer }
     }
 
     fn write(&mut self, key: KeyId, event: Event) -> Line {
         let n = self.written;
         self.written += 1;
         let before = self.ends.get(&key).copied();
-        let root = KeyId::from_uuid(Uuid::from_u128(7));
         let id = EventId::from_uuid(uuid(n, 1));
         let envelope = Envelope {
             id,
@@ -129,7 +141,7 @@ impl Scribe {
             workspace: Some(WorkspaceId::from_uuid(Uuid::from_u128(u128::from(
                 0x77 + mix(key.uuid().as_u64_pair().1) % WORKSPACES,
             )))),
-            actor: Actor::key(root, "root.00000007@keys.acme", Some(GrantRole::OrganizationAdministrator)),
+            actor: Actor::key(ROOT, "root.00000007@keys.acme", Some(GrantRole::OrganizationAdministrator)),
             source: Source {
                 ip: Some(Personal("203.0.113.7".parse().unwrap())),
                 user_agent: Some(Personal("keyledger-cli/0.1".into())),
@@ -141,7 +153,7 @@ impl Scribe {
             prev: before.map(|(_, hash)| hash),
             event,
         };
-        let bytes = envelope.seal(&Keys::default()).unwrap().bytes;
+        let bytes = envelope.seal(&*self.sealer).unwrap().bytes;
         self.ends.insert(key, (envelope.revision, ChainHash::of(&bytes)));
         let event_type = envelope.event.type_name().into();
         let event = NewEvent { id: id.uuid(), event_type, bytes: bytes.into() };
@@ -149,8 +161,9 @@ impl Scribe {
     }
 
     fn issue(&mut self) -> Line {
-        let n = self.written;
-        self.write(KeyId::from_uuid(uuid(n, 3)), Event::KeyIssued(issued(n)))
+        let (n, key) = (self.written, key_id(self.issued));
+        self.issued += 1;
+        self.write(key, Event::KeyIssued(issued(n)))
     }
 
     /// What follows in a key's life.
@@ -187,8 +200,8 @@ fn append(store: &MemoryStore, line: Line) -> Position {
 }
 
 /// Keys that are issued a while before the rest of their life follows.
-fn log(keys: u64) -> (Arc<MemoryStore>, Scribe) {
-    let (store, mut scribe) = (MemoryStore::new(), Scribe::new());
+fn log(keys: u64, sealer: Arc<dyn Sealer>) -> (Arc<MemoryStore>, Scribe) {
+    let (store, mut scribe) = (MemoryStore::new(), Scribe::new(sealer));
     let mut waiting = std::collections::VecDeque::new();
     for _ in 0..keys {
         let line = scribe.issue();
@@ -206,7 +219,7 @@ fn log(keys: u64) -> (Arc<MemoryStore>, Scribe) {
 }
 
 fn decode_and_fold(criterion: &mut Criterion) {
-    let mut scribe = Scribe::new();
+    let mut scribe = Scribe::new(Arc::new(Keys::default()));
     let mut lives = Vec::new();
     for _ in 0..1_000 {
         let first = scribe.issue();
@@ -254,13 +267,13 @@ impl Observer for Count {
 }
 
 fn open(store: &Arc<MemoryStore>, directory: &Path) -> Arc<ReadModel> {
-    let store = Arc::clone(store) as Arc<dyn EventStore>;
-    ReadModel::open(directory, store, Arc::new(Count::default()), Progress::Lines, settings()).unwrap()
+    open_with(store, directory, Arc::new(Keys::default()))
 }
 
-/// Settings under which personal data can be read.
-fn settings() -> Settings {
-    Settings { data_keys: Arc::new(Keys::default()), ..Settings::default() }
+fn open_with(store: &Arc<MemoryStore>, directory: &Path, data_keys: Arc<dyn DataKeys>) -> Arc<ReadModel> {
+    let store = Arc::clone(store) as Arc<dyn EventStore>;
+    let settings = Settings { data_keys, ..Settings::default() };
+    ReadModel::open(directory, store, Arc::new(Count::default()), Progress::Lines, settings).unwrap()
 }
 
 fn runtime() -> Runtime {
@@ -274,8 +287,49 @@ fn keys() -> u64 {
     std::env::var("REPLAY_KEYS").ok().map_or(usual, |keys| keys.parse().unwrap())
 }
 
+/// The same log read and nothing done with it, and a rebuild of the read model from it by a process that has just
+/// started: every data key comes from the vault.
+fn sealed(criterion: &mut Criterion) {
+    let directory = tempfile::tempdir().unwrap();
+    let master = MasterKey::new([7; 32]);
+    let vault = || Vault::open_in(directory.path(), &master, Edge::default()).unwrap();
+    let (runtime, made) = (runtime(), Arc::new(vault()));
+    let subjects = (0..keys()).map(key_id).chain([ROOT]).map(Subject::Key);
+    runtime.block_on(made.prepare(subjects)).unwrap();
+    let (store, scribe) = log(keys(), made as Arc<dyn Sealer>);
+    let events = scribe.written;
+    drop(scribe);
+
+    let mut group = criterion.benchmark_group("sealed log");
+    group.sample_size(10).warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_secs(10));
+    group.throughput(Throughput::Elements(events));
+    group.bench_function("read only", |bencher| {
+        bencher.iter(|| {
+            let (mut after, mut read) = (None, 0);
+            loop {
+                let page = runtime.block_on(store.read_all(after, Filter::All, 2_048)).unwrap();
+                let Some(last) = page.last() else { break };
+                after = Some(last.position);
+                read += page.len() as u64;
+            }
+            assert_eq!(read, events);
+        });
+    });
+    group.bench_function("rebuild with a vault, cold", |bencher| {
+        bencher.iter_batched(
+            || (tempfile::tempdir().unwrap(), Arc::new(vault())),
+            |(directory, vault)| {
+                drop(open_with(&store, directory.path(), Arc::clone(&vault) as Arc<dyn DataKeys>));
+                (directory, vault)
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
 fn read_model(criterion: &mut Criterion) {
-    let (store, mut scribe) = log(keys());
+    let (store, mut scribe) = log(keys(), Arc::new(Keys::default()));
     let mut group = criterion.benchmark_group("read model");
     group.sample_size(10).warm_up_time(Duration::from_millis(1)).measurement_time(Duration::from_secs(10));
 
@@ -343,5 +397,5 @@ fn read_model(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, decode_and_fold, read_model);
+criterion_group!(benches, decode_and_fold, sealed, read_model);
 criterion_main!(benches);

@@ -49,7 +49,7 @@ pub enum Error {
     #[error(
         "{directory} holds a log, but its vault (vault.db) is missing: without it nobody can read the names, addresses \
          and metadata in the log. Restore it from its backup. If it is lost for good, make an empty file of that \
-         name: a new vault begins in it, and that data reads as erased"
+         name: a new vault begins in it, and that data stays unreadable"
     )]
     VaultMissing {
         /// The data directory.
@@ -114,11 +114,12 @@ fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
 /// `show` shows the root key: until it has, the same can be asked for again.
 pub fn init(
     config: &Config,
+    edge: Edge,
     organization: &str,
     show: impl FnOnce(&Founded) -> std::io::Result<()>,
 ) -> Result<(), Error> {
     let name = limits::name("organization", organization)?;
-    let node = Node::open(config, Edge::default())?;
+    let node = Node::open(config, edge)?;
     let result = System::new().block_on(async {
         let founded = node.service.found(name).await?;
         show(&founded).map_err(system("cannot print the root key; run this again for a new one"))?;

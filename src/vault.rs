@@ -12,31 +12,41 @@
 //! sealed of it any more. An erased data key is gone from the file before [`Vault::erase`] returns: SQLite
 //! overwrites what it deletes, and the write-ahead log is emptied.
 //!
+//! A row that is damaged, or gone, loses what was sealed with it and nothing else: that reads as unreadable, never as
+//! erased, and what comes after it is sealed with another data key. The damaged row is set aside.
+//!
 //! It must not: know events, or decide who may be erased.
 
+mod cache;
+mod check;
 mod file;
 mod writer;
 
-use std::collections::HashMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, mpsc};
 use std::thread::JoinHandle;
 
 use keyledger_schema::codec::{self, Envelope};
-use keyledger_schema::sealing::{NONCE_BYTES, Unreadable};
+use keyledger_schema::sealing::{Held, NONCE_BYTES, Unreadable};
 use keyledger_schema::{DataKey, DataKeys, Sealer, Subject};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use self::cache::{Ahead, Cache};
 use self::file::Wrapping;
-use self::writer::Request;
+use self::writer::{Change, Request};
 use crate::edge::Edge;
 use crate::secret::MasterKey;
 
+pub use check::{Condition, examine};
 pub use file::{FILE_NAME, OpenError};
 
-/// So many data keys are kept in memory: about 80 MB. With more, those that are needed again are read again.
+/// So many data keys are kept in memory at most: about 80 MB. With more, those that are needed again are read again.
 const CACHED: usize = 1 << 20;
+
+/// So many absent data keys are named in the server's log; where a whole vault was lost there may be millions.
+const NAMED: u64 = 100;
 
 /// Why a data key cannot be read, made or erased now.
 #[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
@@ -48,23 +58,19 @@ pub struct Error(Arc<str>);
 enum Known {
     Key(DataKey),
     Erased,
-}
-
-impl Known {
-    fn key(&self) -> Option<DataKey> {
-        match self {
-            Self::Key(key) => Some(key.clone()),
-            Self::Erased => None,
-        }
-    }
+    /// There was a data key, since something is sealed with it. Its row is damaged, or gone.
+    Lost,
 }
 
 /// What the thread and its users share.
 struct Shared {
     connection: Mutex<Connection>,
-    known: RwLock<HashMap<Subject, Known>>,
+    ahead: Mutex<Ahead>,
+    known: RwLock<Cache>,
     wrapping: Wrapping,
     edge: Edge,
+    /// How many lost data keys were come across.
+    lost: AtomicU64,
 }
 
 impl Shared {
@@ -73,32 +79,88 @@ impl Shared {
     }
 
     fn remember(&self, subject: Subject, known: Known) {
-        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= CACHED {
-            all.clear();
-        }
-        all.insert(subject, known);
+        self.known.write().unwrap_or_else(PoisonError::into_inner).insert(subject, known);
     }
 
-    /// What is known of a subject; nothing if it never had a data key. That it cannot be read is an error and never
-    /// nothing: what is there would read as erased for ever, wherever it is copied to.
-    fn look_up(&self, subject: Subject) -> Result<Option<Known>, Error> {
-        let known = self.known.read().unwrap_or_else(PoisonError::into_inner).get(&subject).cloned();
-        if known.is_some() {
-            return Ok(known);
+    /// What is in memory.
+    fn recall(&self, subject: Subject) -> Option<Known> {
+        let all = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        let (known, is_older) = all.get(subject)?;
+        let known = known.clone();
+        drop(all);
+        if is_older {
+            let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+            // It may have been erased meanwhile.
+            if let Some((known, true)) = all.get(subject) {
+                let known = known.clone();
+                all.insert(subject, known);
+            }
+        }
+        Some(known)
+    }
+
+    /// What is known of a subject; nothing if it has no data key, which is a loss where something is `sealed` with it.
+    /// That the file cannot be read is an error: what is there would read as lost, wherever it is copied to.
+    fn look_up(&self, subject: Subject, sealed: bool) -> Result<Option<Known>, Error> {
+        if let Some(known) = self.recall(subject) {
+            return Ok(Some(known));
         }
         // Held until it is remembered: what is erased meanwhile is remembered after it.
         let connection = self.connection();
+        if sealed {
+            self.read_ahead(&connection, subject);
+            if let Some(known) = self.recall(subject) {
+                return Ok(Some(known));
+            }
+        }
         match file::read(&connection, &self.wrapping, subject) {
-            Ok(Some(found)) => {
+            Ok(None) if !sealed => Ok(None),
+            Ok(found) => {
+                let found = found.unwrap_or(Known::Lost);
+                if matches!(found, Known::Lost) {
+                    self.tell_lost(subject);
+                }
                 self.remember(subject, found.clone());
                 Ok(Some(found))
             }
-            Ok(None) => Ok(None),
             Err(error) => {
                 tracing::error!(%error, "a data key cannot be read from the vault");
                 Err(Error(error.to_string().into()))
             }
+        }
+    }
+}
+
+impl Shared {
+    /// Reads the row of a subject and, where somebody reads in order, some of those that follow. Damaged rows and
+    /// whatever else goes wrong are left to whoever asks for them.
+    fn read_ahead(&self, connection: &Connection, subject: Subject) {
+        let mut ahead = self.ahead.lock().unwrap_or_else(PoisonError::into_inner);
+        let rows = ahead.rows_from(subject);
+        let is_known =
+            |subject| self.known.read().unwrap_or_else(PoisonError::into_inner).get(subject).is_some();
+        let Ok((found, next)) = file::read_from(connection, &self.wrapping, subject, rows, is_known) else {
+            return;
+        };
+        if let Some(next) = next {
+            ahead.stopped_before(next, rows);
+        }
+        let mut all = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        for (subject, known) in found {
+            all.insert(subject, known);
+        }
+    }
+
+    fn tell_lost(&self, subject: Subject) {
+        let before = self.lost.fetch_add(1, Ordering::Relaxed);
+        if before < NAMED {
+            tracing::error!(
+                %subject,
+                "the row of a data key in the vault is damaged or missing: what was sealed with it reads as [unreadable]. \
+                 Restore vault.db from its backup and delete readmodel.db"
+            );
+        } else if before == NAMED {
+            tracing::error!("more rows of the vault are damaged or missing, which are not named");
         }
     }
 }
@@ -132,8 +194,14 @@ impl Vault {
     }
 
     fn start(connection: Connection, wrapping: Wrapping, edge: Edge) -> Result<Self, OpenError> {
-        let shared =
-            Arc::new(Shared { connection: Mutex::new(connection), known: RwLock::default(), wrapping, edge });
+        let shared = Arc::new(Shared {
+            connection: Mutex::new(connection),
+            ahead: Mutex::default(),
+            known: RwLock::new(Cache::new(CACHED)),
+            wrapping,
+            edge,
+            lost: AtomicU64::new(0),
+        });
         let (requests, taken) = mpsc::channel();
         let thread = {
             let shared = Arc::clone(&shared);
@@ -143,12 +211,12 @@ impl Vault {
         Ok(Self { shared, requests: Some(requests), thread: Some(thread) })
     }
 
-    /// Makes the data keys that these subjects lack. They are durable on return; subjects whose data key was
+    /// Makes the data keys that these subjects lack, or that are lost. They are durable on return; subjects whose data key was
     /// erased get none.
     pub async fn prepare(&self, subjects: impl IntoIterator<Item = Subject>) -> Result<(), Error> {
         let mut missing = Vec::new();
         for subject in subjects {
-            if self.shared.look_up(subject)?.is_none() {
+            if matches!(self.shared.look_up(subject, false)?, None | Some(Known::Lost)) {
                 missing.push(subject);
             }
         }
@@ -156,21 +224,20 @@ impl Vault {
             return Ok(());
         }
         let (done, answer) = oneshot::channel();
-        self.send(Request::Make { subjects: missing, done });
+        // Whoever asked may be gone.
+        self.send(Change::Make(missing), move |written| drop(done.send(written)));
         answer.await.unwrap_or_else(|_| Err(ended()))
     }
 
     /// Deletes the data key of a subject for good. It is gone from the file on return. Blocks for as long as a
     /// write to the disk takes.
     pub fn erase(&self, subject: Subject) -> Result<(), Error> {
-        let (done, answer) = mpsc::sync_channel(1);
-        self.send(Request::Erase { subject, done });
-        answer.recv().unwrap_or_else(|_| Err(ended()))
+        self.wait_for(Change::Erase(subject))
     }
 
     /// Whether the data key of a subject was erased.
     pub fn is_erased(&self, subject: Subject) -> Result<bool, Error> {
-        Ok(matches!(self.shared.look_up(subject)?, Some(Known::Erased)))
+        Ok(matches!(self.shared.look_up(subject, false)?, Some(Known::Erased)))
     }
 
     /// Reads stored bytes.
@@ -178,8 +245,15 @@ impl Vault {
         Envelope::open_with(bytes, self)
     }
 
-    fn send(&self, request: Request) {
+    fn wait_for(&self, change: Change) -> Result<(), Error> {
+        let (done, answer) = mpsc::sync_channel(1);
+        self.send(change, move |written| drop(done.send(written)));
+        answer.recv().unwrap_or_else(|_| Err(ended()))
+    }
+
+    fn send(&self, change: Change, done: impl FnOnce(Result<(), Error>) + Send + 'static) {
         // When nobody takes it, its answer's sender is dropped, which tells.
+        let request = Request { change, done: Box::new(done) };
         let _ = self.requests.as_ref().map(|requests| requests.send(request));
     }
 }
@@ -189,15 +263,32 @@ fn ended() -> Error {
 }
 
 impl DataKeys for Vault {
-    fn data_key(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable> {
-        let known = self.shared.look_up(subject).map_err(|_| Unreadable)?;
-        Ok(known.and_then(|known| known.key()))
+    fn data_key(&self, subject: Subject) -> Result<Held, Unreadable> {
+        Ok(match self.shared.look_up(subject, true).map_err(|_| Unreadable)? {
+            Some(Known::Key(key)) => Held::Key(key),
+            Some(Known::Erased) => Held::Erased,
+            Some(Known::Lost) | None => Held::Absent,
+        })
     }
 }
 
 impl Sealer for Vault {
     fn nonce(&self) -> [u8; NONCE_BYTES] {
         self.shared.edge.nonce()
+    }
+
+    /// Blocks for as long as a write to the disk takes where there is none: whoever writes to the log has called
+    /// [`Vault::prepare`], and the recorder finds the data keys of keys that were issued, unless they were lost.
+    fn key_to_seal(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable> {
+        let look_up = || self.shared.look_up(subject, false).map_err(|_| Unreadable);
+        if matches!(look_up()?, None | Some(Known::Lost)) {
+            self.wait_for(Change::Make(vec![subject])).map_err(|_| Unreadable)?;
+        }
+        match look_up()? {
+            Some(Known::Key(key)) => Ok(Some(key)),
+            Some(Known::Erased) => Ok(None),
+            Some(Known::Lost) | None => Err(Unreadable),
+        }
     }
 }
 

@@ -27,7 +27,12 @@ impl Server {
         let output =
             init.args(["init", "--json", "--data-dir"]).arg(data_dir).output().expect("the program runs");
         let shown: Value = serde_json::from_slice(&output.stdout).expect("init prints one JSON object");
-        let mut child = Command::new(program)
+        Self::serve(data_dir, shown["rootKey"].as_str().expect("init names it").to_owned())
+    }
+
+    /// Serves a data directory whose root key is known.
+    pub fn serve(data_dir: &Path, key: String) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_keyledger"))
             .args(["serve", "--listen", "127.0.0.1:0", "--data-dir"])
             .arg(data_dir)
             .stdout(Stdio::piped())
@@ -39,7 +44,6 @@ impl Server {
         BufReader::new(stdout).read_line(&mut first).expect("it says where it listens");
         let address =
             first.trim().strip_prefix("listening on http://").expect("the first line is for programs");
-        let key = shown["rootKey"].as_str().expect("init names it").to_owned();
         Self { child, address: address.to_owned(), key }
     }
 

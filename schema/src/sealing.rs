@@ -121,19 +121,30 @@ impl fmt::Display for Subject {
 #[error("the data keys cannot be read now")]
 pub struct Unreadable;
 
-/// Whoever keeps data keys.
-pub trait DataKeys: Send + Sync {
-    /// The data key of a subject; none when it was erased or never made.
-    fn data_key(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable>;
+/// What somebody has of a subject's data key.
+#[derive(Clone, Debug)]
+pub enum Held {
+    /// The data key.
+    Key(DataKey),
+    /// It was erased.
+    Erased,
+    /// Nothing: it was lost, is damaged, or is withheld. What was sealed with it is there and cannot be read.
+    Absent,
 }
 
-/// Whoever has no data key: every personal value reads as erased.
+/// Whoever keeps data keys.
+pub trait DataKeys: Send + Sync {
+    /// What there is of the data key of a subject.
+    fn data_key(&self, subject: Subject) -> Result<Held, Unreadable>;
+}
+
+/// Whoever has no data key: no personal value can be read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct NoDataKeys;
 
 impl DataKeys for NoDataKeys {
-    fn data_key(&self, _: Subject) -> Result<Option<DataKey>, Unreadable> {
-        Ok(None)
+    fn data_key(&self, _: Subject) -> Result<Held, Unreadable> {
+        Ok(Held::Absent)
     }
 }
 
@@ -141,6 +152,9 @@ impl DataKeys for NoDataKeys {
 pub trait Sealer: DataKeys {
     /// Bytes that were never given before. Random ones are: there are enough of them.
     fn nonce(&self) -> [u8; NONCE_BYTES];
+
+    /// The data key to seal with: another one where that of the subject is absent, and none where it was erased.
+    fn key_to_seal(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable>;
 }
 
 /// Why a text cannot be sealed or opened.

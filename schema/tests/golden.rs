@@ -504,7 +504,7 @@ fn issued() -> KeyIssued {
         expires_at: Some(at(13)),
         metadata: Personal(metadata()),
         cloned_from: Some(id("key", 'c')),
-        request_fingerprint: Some(Hex32([0x77; 32])),
+        request_fingerprint: Some(Personal(Hex32([0x77; 32]))),
         roles: Vec::new(),
         rate_limits: Vec::new(),
         imported: None,

@@ -6,7 +6,8 @@ mod arbitrary;
 mod keys;
 
 use keyledger_schema::codec::{MAX_EVENT_BYTES, opened};
-use keyledger_schema::{Envelope, Event, Metadata, Source, sealing};
+use keyledger_schema::personal::Erased;
+use keyledger_schema::{Envelope, Event, Metadata, Personal, Source, sealing};
 use proptest::prelude::*;
 
 use keys::Keys;
@@ -120,9 +121,15 @@ proptest! {
         for value in found.iter().filter(|value| value.len() > 12) {
             prop_assert!(!text.contains(value.as_str()), "{} is in {}", value, text);
         }
-        // Without data keys it is an event all the same, and its own subjects' data is gone from it.
+        // Without data keys it is an event all the same. What was said is told apart from what was erased.
         let blind = Envelope::open(text.as_bytes()).unwrap();
-        prop_assert_eq!(blind.source, Source { token: envelope.source.token, ..Source::default() });
+        let source = &envelope.source;
+        let unreadable = Source {
+            ip: source.ip.as_ref().map(|_| Personal(Erased::unreadable())),
+            user_agent: source.user_agent.as_ref().map(|_| Personal(Erased::unreadable())),
+            token: source.token,
+        };
+        prop_assert_eq!(blind.source, unreadable);
         prop_assert_eq!(blind.event.type_name(), envelope.event.type_name());
         prop_assert_eq!(blind.id, envelope.id);
     }
@@ -134,8 +141,14 @@ proptest! {
         let bytes = sealed(&envelope);
         let text = std::str::from_utf8(&bytes).unwrap();
         let Some(erased) = sealing::subjects(text).next() else { return Ok(()) };
-        let keys = Keys { erased: vec![erased] };
+        let keys = Keys { erased: vec![erased], ..Keys::default() };
+        let lost = Keys { lost: vec![erased], ..Keys::default() };
+        // What is lost stands where it was, and never reads as erased.
+        let unreadable = opened(&bytes, &lost).unwrap().into_owned();
         let opened = opened(&bytes, &keys).unwrap();
+        prop_assert_eq!(unreadable.replace("\"[unreadable]\"", "null"), opened.as_ref());
+        prop_assert!(unreadable != opened);
+        prop_assert!(Envelope::open_with(&bytes, &lost).is_ok());
         let all = sealing::subjects(text).count();
         let gone = sealing::subjects(text).filter(|subject| *subject == erased).count();
         prop_assert!(gone > 0 && gone <= all);

@@ -14,8 +14,11 @@ use crate::audit::note::{MAX_NOTE_BYTES, Note};
 use crate::audit::verdict::{Check, Fault, Report};
 use crate::cli::audit_verify::{Given, tell};
 use crate::cli::{Exit, Failure, Output, progress};
+use crate::config::{CommonFlags, Config};
 use crate::edge::Stopwatch;
+use crate::secret::MasterKey;
 use crate::store::sqlite::{LogSnapshot, OpenError};
+use crate::vault;
 
 /// The file with the last signed checkpoint.
 const CHECKPOINT: &str = "checkpoint";
@@ -106,7 +109,49 @@ pub fn verify(directory: &Path, given: &Given, out: &mut Output<'_>) -> Result<(
     if let Err(fault) = checked {
         report.faults.push(fault);
     }
+    vault(directory, &mut report);
     tell(&shown, bytes, watch.elapsed(), &report, out)
+}
+
+/// What became of the data keys beside the log. They are no part of what is signed.
+fn vault(directory: &Path, report: &mut Report) {
+    let lost = |what: String| {
+        Fault::new(
+            Check::Vault,
+            format!(
+                "{what}. Nothing is wrong with the log: what they seal reads as [unreadable]. Restore vault.db from its backup"
+            ),
+        )
+    };
+    let condition = match vault::examine(directory, master_key(directory).as_ref()) {
+        Ok(Some(condition)) => condition,
+        Ok(None) => {
+            report.leaves_open("That personal data can be read: there is no vault in the data directory.");
+            return;
+        }
+        Err(error) => return report.faults.push(lost(format!("the data keys cannot be read: {error}"))),
+    };
+    if !condition.is_whole() {
+        let whose = condition.subjects.join(", ");
+        let file =
+            condition.file.map_or_else(String::new, |said| format!("; SQLite says of the file: {said}"));
+        let what = format!("{} of the data keys in the vault are lost: {whose}{file}", condition.lost);
+        return report.faults.push(lost(what));
+    }
+    let what =
+        format!("data keys in the vault are whole; those of {} subjects were erased", condition.erased);
+    report.proves(Check::Vault, condition.whole, what);
+    if !condition.opened {
+        report.leaves_open(
+            "That the data keys in the vault can be used: the master key is not at hand, so they were not opened.",
+        );
+    }
+}
+
+/// The master key of a data directory, if it is where `serve` would look for it.
+fn master_key(directory: &Path) -> Option<MasterKey> {
+    let flags = CommonFlags { data_dir: Some(directory.display().to_string()), ..CommonFlags::default() };
+    Config::for_directory(&flags, std::env::vars_os()).ok()?.master_key.read().ok()?
 }
 
 /// The inner result is what does not hold.
@@ -188,7 +233,7 @@ fn conclude(
              and NOT that it is the one that others were shown: give the key that they have with --key."
                 .to_owned(),
         );
-        followed.keys_in_use()
+        followed.keys_in_use(leaves.size())
     } else {
         given.keys.clone()
     };
@@ -200,6 +245,7 @@ fn conclude(
         let what = format!("signatures of the checkpoint, by {}", names.join(" and "));
         report.proves(Check::Signature, names.len() as u64, what);
         compare(checkpoint, leaves, report)?;
+        followed.signed_in_use(note, checkpoint)?;
     } else if given.keys.is_empty() {
         report.leaves_open(
             "That the entries are what was signed for: there is no signed checkpoint in the data directory.",

@@ -1,6 +1,6 @@
 //! `keyledger audit bundle --data-dir`: the whole log as a bundle, read in place.
 //!
-//! It never discloses data keys: those would be of all organizations at once. Names and addresses read as erased.
+//! It never discloses data keys: those would be of all organizations at once. Names and addresses cannot be read in it.
 
 use std::collections::BTreeMap;
 use std::io::Write;

@@ -82,4 +82,6 @@ const MAX_SMALL: u64 = 64 * 1024;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod forgeries;
+#[cfg(test)]
 mod tests;

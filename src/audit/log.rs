@@ -11,7 +11,7 @@ use keyledger_schema::{ChainHash, NoDataKeys, Stream};
 use super::checkpoint::Checkpoint;
 use super::event::Seen;
 use super::heads::{Head, Map};
-use super::note::VerifierKey;
+use super::note::{Note, VerifierKey};
 use super::streams::{Sight, Streams};
 use super::tree::{Frontier, Hash, leaf_hash};
 use super::verdict::{Check, Fault, Report};
@@ -60,7 +60,8 @@ pub struct Followed {
     streams: Streams,
     commitment: Option<HeadsCommitted>,
     keys: BTreeMap<u32, (Box<str>, Box<str>)>,
-    retired: Vec<u32>,
+    /// Generations, and the log indexes of the events that took them out of use.
+    retired: Vec<(u32, u64)>,
 }
 
 impl Followed {
@@ -85,17 +86,25 @@ impl Followed {
                 Event::LogKeyAdded(data) => {
                     self.keys.insert(data.generation, (data.verifier_key, data.origin));
                 }
-                Event::LogKeyRetired(data) => self.retired.push(data.generation),
+                Event::LogKeyRetired(data) => self.retired.push((data.generation, index)),
                 _ => {}
             }
         }
         Ok(())
     }
 
-    /// The verifier keys that the log introduced and has not retired.
-    pub fn keys_in_use(&self) -> Vec<VerifierKey> {
-        let in_use = self.keys.iter().filter(|(generation, _)| !self.retired.contains(generation));
+    /// The verifier keys that the log introduced and had not retired when it had so many entries.
+    pub fn keys_in_use(&self, size: u64) -> Vec<VerifierKey> {
+        let retired = |generation| self.retired.iter().any(|(of, at)| *of == generation && *at < size);
+        let in_use = self.keys.iter().filter(|(generation, _)| !retired(**generation));
         in_use.filter_map(|(_, (key, _))| key.parse().ok()).collect()
+    }
+
+    /// Refuses a checkpoint that only keys signed that the log had retired by then.
+    pub fn signed_in_use(&self, note: &Note, checkpoint: &Checkpoint) -> Result<(), Fault> {
+        let signed = note.verify(&self.keys_in_use(checkpoint.size)).map(drop);
+        let what = "the checkpoint is not signed with a key that the log had in use";
+        signed.map_err(|_| Fault::new(Check::LogKeys, what))
     }
 
     /// All verifier keys that the log introduced.

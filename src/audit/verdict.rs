@@ -28,11 +28,13 @@ pub enum Check {
     /// There is what is needed to compare the tree with an earlier checkpoint. Where it lacks, nothing is wrong with the
     /// log, as far as this tells.
     Comparison,
+    /// The data keys of a data directory can be read. Where some cannot, nothing is wrong with the log.
+    Vault,
 }
 
 impl Check {
     /// Every check.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Archive,
         Self::Manifest,
         Self::Signature,
@@ -44,6 +46,7 @@ impl Check {
         Self::Event,
         Self::LogKeys,
         Self::Comparison,
+        Self::Vault,
     ];
 
     /// As it is told to programs.
@@ -60,6 +63,7 @@ impl Check {
             Self::Event => "EVENT",
             Self::LogKeys => "LOG_KEYS",
             Self::Comparison => "COMPARISON",
+            Self::Vault => "VAULT",
         }
     }
 

@@ -28,7 +28,7 @@ Examples:
 
 Needs a grant that allows reading trails; the export is in the trail before the first byte leaves.
 With --data-dir it is the whole log, read from the disk, whether a server runs or not. That one
-discloses no data keys: names, addresses and comments in it read as [erased].
+discloses no data keys: names, addresses and comments in it read as [unreadable].
 The bundle of an organization holds its verifications (usage.recorded); of a key or workspace not.
 How an auditor checks it: docs/auditors-guide.md")]
 pub struct BundleArgs {
@@ -89,6 +89,7 @@ Exit codes beside those of every command, by the first thing that does not hold:
   19  the log's keys: other ones than the log introduced
   20  comparison: nothing is known to be wrong, but the bundle has not what comparing it with the
       earlier checkpoint needs; ask for one that is made with --since
+  21  the vault: the log is as it should be, but some data keys in its data directory are lost
 
 What is proved and what is not: docs/auditors-guide.md";
 

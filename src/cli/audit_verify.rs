@@ -102,6 +102,7 @@ impl From<Check> for Exit {
             Check::Event => Self::Event,
             Check::LogKeys => Self::LogKeys,
             Check::Comparison => Self::Comparison,
+            Check::Vault => Self::Vault,
         }
     }
 }

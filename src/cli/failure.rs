@@ -45,6 +45,8 @@ pub enum Exit {
     LogKeys = 19,
     /// … nothing wrong, but not what comparing with an earlier checkpoint needs.
     Comparison = 20,
+    /// Some data keys beside the log are lost.
+    Vault = 21,
 }
 
 impl From<Exit> for std::process::ExitCode {

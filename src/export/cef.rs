@@ -101,7 +101,7 @@ pub(super) fn line(logged: &Logged, text: &str, raw: Option<&str>, out: &mut Vec
     extension.optional("suid", view.actor.id.as_deref());
     extension.optional("suser", view.actor.email.as_deref());
     extension.optional("spriv", view.actor.role.as_deref());
-    match view.source.ip.as_deref().map(|ip| (ip, ip.parse())) {
+    match view.address().map(|ip| (ip, ip.parse())) {
         Some((ip, Ok(IpAddr::V4(_)))) => extension.pair("src", ip),
         Some((ip, _)) => extension.labelled("c6a2", "Source IPv6 Address", Some(ip)),
         None => {}

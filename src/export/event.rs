@@ -5,6 +5,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use keyledger_schema::event::Repeated;
+use keyledger_schema::personal::UNREADABLE;
 use keyledger_schema::{ChainHash, Timestamp};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -204,6 +205,11 @@ impl<'a> View<'a> {
     pub(super) fn key<'b>(&'b self, details: &'b Details<'_>) -> Option<&'b str> {
         let about = matches!(&*self.event_type, "command.refused" | "audit.read");
         self.stream.strip_prefix("key-").or_else(|| details.key.as_deref().filter(|_| about))
+    }
+
+    /// The client's address, where it can be read.
+    pub(super) fn address(&self) -> Option<&str> {
+        self.source.ip.as_deref().filter(|ip| *ip != UNREADABLE)
     }
 
     pub(super) fn identity(&self) -> Option<&str> {

@@ -212,7 +212,7 @@ fn user<'a>(view: &'a View<'_>) -> User<'a> {
 }
 
 fn endpoint<'a>(view: &'a View<'_>) -> Endpoint<'a> {
-    let ip = view.source.ip.as_deref();
+    let ip = view.address();
     let who = view.actor.id.as_deref().unwrap_or(&view.actor.kind);
     Endpoint { ip, name: ip.is_none().then_some(who) }
 }

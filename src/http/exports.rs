@@ -5,29 +5,30 @@
 //! of the database. A body that ends without its last chunk is not whole; that happens when the key is revoked
 //! meanwhile, too.
 
-use std::collections::{BTreeMap, VecDeque};
+mod flow;
+
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use actix_web::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
-use actix_web::rt::task::{JoinHandle, spawn_blocking};
 use actix_web::web::{self, Data};
 use actix_web::{HttpRequest, HttpResponse};
 use keyledger_schema::{Action, Environment, Timestamp, VerificationCode};
 
+use self::flow::Flow;
 use super::problem::{NO_STORE, Refused};
-use super::reading::{self, Source};
+use super::reading;
 use super::{State, credentials};
 use crate::caller::Caller;
 use crate::error::Error;
-use crate::export::{Batch, Encoder, Failed, Format, Lines, Open};
+use crate::export::Format;
 use crate::service::Service;
 use crate::service::analytics::{
     self, DIMENSIONS, GRANULARITIES, Granularity, MAX_GROUPS, MAX_KEYS, MEANS, Selection, Sequence,
     UsageAsked, UsageFilter, VerificationsAsked, Window,
 };
-use crate::service::exports::{Export, Wanted};
+use crate::service::exports::Wanted;
 
 /// The longest list in a parameter.
 const MAX_LIST: usize = MAX_KEYS;
@@ -279,18 +280,7 @@ pub(super) async fn answer_to(
         }
     };
     let (export, format, names) = super::to_its_end(begin).await??;
-    let encoder = export.encoder(format, names).map_err(|failed| broken(&failed))?;
-    let open = export.opener();
-    let making = match encoder.lines() {
-        Some(lines) => Making::Lines {
-            lines,
-            begun: encoder.finish().map_err(|failed| broken(&failed))?,
-            pieces: VecDeque::new(),
-            all_read: false,
-        },
-        None => Making::File(encoder),
-    };
-    let flow = Flow { export, making, open };
+    let flow = Flow::begin(export, format, names)?;
     let name = format!("attachment; filename=\"{file}.{}\"", format.suffix());
     Ok(HttpResponse::Ok()
         .insert_header((CONTENT_TYPE, format.media_type()))
@@ -303,81 +293,4 @@ pub(super) async fn answer_to(
 pub(super) fn organization(request: &HttpRequest) -> Option<String> {
     let pairs = web::Query::<Vec<(String, String)>>::from_query(request.query_string()).ok()?.into_inner();
     pairs.into_iter().find(|(name, _)| name == "organizationId").map(|(_, value)| value)
-}
-
-fn broken(failed: &Failed) -> Error {
-    tracing::error!(%failed, "an export cannot be written");
-    Error::internal()
-}
-
-/// So many pieces are made ahead of their reader: while one is sent, others are made.
-const AHEAD: usize = 3;
-
-/// An export on its way to its reader.
-struct Flow {
-    export: Export,
-    making: Making,
-    open: Arc<Open>,
-}
-
-/// A piece that is made on another thread: some thousand rows take milliseconds, which verifications on this one
-/// would wait for.
-type Piece<T> = JoinHandle<Result<T, Failed>>;
-
-/// What is made.
-enum Making {
-    /// A file whose pieces follow from each other.
-    File(Encoder),
-    /// Lines of events, several pieces at a time.
-    Lines {
-        lines: Lines,
-        /// What stands before the first line.
-        begun: Vec<u8>,
-        /// In the order of the file.
-        pieces: VecDeque<Piece<Vec<u8>>>,
-        all_read: bool,
-    },
-    Over,
-}
-
-async fn made<T>(piece: Piece<T>) -> Result<T, Error> {
-    piece.await.map_err(|_| Error::internal())?.map_err(|failed| broken(&failed))
-}
-
-impl Source for Flow {
-    async fn next(&mut self) -> Result<Option<Vec<u8>>, Error> {
-        match std::mem::replace(&mut self.making, Making::Over) {
-            Making::Over => Ok(None),
-            Making::File(mut encoder) => {
-                let (batch, open) = (self.export.next().await?, Arc::clone(&self.open));
-                let piece = spawn_blocking(move || match batch {
-                    Some(batch) => encoder.add(&batch, &*open).map(|bytes| (bytes, Some(encoder))),
-                    None => encoder.finish().map(|bytes| (bytes, None)),
-                });
-                let (bytes, rest) = made(piece).await?;
-                self.making = rest.map_or(Making::Over, Making::File);
-                Ok(Some(bytes))
-            }
-            Making::Lines { lines, mut begun, mut pieces, mut all_read } => {
-                while pieces.len() < AHEAD && !all_read {
-                    let open = Arc::clone(&self.open);
-                    match self.export.next().await? {
-                        Some(Batch::Events(events)) => {
-                            pieces.push_back(spawn_blocking(move || lines.of(&events, &*open)));
-                        }
-                        Some(Batch::Rows(_)) => return Err(Error::internal()),
-                        None => all_read = true,
-                    }
-                }
-                let Some(piece) = pieces.pop_front() else { return Ok(Some(begun)) };
-                let mut bytes = made(piece).await?;
-                if !begun.is_empty() {
-                    begun.append(&mut bytes);
-                    bytes = begun;
-                }
-                self.making = Making::Lines { lines, begun: Vec::new(), pieces, all_read };
-                Ok(Some(bytes))
-            }
-        }
-    }
 }

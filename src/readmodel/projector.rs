@@ -240,7 +240,8 @@ impl<'a> Batch<'a> {
     fn for_usage(&self, seq: i64, envelope: &Envelope) -> Result<(), Failure> {
         match &envelope.event {
             Event::KeyAddressFirstUsed(used) => {
-                if let Some(address) = &used.address {
+                // One that cannot be read is none that could come again.
+                if let Some(address) = used.address.as_ref().filter(|address| !address.is_unspecified()) {
                     addresses::told(self.transaction, seq, **address, used.used_at)?;
                 }
             }

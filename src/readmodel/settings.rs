@@ -20,7 +20,7 @@ pub struct Settings {
     /// Bounds from when it is counted back what is kept for a time only: a verification that was recorded while a
     /// clock was ahead must not hide what came before it, once the clock is right again. Nothing else asks it.
     pub clock: Option<Edge>,
-    /// What personal data is read with. Without any, everything reads as erased.
+    /// What personal data is read with. Without any, none of it can be read.
     pub data_keys: Arc<dyn DataKeys>,
 }
 

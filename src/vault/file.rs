@@ -2,7 +2,8 @@
 //!
 //! A row holds the subject's 17 bytes and, as long as the data key exists, a nonce of 24 bytes and the data key
 //! encrypted with XChaCha20-Poly1305 under a key derived from the master key; the subject is authenticated with
-//! it, so rows cannot be exchanged. A row without a data key marks a subject that was erased.
+//! it, so rows cannot be exchanged. A row without a data key marks a subject that was erased. Damaged rows of subjects
+//! that have another data key since are kept apart, until the subject is erased.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use keyledger_schema::sealing::NONCE_BYTES;
 use keyledger_schema::{DataKey, Subject};
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use zeroize::Zeroizing;
 
 use super::Known;
@@ -144,35 +145,125 @@ fn prepare(mut connection: Connection, wrapping: &Wrapping, edge: &Edge) -> Resu
         transaction.pragma_update(None, "user_version", VERSION)?;
         transaction.commit()?;
     }
-    let check: Vec<u8> = connection.query_row("SELECT wrapped FROM master", [], |row| row.get(0))?;
-    match wrapping.unwrap(b"check", &check) {
-        Some(found) if *found == *CHECK => Ok(connection),
-        _ => Err(Refusal::MasterKey),
+    connection.execute_batch(
+        "CREATE TABLE IF NOT EXISTS damaged (subject BLOB NOT NULL, wrapped BLOB) STRICT;
+         CREATE INDEX IF NOT EXISTS damaged_subject ON damaged (subject);",
+    )?;
+    if is_checked(&connection, wrapping)? {
+        return Ok(connection);
+    }
+    // Either another master key, which opens no row, or that one row is damaged.
+    if !opens_any(&connection, wrapping)? {
+        return Err(Refusal::MasterKey);
+    }
+    tracing::error!("the row of the vault that tells the right master key was damaged; it is made anew");
+    let check = wrapping.wrap(edge, b"check", CHECK).ok_or(Refusal::MasterKey)?;
+    let transaction = connection.transaction()?;
+    transaction.execute("DELETE FROM master", [])?;
+    transaction.execute("INSERT INTO master (wrapped) VALUES (?1)", [check])?;
+    transaction.commit()?;
+    Ok(connection)
+}
+
+/// Whether the row that tells the right master key tells this one.
+fn is_checked(connection: &Connection, wrapping: &Wrapping) -> rusqlite::Result<bool> {
+    let check = connection.query_row("SELECT wrapped FROM master", [], |row| row.get::<_, Vec<u8>>(0));
+    let check = check.optional()?.and_then(|check| wrapping.unwrap(b"check", &check));
+    Ok(check.is_some_and(|found| *found == *CHECK))
+}
+
+/// Whether the vault was made with this master key.
+pub(super) fn is_of(connection: &Connection, wrapping: &Wrapping) -> rusqlite::Result<bool> {
+    Ok(is_checked(connection, wrapping)? || opens_any(connection, wrapping)?)
+}
+
+/// Whether a row is what was written; without the key that it is encrypted with, whether it could be.
+pub(super) fn is_whole(wrapping: Option<&Wrapping>, label: &[u8], wrapped: &[u8]) -> bool {
+    match wrapping {
+        Some(wrapping) => wrapping.unwrap(label, wrapped).is_some(),
+        None => wrapped.len() == NONCE_BYTES + 32 + 16,
     }
 }
 
-/// What is known of a subject.
+/// Whether a data key can be read. Only some are tried.
+fn opens_any(connection: &Connection, wrapping: &Wrapping) -> rusqlite::Result<bool> {
+    let mut some =
+        connection.prepare("SELECT subject, wrapped FROM data_keys WHERE wrapped IS NOT NULL LIMIT 64")?;
+    let mut rows = some.query([])?;
+    while let Some(row) = rows.next()? {
+        if wrapping.unwrap(&row.get::<_, Vec<u8>>(0)?, &row.get::<_, Vec<u8>>(1)?).is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// What is known of a subject: nothing where it has no row.
 pub(super) fn read(
     connection: &Connection,
     wrapping: &Wrapping,
     subject: Subject,
 ) -> rusqlite::Result<Option<Known>> {
     let label = subject.to_bytes();
-    let row: Option<Option<Vec<u8>>> = connection
+    let row = connection
         .prepare_cached("SELECT wrapped FROM data_keys WHERE subject = ?1")?
-        .query_row([label], |row| row.get(0))
-        .optional()?;
+        .query_row([label], |row| row.get::<_, Option<Vec<u8>>>(0))
+        .optional();
     Ok(match row {
-        None => None,
-        Some(None) => Some(Known::Erased),
-        Some(Some(wrapped)) => {
-            let bits = wrapping.unwrap(&label, &wrapped).ok_or(rusqlite::Error::InvalidQuery)?;
-            Some(Known::Key(DataKey::new(*bits)))
+        Ok(None) => None,
+        Ok(Some(None)) => Some(Known::Erased),
+        Ok(Some(Some(wrapped))) => {
+            let bits = wrapping.unwrap(&label, &wrapped);
+            Some(bits.map_or(Known::Lost, |bits| Known::Key(DataKey::new(*bits))))
         }
+        // The page that it stands on is damaged. It does not become better by asking again.
+        Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => Some(Known::Lost),
+        Err(error) => return Err(error),
     })
 }
 
-/// Writes a new data key of a subject that has none and was not erased.
+/// What some rows in order tell, and the subject of the row behind them.
+type Run = (Vec<(Subject, Known)>, Option<Subject>);
+
+/// What is known of a subject and of those in the rows behind it, so many altogether, but for those that are known
+/// already or damaged; and the subject of the next row. Nothing at all where the subject has no row.
+pub(super) fn read_from(
+    connection: &Connection,
+    wrapping: &Wrapping,
+    subject: Subject,
+    rows: usize,
+    is_known: impl Fn(Subject) -> bool,
+) -> rusqlite::Result<Run> {
+    let mut found = Vec::with_capacity(rows);
+    let mut some = connection.prepare_cached(
+        "SELECT subject, wrapped FROM data_keys WHERE subject >= ?1 ORDER BY subject LIMIT ?2",
+    )?;
+    let limit = i64::try_from(rows + 1).unwrap_or(i64::MAX);
+    let mut all = some.query(params![subject.to_bytes(), limit])?;
+    let mut read = 0;
+    while let Some(row) = all.next()? {
+        let label = row.get_ref(0)?.as_blob()?;
+        let Some(at) = Subject::from_bytes(label) else { continue };
+        if read == 0 && at != subject {
+            break;
+        }
+        if read == rows {
+            return Ok((found, Some(at)));
+        }
+        read += 1;
+        if is_known(at) {
+            continue;
+        }
+        let known = match row.get_ref(1)?.as_blob_or_null()? {
+            None => Some(Known::Erased),
+            Some(wrapped) => wrapping.unwrap(label, wrapped).map(|bits| Known::Key(DataKey::new(*bits))),
+        };
+        found.extend(known.map(|known| (at, known)));
+    }
+    Ok((found, None))
+}
+
+/// Writes a new data key of a subject that has none and was not erased. A damaged one is set aside.
 pub(super) fn make(
     connection: &Connection,
     wrapping: &Wrapping,
@@ -180,6 +271,12 @@ pub(super) fn make(
     subject: Subject,
 ) -> rusqlite::Result<()> {
     let label = subject.to_bytes();
+    if matches!(read(connection, wrapping, subject)?, Some(Known::Lost)) {
+        connection
+            .prepare_cached("INSERT INTO damaged SELECT subject, wrapped FROM data_keys WHERE subject = ?1")?
+            .execute([label])?;
+        connection.prepare_cached("DELETE FROM data_keys WHERE subject = ?1")?.execute([label])?;
+    }
     let bits = Zeroizing::new(edge.random());
     let wrapped = wrapping.wrap(edge, &label, &bits).ok_or(rusqlite::Error::InvalidQuery)?;
     connection
@@ -190,6 +287,7 @@ pub(super) fn make(
 
 /// Deletes a data key and leaves the mark.
 pub(super) fn erase(connection: &Connection, subject: Subject) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM damaged WHERE subject = ?1")?.execute([subject.to_bytes()])?;
     connection
         .prepare_cached(
             "INSERT INTO data_keys (subject, wrapped) VALUES (?1, NULL)

@@ -1,10 +1,16 @@
 //! Personal data: sealed in the log from the first event on, and gone from everywhere once it is erased.
 
 use std::fs;
-use std::net::IpAddr;
+use std::io::ErrorKind;
+use std::net::Ipv6Addr;
 use std::path::Path;
+use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use memchr::memmem;
 use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::ask::{data, eventually};
 use crate::support::{Client, Home, Server};
@@ -18,33 +24,102 @@ const EXTERNAL: &str = "customer-1911-beerbohm";
 const ADDRESS: &str = "2001:db8:beeb:b0b:1911:dead:c0de:77";
 const NETWORK: &str = "2001:db8:beeb:b0b::/64";
 
-/// Every form in which something of it could stand in a file.
-fn traces() -> Vec<Vec<u8>> {
-    let ip: IpAddr = ADDRESS.parse().unwrap();
-    let IpAddr::V6(ip) = ip else { panic!() };
-    let mut traces: Vec<Vec<u8>> =
-        [METADATA, COMMENT, RESOURCE, EXTERNAL, ADDRESS].map(|text| text.as_bytes().to_vec()).to_vec();
-    for name in [NAME, NEW_NAME] {
-        traces.push(name.as_bytes().to_vec());
-        traces.push(name.to_lowercase().into_bytes());
+/// A text in base64 wherever it begins in what is encoded, without the digits that its neighbours are part of.
+fn in_base64(text: &[u8]) -> impl Iterator<Item = Vec<u8>> + '_ {
+    [STANDARD_NO_PAD, URL_SAFE_NO_PAD].into_iter().flat_map(move |engine| {
+        (0..3).map(move |before| {
+            let whole = engine.encode([&vec![0; before], text].concat());
+            let end = whole.len() - usize::from(!(before + text.len()).is_multiple_of(3));
+            whole.as_bytes()[[0, 2, 3][before]..end].to_vec()
+        })
+    })
+}
+
+/// A text, and what it may have become on its way into a file.
+fn forms(text: &str) -> Vec<Vec<u8>> {
+    let mut forms = Vec::new();
+    for text in [text.to_owned(), text.to_lowercase(), text.to_uppercase(), text.chars().rev().collect()] {
+        let bytes = text.as_bytes();
+        forms.push(text.encode_utf16().flat_map(u16::to_le_bytes).collect());
+        forms.push(text.encode_utf16().flat_map(u16::to_be_bytes).collect());
+        forms.push(bytes.iter().flat_map(|byte| format!("{byte:02x}").into_bytes()).collect());
+        forms.push(bytes.iter().flat_map(|byte| format!("{byte:02X}").into_bytes()).collect());
+        forms.extend(in_base64(bytes));
+        forms.push(bytes.to_vec());
     }
-    traces.push(ip.octets().to_vec());
+    forms
+}
+
+/// Every form in which something of it could stand in a file, with a name for each.
+fn traces() -> Vec<(String, Vec<u8>)> {
+    let ip: Ipv6Addr = ADDRESS.parse().unwrap();
+    let whole = ip.segments().map(|part| format!("{part:04x}")).join(":");
+    let mut traces: Vec<(String, Vec<u8>)> =
+        [NAME, NEW_NAME, METADATA, COMMENT, RESOURCE, EXTERNAL, ADDRESS, &whole]
+            .into_iter()
+            .flat_map(|text| forms(text).into_iter().map(move |form| (text.to_owned(), form)))
+            .collect();
+    let octets = ip.octets();
+    traces.push(("octets".into(), octets.to_vec()));
+    traces.push(("octets, least significant first".into(), octets.into_iter().rev().collect()));
+    traces.extend(in_base64(&octets).map(|form| ("octets in base64".into(), form)));
+    // Hashes without a key, by which a guess could be confirmed.
+    for text in [NAME, NEW_NAME, EXTERNAL, ADDRESS] {
+        traces.push((format!("SHA-256 of {text}"), Sha256::digest(text).to_vec()));
+        traces.push((format!("BLAKE3 of {text}"), blake3::hash(text.as_bytes()).as_bytes().to_vec()));
+    }
+    traces.sort_unstable_by(|a, b| a.1.cmp(&b.1));
+    traces.dedup_by(|a, b| a.1 == b.1);
     traces
 }
 
-/// The files under a directory in which a trace is found.
+/// The files under a directory, however deep, in which a trace is found.
 fn found_in(directory: &Path) -> Vec<String> {
-    let mut found = Vec::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let path = entry.unwrap().path();
-        let bytes = fs::read(&path).unwrap();
-        for trace in traces() {
-            if bytes.windows(trace.len()).any(|window| window == trace) {
-                found.push(format!("{}: {}", path.display(), String::from_utf8_lossy(&trace)));
+    let (traces, mut found) = (traces(), Vec::new());
+    let mut directories = vec![directory.to_owned()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+                continue;
+            }
+            let bytes = match fs::read(&path) {
+                // A draft that was renamed meanwhile.
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                read => read.unwrap(),
+            };
+            for (name, trace) in &traces {
+                if memmem::find(&bytes, trace).is_some() {
+                    found.push(format!("{}: {name} as {}", path.display(), String::from_utf8_lossy(trace)));
+                }
             }
         }
     }
     found
+}
+
+#[test]
+fn a_trace_is_found_in_whatever_form_it_is_left() {
+    let directory = tempfile::tempdir().unwrap();
+    let deep = directory.path().join("a/b");
+    fs::create_dir_all(&deep).unwrap();
+    let other = |text: &str| STANDARD.encode(format!("{{\"x\":\"{text}\"}}"));
+    let ip: Ipv6Addr = ADDRESS.parse().unwrap();
+    for left in [
+        format!("..{NAME}..").into_bytes(),
+        format!("..{}..", NAME.to_uppercase()).into_bytes(),
+        format!("..{EXTERNAL}..").encode_utf16().flat_map(u16::to_le_bytes).collect(),
+        other(COMMENT).into_bytes(),
+        other(&format!("1{COMMENT}")).into_bytes(),
+        other(&format!("12{COMMENT}")).into_bytes(),
+        ip.octets().to_vec(),
+    ] {
+        fs::write(deep.join("file"), &left).unwrap();
+        assert!(!found_in(directory.path()).is_empty(), "{}", String::from_utf8_lossy(&left));
+    }
+    fs::write(deep.join("file"), "nothing of it").unwrap();
+    assert_eq!(found_in(directory.path()), [""; 0]);
 }
 
 fn erase(client: &Client, id: &str) -> Result<Value, String> {
@@ -112,7 +187,9 @@ fn what_is_erased_is_in_no_file_and_no_answer_and_the_log_still_verifies() {
     // In the log nothing of it was ever readable.
     for file in ["events.db", "events.db-wal"] {
         let bytes = fs::read(server.home().data_dir().join(file)).unwrap_or_default();
-        assert!(!traces().iter().any(|trace| bytes.windows(trace.len()).any(|part| part == trace)), "{file}");
+        for (name, trace) in traces() {
+            assert!(memmem::find(&bytes, &trace).is_none(), "{file}: {name}");
+        }
     }
     assert!(shown(&root, &key).contains(METADATA) && shown(&root, &key).contains(ADDRESS));
 
@@ -228,42 +305,129 @@ fn only_administrators_of_the_organization_erase() {
     assert_eq!(erase(&root, "idn_01h455vb4pex5vsknk084sn02q").unwrap_err(), "NOT_FOUND");
 }
 
+/// Writes into the row of a key in the vault, and answers what stood there.
+fn write_row(home: &Home, key: &str, wrapped: &[u8]) -> Vec<u8> {
+    let connection = rusqlite::Connection::open(home.data_dir().join("vault.db")).unwrap();
+    let id: keyledger_schema::KeyId = key.parse().unwrap();
+    let subject = keyledger_schema::Subject::Key(id).to_bytes();
+    let select = "SELECT wrapped FROM data_keys WHERE subject = ?1";
+    let old: Vec<u8> = connection.query_row(select, [subject], |row| row.get(0)).unwrap();
+    let write = "UPDATE data_keys SET wrapped = ?2 WHERE subject = ?1";
+    assert_eq!(connection.execute(write, rusqlite::params![subject, wrapped]).unwrap(), 1);
+    old
+}
+
+fn without_read_model(home: &Home) {
+    for file in ["readmodel.db", "readmodel.db-wal", "readmodel.db-shm"] {
+        let _ = fs::remove_file(home.data_dir().join(file));
+    }
+}
+
+const TRAIL: &str =
+    "name erasedAt status events(first: 20) { nodes { type data actor { email } source { ip } } }";
+
 #[test]
-fn what_cannot_be_read_from_the_vault_is_neither_erased_nor_left_out_of_the_log() {
+fn a_damaged_row_of_the_vault_loses_what_it_sealed_and_nothing_else() {
     let server = Server::fresh();
     let root = server.root();
-    let key = root.create_key("Ada Lovelace").run().id();
+    let tied = root.create_key(NAME).with("allowedCidrs", json!([NETWORK])).scope("read:**").run();
+    let free = root.create_key(NAME).scope("read:**").run();
     let other = root.create_key("untouched").run().id();
     let home = server.stop();
-    let vault = home.data_dir().join("vault.db");
-    let row = |sql: &str, wrapped: &[u8]| {
-        let connection = rusqlite::Connection::open(&vault).unwrap();
-        let id: keyledger_schema::KeyId = key.parse().unwrap();
-        let subject = keyledger_schema::Subject::Key(id).to_bytes();
-        let old: Vec<u8> = connection
-            .query_row("SELECT wrapped FROM data_keys WHERE subject = ?1", [subject], |row| row.get(0))
-            .unwrap();
-        assert_eq!(connection.execute(sql, rusqlite::params![subject, wrapped]).unwrap(), 1);
-        old
-    };
-    let write = "UPDATE data_keys SET wrapped = ?2 WHERE subject = ?1";
-    let good = row(write, &[7; 80]);
+    let kept = [tied.id(), free.id()].map(|id| (write_row(&home, &id, &[7; 72]), id));
+    without_read_model(&home);
+
+    // The server starts, and rebuilds its read model.
     let server = Server::start(&home, &[]);
     let root = server.root();
-    let refused =
-        |result: Result<Value, crate::support::Failure>| result.unwrap_err().code().map(str::to_owned);
-    let unavailable = Some("UNAVAILABLE".to_owned());
-    assert_eq!(refused(root.disable_key(&key).map(|done| done.key)), unavailable);
-    let trail = "events(first: 9) { nodes { data } }";
-    assert_eq!(refused(root.key(&key, trail)), unavailable);
-    let (status, feed) = root.get(&format!("/v1/events?fromStart=true&wait=0&keyId={key}")).unwrap();
-    assert_eq!(status, 503, "{feed}");
-    assert!(root.key(&other, trail).unwrap().to_string().contains("untouched"), "others can be read");
-    assert!(root.disable_key(&other).is_ok(), "and written");
+    for id in [tied.id(), free.id()] {
+        let shown = root.key(&id, TRAIL).unwrap();
+        assert_eq!((&shown["name"], &shown["erasedAt"]), (&json!("[unreadable]"), &Value::Null), "{shown}");
+        let issued = &shown["events"]["nodes"][0]["data"];
+        assert_eq!(issued["name"], "[unreadable]", "{issued}");
+        assert!(!shown.to_string().contains("[erased]"), "{shown}");
+        let (status, feed) = root.get(&format!("/v1/events?fromStart=true&wait=0&keyId={id}")).unwrap();
+        assert!(status == 200 && feed.contains("[unreadable]"), "{feed}");
+    }
+    assert!(root.key(&other, TRAIL).unwrap().to_string().contains("untouched"));
+
+    // What it was tied to cannot be read, so it is good from nowhere; the other one is as good as before.
+    let used = |secret: &str| {
+        root.verify_with(&json!({ "key": secret, "ip": ADDRESS, "action": "read", "resource": "a" })).unwrap()
+    };
+    assert_eq!(used(&tied.secret()).code, "IP_NOT_ALLOWED");
+    assert_eq!(used(&free.secret()).code, "VALID");
+    // What comes now is sealed with another data key, and can be read.
+    root.update_key(&free.id(), NEW_NAME).unwrap();
+    root.mutate("revokeKey", &json!({ "id": free.id(), "reason": "OTHER", "comment": COMMENT })).unwrap();
+    let shown = root.key(&free.id(), TRAIL).unwrap();
+    assert_eq!((shown["name"].as_str(), shown["status"].as_str()), (Some(NEW_NAME), Some("REVOKED")));
+    assert!(shown.to_string().contains(COMMENT), "{shown}");
+    let seen = || root.key(&free.id(), "lastUsedIp").unwrap()["lastUsedIp"].clone();
+    eventually("the use is counted", || seen() == ADDRESS);
+
+    // The log is as it should be; that a data key is lost has a code of its own.
     let home = server.stop();
-    row(write, &good);
+    let mut verify = Command::new(env!("CARGO_BIN_EXE_keyledger"));
+    let verified = verify.args(["audit", "verify", "--data-dir"]).arg(home.data_dir()).output().unwrap();
+    let told = String::from_utf8(verified.stdout).unwrap();
+    assert_eq!(verified.status.code(), Some(21), "{told}");
+    assert!(told.contains("DOES NOT HOLD: VAULT: 2 of the data keys") && told.contains(&tied.id()), "{told}");
+    assert!(told.contains("entries make the root"), "{told}");
+
+    // With what was there before, it can be read again, and is still not erased.
+    let [(good, tied_id), _] = kept;
+    write_row(&home, &tied_id, &good);
+    without_read_model(&home);
     let server = Server::start(&home, &[]);
-    let shown = server.root().key(&key, "name status events(first: 9) { nodes { type data } }").unwrap();
-    assert_eq!((shown["name"].as_str(), shown["status"].as_str()), (Some("Ada Lovelace"), Some("ACTIVE")));
-    assert!(shown.to_string().contains("Ada Lovelace") && !shown.to_string().contains("key.disabled"));
+    let shown = server.root().key(&tied_id, "name allowedCidrs").unwrap();
+    assert_eq!((shown["name"].as_str(), &shown["allowedCidrs"][0]), (Some(NAME), &json!(NETWORK)));
+}
+
+#[test]
+fn what_is_unreadable_can_be_erased_and_is_told_apart_from_it() {
+    let server = Server::fresh();
+    let (_, key) = a_life(&server.root());
+    let home = server.stop();
+    write_row(&home, &key, &[7; 72]);
+    without_read_model(&home);
+    let server = Server::start(&home, &[]);
+    let root = server.root();
+    assert_eq!(root.key(&key, "name").unwrap()["name"], "[unreadable]");
+    let erased = erase(&root, &key).unwrap();
+    assert_eq!((&erased["complete"], &erased["keys"][0]["name"]), (&json!(true), &json!("[erased]")));
+    let trail = root.key(&key, TRAIL).unwrap().to_string();
+    assert!(!trail.contains("[unreadable]"), "{trail}");
+}
+
+#[test]
+fn a_request_with_an_idempotency_key_can_be_tried_no_more_once_it_is_erased() {
+    let server = Server::fresh();
+    let root = server.root();
+    let create = || root.create_key(NAME).with("idempotencyKey", "order-1911").try_run();
+    let made = create().unwrap();
+    let raw = |root: &Client| {
+        let nodes = root.key(&made.id(), "events(first: 9) { nodes { type data rawBytes } }").unwrap();
+        nodes["events"]["nodes"].clone()
+    };
+    let issued = raw(&root)[0].clone();
+    // Whoever may see the event sees it; the log has it sealed, beside the name.
+    let fingerprint = issued["data"]["request_fingerprint"].as_str().unwrap().to_owned();
+    assert_eq!(fingerprint.len(), 64);
+    assert_eq!(create().unwrap().id(), made.id(), "the same request again is no other key");
+    root.revoke_key(&made.id(), "UNUSED").unwrap();
+    assert_eq!(erase(&root, &made.id()).unwrap()["complete"], true);
+    assert_eq!(raw(&root)[0]["data"]["request_fingerprint"], Value::Null);
+    // Whether it is the same one is not told any more.
+    assert_eq!(create().unwrap_err().code(), Some("CONFLICT"));
+    let home = server.stop();
+    let digits: Vec<u8> =
+        (0..32).map(|at| u8::from_str_radix(&fingerprint[2 * at..2 * at + 2], 16).unwrap()).collect();
+    for entry in fs::read_dir(home.data_dir()).unwrap() {
+        let path = entry.unwrap().path();
+        let bytes = fs::read(&path).unwrap();
+        for trace in [digits.as_slice(), fingerprint.as_bytes()] {
+            assert!(memmem::find(&bytes, trace).is_none(), "{}", path.display());
+        }
+    }
 }

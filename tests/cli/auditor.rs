@@ -69,7 +69,7 @@ fn bundles_of_every_scope_are_verified_offline() {
     assert_eq!(bundle(&server, &["--key", &mine, "--without-personal-data"], &sealed).code, 0);
     assert_eq!(verify(&["--key", &log_key], Some(&sealed)).0, 0);
     let text = String::from_utf8_lossy(&fs::read(&sealed).expect("the bundle")).into_owned();
-    assert!(text.contains("[erased]") && !text.contains("data-keys/0") && !text.contains("mine."));
+    assert!(text.contains("[unreadable]") && !text.contains("data-keys/0") && !text.contains("mine."));
     let trail = server.run(&["key", "trail", &mine, "--limit", "0", "--json"]);
     assert!(trail.out.contains("key.issued"));
 }

@@ -48,9 +48,10 @@ pub struct KeyIssued {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cloned_from: Option<KeyId>,
     /// Keyed hash of the request that an idempotency key stands for, so that the same idempotency key
-    /// with another request is noticed.
+    /// with another request is noticed. It would let whoever has the master key try what the request may have said, so
+    /// it goes with an erasure.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub request_fingerprint: Option<Hex32>,
+    pub request_fingerprint: Option<Personal<Hex32>>,
     /// Roles of its organization that it holds. Sorted, without repetitions.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub roles: Vec<RoleId>,
@@ -294,7 +295,8 @@ pub struct KeyTokenRevoked {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyTokensRevoked {
-    /// Those whose id was made at this moment or before.
+    /// When it was decided. Which tokens it means is told by the order of the log: those that say that there were
+    /// fewer of these events before them.
     pub until: Timestamp,
     /// Why, in the actor's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]

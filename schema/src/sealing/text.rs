@@ -5,18 +5,21 @@
 
 use std::borrow::Cow;
 use std::fmt::{self, Write as _};
+use std::sync::LazyLock;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use memchr::memmem::Finder;
 
 use super::cipher::{DataKey, NAME_BYTES, NONCE_BYTES, TAG_BYTES};
-use super::{DataKeys, Error, SUBJECT_BYTES, Sealer, Subject};
+use super::{DataKeys, Error, Held, SUBJECT_BYTES, Sealer, Subject};
 use crate::id::EventId;
+use crate::personal::UNREADABLE;
 use crate::stream::Stream;
 
 const MARK: &[u8] = br#"{"personal":"#;
 const SEALED: &str = r#"{"sealed":"#;
+static SEALED_FINDER: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(SEALED));
 /// What stands before the ciphertext.
 const HEAD_BYTES: usize = SUBJECT_BYTES + NAME_BYTES + NONCE_BYTES;
 /// The first value of a subject in an event is the one that takes most, so this is right for all of them.
@@ -49,7 +52,7 @@ struct Value {
     start: usize,
     /// Where its mark ends.
     end: usize,
-    /// Which of the groups it is sealed in; none where its subject has no data key.
+    /// Which of the groups it is sealed in; none where its subject was erased.
     group: Option<usize>,
 }
 
@@ -75,7 +78,7 @@ impl Group {
     }
 }
 
-/// Replaces every marked value of a text by the sealed one; by `null` where its subject has no data key. `whose`
+/// Replaces every marked value of a text by the sealed one; by `null` where its subject was erased. `whose`
 /// tells whose the value is whose mark begins here; it is asked once for each, in order. Answers whether all values
 /// are in it.
 pub(crate) fn seal(
@@ -102,7 +105,7 @@ pub(crate) fn seal(
         let known = groups.iter().rposition(|group| group.subject == subject);
         let group = match known {
             Some(known) => Some(known),
-            None => sealer.data_key(subject)?.map(|key| {
+            None => sealer.key_to_seal(subject)?.map(|key| {
                 groups.push(Group { subject, key, places: Vec::new(), plain: Vec::new() });
                 groups.len() - 1
             }),
@@ -148,7 +151,7 @@ pub(crate) fn seal(
 }
 
 /// A place of a text that holds something sealed, or says where it is.
-struct Held {
+struct Place {
     start: usize,
     end: usize,
     /// The number of the place that holds it; its own, if it is the first one of its subject.
@@ -156,9 +159,9 @@ struct Held {
 }
 
 /// What the places of a text hold.
-fn places(text: &str) -> Result<Vec<Held>, Error> {
-    let mut places: Vec<Held> = Vec::new();
-    for start in Finder::new(SEALED).find_iter(text.as_bytes()) {
+fn places(text: &str) -> Result<Vec<Place>, Error> {
+    let mut places: Vec<Place> = Vec::new();
+    for start in SEALED_FINDER.find_iter(text.as_bytes()) {
         let value = &text[start + SEALED.len()..];
         let end = memchr::memchr(b'}', value.as_bytes()).ok_or(Error::Endless)?;
         let number = places.len();
@@ -171,13 +174,21 @@ fn places(text: &str) -> Result<Vec<Held>, Error> {
             }
             first
         };
-        places.push(Held { start, end: start + SEALED.len() + end + 1, first });
+        places.push(Place { start, end: start + SEALED.len() + end + 1, first });
     }
     Ok(places)
 }
 
-/// The text of an event with every sealed value replaced by the value, or by `null` where its data key is gone.
-/// Text without sealed values is returned as it is.
+/// What was sealed together.
+enum Opened {
+    /// The values, with newlines between them, and where the next one begins.
+    Values(String, usize),
+    Erased,
+    Unreadable,
+}
+
+/// The text of an event with every sealed value replaced by the value, by `null` where it was erased, or by
+/// [`UNREADABLE`] where its data key is not at hand. Text without sealed values is returned as it is.
 pub fn open<'a>(text: &'a str, keys: &dyn DataKeys) -> Result<Cow<'a, str>, Error> {
     let places = places(text)?;
     // Whoever reads text without these names as an event will tell what is wrong with it.
@@ -185,8 +196,8 @@ pub fn open<'a>(text: &'a str, keys: &dyn DataKeys) -> Result<Cow<'a, str>, Erro
         return Ok(Cow::Borrowed(text));
     };
     let place = place(&id, &stream);
-    // What was opened, of the place that holds it, and where the next of its values begins.
-    let mut opened: Vec<(usize, Option<String>, usize)> = Vec::new();
+    // What was opened, of the place that holds it.
+    let mut opened: Vec<(usize, Opened)> = Vec::new();
     let mut out = String::with_capacity(text.len());
     let mut rest = 0;
     for (number, held) in places.iter().enumerate() {
@@ -195,19 +206,24 @@ pub fn open<'a>(text: &'a str, keys: &dyn DataKeys) -> Result<Cow<'a, str>, Erro
         if held.first == number {
             let same = places.iter().enumerate().filter(|(_, other)| other.first == number);
             let value = &text[held.start + SEALED.len()..held.end - 1];
-            let plain = open_group(value, &place, same.map(|(number, _)| number), keys)?;
-            opened.push((number, plain, 0));
+            let together = open_group(value, &place, same.map(|(number, _)| number), keys)?;
+            opened.push((number, together));
         }
-        let group = opened.iter_mut().rev().find(|(first, ..)| *first == held.first);
-        let (_, plain, from) = group.ok_or(Error::Form)?;
-        let Some(plain) = plain else {
-            out.push_str("null");
-            continue;
-        };
-        let values = plain.get(*from..).ok_or(Error::Form)?;
-        let value = &values[..memchr::memchr(b'\n', values.as_bytes()).unwrap_or(values.len())];
-        out.push_str(value);
-        *from += value.len() + 1;
+        let group = opened.iter_mut().rev().find(|(first, _)| *first == held.first);
+        match &mut group.ok_or(Error::Form)?.1 {
+            Opened::Values(plain, from) => {
+                let values = plain.get(*from..).ok_or(Error::Form)?;
+                let value = &values[..memchr::memchr(b'\n', values.as_bytes()).unwrap_or(values.len())];
+                out.push_str(value);
+                *from += value.len() + 1;
+            }
+            Opened::Erased => out.push_str("null"),
+            Opened::Unreadable => {
+                out.push('"');
+                out.push_str(UNREADABLE);
+                out.push('"');
+            }
+        }
     }
     out.push_str(&text[rest..]);
     Ok(Cow::Owned(out))
@@ -227,13 +243,13 @@ fn decode(value: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(value.strip_prefix('"')?.strip_suffix('"')?).ok()
 }
 
-/// The values that are sealed together, with newlines between; none if their data key is gone.
+/// The values that are sealed together.
 fn open_group(
     value: &str,
     place: &str,
     numbers: impl Iterator<Item = usize>,
     keys: &dyn DataKeys,
-) -> Result<Option<String>, Error> {
+) -> Result<Opened, Error> {
     let mut bytes = decode(value).ok_or(Error::Form)?;
     let (head, ciphertext) = bytes.split_at_mut_checked(HEAD_BYTES).ok_or(Error::Form)?;
     if ciphertext.len() < TAG_BYTES {
@@ -243,12 +259,17 @@ fn open_group(
     let subject = Subject::from_bytes(subject).ok_or(Error::Form)?;
     let (name, nonce) = rest.split_first_chunk::<NAME_BYTES>().ok_or(Error::Form)?;
     let nonce = nonce.first_chunk().ok_or(Error::Form)?;
-    let Some(key) = keys.data_key(subject)?.filter(|key| key.name() == *name) else { return Ok(None) };
+    let key = match keys.data_key(subject)? {
+        Held::Key(key) if key.name() == *name => key,
+        Held::Erased => return Ok(Opened::Erased),
+        // The subject got another one since: that which this was sealed with was lost.
+        Held::Key(_) | Held::Absent => return Ok(Opened::Unreadable),
+    };
     let aad = associated(place, numbers);
     let length = key.decrypt(nonce, ciphertext, aad.as_bytes()).ok_or(Error::Forged)?.len();
     bytes.truncate(HEAD_BYTES + length);
     bytes.drain(..HEAD_BYTES);
-    String::from_utf8(bytes).map(Some).map_err(|_| Error::Form)
+    String::from_utf8(bytes).map(|plain| Opened::Values(plain, 0)).map_err(|_| Error::Form)
 }
 
 /// The event's id and stream, which stand in the same places of every stored event.

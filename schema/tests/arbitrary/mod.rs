@@ -261,7 +261,7 @@ pub fn issued() -> impl Strategy<Value = KeyIssued> {
             expires_at,
             metadata: Personal(metadata),
             cloned_from,
-            request_fingerprint,
+            request_fingerprint: request_fingerprint.map(Personal),
             roles,
             rate_limits,
             imported,

@@ -1,10 +1,11 @@
 //! The data keys with which personal data in a bundle can be read. They stand before the first entries that need
-//! them; whose data was erased has none, here or anywhere.
+//! them. Of whatever is erased, lost or withheld there is none, and which of these it is nobody can tell who has the
+//! bundle only: all of it reads as unreadable.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
-use keyledger_schema::sealing::{Unreadable, subjects};
+use keyledger_schema::sealing::{Held, Unreadable, subjects};
 use keyledger_schema::{DataKey, DataKeys, Hex32, Subject};
 use serde::{Deserialize, Serialize};
 
@@ -17,8 +18,8 @@ pub(super) struct Disclosed {
 }
 
 impl DataKeys for Disclosed {
-    fn data_key(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable> {
-        Ok(self.keys.get(&subject).cloned())
+    fn data_key(&self, subject: Subject) -> Result<Held, Unreadable> {
+        Ok(self.keys.get(&subject).cloned().map_or(Held::Absent, Held::Key))
     }
 }
 
@@ -65,7 +66,7 @@ impl Disclosed {
                 if !self.considered.insert(subject) {
                     continue;
                 }
-                let Some(key) = from.data_key(subject)? else { continue };
+                let Held::Key(key) = from.data_key(subject)? else { continue };
                 let line = Line {
                     id: subject.to_string(),
                     subject: hex(&subject.to_bytes()),

@@ -11,7 +11,7 @@ use std::io::Read;
 
 use keyledger_projections::KeyState;
 use keyledger_schema::event::{Event, HeadsCommitted};
-use keyledger_schema::{ChainHash, KeyId, Stream};
+use keyledger_schema::{ChainHash, KeyId, Stream, Timestamp};
 
 use super::super::checkpoint::Checkpoint;
 use super::super::earlier::Earlier;
@@ -98,7 +98,7 @@ pub struct Examiner<'a> {
     log_keys: LogKeys,
     /// The last commitment to the ends of all streams, and the one that the bundle goes by.
     last_commitment: Option<HeadsCommitted>,
-    commitment: Option<HeadsCommitted>,
+    commitment: Option<(HeadsCommitted, Timestamp)>,
     /// Ends that are still to be proved.
     heads: Option<BTreeMap<String, Head>>,
     proved_heads: u64,
@@ -363,6 +363,9 @@ impl<'a> Examiner<'a> {
         self.streams.follow(index, &event, chain, inside.description.sight(&event.stream))?;
         let unfit = |failed: crate::export::Failed| fault(Check::View, failed.to_string());
         self.trail.add(index, &event, chain).map_err(unfit)?;
+        if self.trail.waiting() as u64 > MAX_FILE {
+            return Err(fault(Check::View, "a part of the trail is missing under views/"));
+        }
         self.remember(index, event)
     }
 
@@ -378,7 +381,7 @@ impl<'a> Examiner<'a> {
             (Stream::Log(_), Event::HeadsCommitted(data)) => {
                 let wanted = self.inside.as_ref().and_then(|inside| inside.description.heads_size);
                 if wanted == Some(data.tree_size) && data.tree_size <= index {
-                    self.commitment = Some(data.clone());
+                    self.commitment = Some((data.clone(), whole.at));
                 }
                 self.last_commitment = Some(data.clone());
             }

@@ -8,9 +8,9 @@ use keyledger_projections::KeyState;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{
     CommandRefused, Event, HeadsCommitted, KeyDisabled, KeyEnabled, KeyIssued, KeyRevoked, LogKeyAdded,
-    LogKeyRetired, RevocationReason, WorkspaceCreated,
+    LogKeyRetired, OrganizationCreated, RevocationReason, WorkspaceCreated,
 };
-use keyledger_schema::sealing::Unreadable;
+use keyledger_schema::sealing::{Held, Unreadable};
 use keyledger_schema::usage::UsageRecorded;
 use keyledger_schema::{
     Actor, ChainHash, DataKey, DataKeys, Envelope, Environment, EventId, Hex32, KeyId, LogId, NoDataKeys,
@@ -58,16 +58,22 @@ fn comment() -> Personal<Box<str>> {
 struct Keys;
 
 impl DataKeys for Keys {
-    fn data_key(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable> {
-        let bytes = subject.to_bytes();
-        Ok((subject != Subject::Key(key(12)))
-            .then(|| DataKey::new(blake3::derive_key("data keys of a test", &bytes))))
+    fn data_key(&self, subject: Subject) -> Result<Held, Unreadable> {
+        if subject == Subject::Key(key(12)) {
+            return Ok(Held::Erased);
+        }
+        Ok(Held::Key(DataKey::new(blake3::derive_key("data keys of a test", &subject.to_bytes()))))
     }
 }
 
 impl Sealer for Keys {
     fn nonce(&self) -> [u8; keyledger_schema::sealing::NONCE_BYTES] {
         [5; 24]
+    }
+
+    fn key_to_seal(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable> {
+        let Held::Key(key) = self.data_key(subject)? else { return Ok(None) };
+        Ok(Some(key))
     }
 }
 
@@ -105,11 +111,8 @@ impl World {
     /// the second has one key.
     pub(super) fn new() -> Self {
         let mut world = Self::empty(1);
-        for number in [1, 2] {
-            let place = Some((organization(number), Some(workspace(number))));
-            let created = WorkspaceCreated { organization: organization(number), name: "keys".into() };
-            world.add(Stream::Workspace(workspace(number)), place, Event::WorkspaceCreated(created));
-        }
+        world.workspace(1);
+        world.workspace(2);
         world.issue(1, 11);
         world.issue(2, 21);
         world.issue(1, 12);
@@ -131,8 +134,17 @@ impl World {
             11,
             Event::KeyRevoked(KeyRevoked { reason: RevocationReason::Compromised, comment: Some(comment()) }),
         );
+        let created = OrganizationCreated { name: "Acme".into(), slug: "acme".into(), parent: None };
+        let place = Some((organization(1), None));
+        world.add(Stream::Organization(organization(1)), place, Event::OrganizationCreated(created));
         world.commit();
         world
+    }
+
+    pub(super) fn workspace(&mut self, number: u128) {
+        let place = Some((organization(number), Some(workspace(number))));
+        let created = WorkspaceCreated { organization: organization(number), name: "keys".into() };
+        self.add(Stream::Workspace(workspace(number)), place, Event::WorkspaceCreated(created));
     }
 
     /// Adds another signing key of the log.

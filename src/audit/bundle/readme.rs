@@ -101,7 +101,7 @@ const NO_USAGE: &str = "\
 ";
 const NO_DATA_KEYS: &str = "\
 - What names, addresses and comments say: the bundle of a whole log discloses no
-  data keys, so they read as [erased].
+  data keys, so they read as [unreadable].
 ";
 const WHOLE: &str = "\
 tile/entries/N       the entries, 256 in each file, each with its length before it

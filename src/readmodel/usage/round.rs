@@ -236,7 +236,9 @@ fn add_keys(items: &[Item], steps: &mut Vec<Step>) {
                 used
             }
         };
+        // An address that cannot be read is none that could be new.
         if let Some(ip) = item.record.ip.as_ref().map(|ip| ip.to_canonical())
+            && !ip.is_unspecified()
             && used.addresses.len() < addresses::MAX_ADDRESSES as usize
             && !used.addresses.iter().any(|(known, _)| *known == ip)
         {

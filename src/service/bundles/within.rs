@@ -5,8 +5,8 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use keyledger_schema::sealing::Unreadable;
-use keyledger_schema::{DataKey, DataKeys, Subject};
+use keyledger_schema::sealing::{Held, Unreadable};
+use keyledger_schema::{DataKeys, Subject};
 
 use super::super::Service;
 use super::super::keys::query_failed;
@@ -31,9 +31,9 @@ impl Within {
 }
 
 impl DataKeys for Within {
-    fn data_key(&self, subject: Subject) -> Result<Option<DataKey>, Unreadable> {
+    fn data_key(&self, subject: Subject) -> Result<Held, Unreadable> {
         let allowed = self.allowed.lock().unwrap_or_else(PoisonError::into_inner).contains(&subject);
-        if allowed { self.vault.data_key(subject) } else { Ok(None) }
+        if allowed { self.vault.data_key(subject) } else { Ok(Held::Absent) }
     }
 }
 

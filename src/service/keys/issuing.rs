@@ -219,7 +219,7 @@ impl Service {
 
     /// The answer to a request whose idempotency key was used before.
     async fn repeated(&self, loaded: Loaded<KeyState>, fingerprint: Hex32) -> Result<NewSecret> {
-        if loaded.state.request_fingerprint != Some(fingerprint) {
+        if loaded.state.request_fingerprint != Some(fingerprint.into()) {
             let message = "this idempotency key stands for another request; use a new one for a new key";
             return Err(Error::new(Code::Conflict, message).about("input.idempotencyKey"));
         }

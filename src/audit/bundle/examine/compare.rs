@@ -44,7 +44,7 @@ impl Examiner<'_> {
                 "no entry commits to the ends of the streams at the size in bundle.json",
             )
         };
-        self.commitment.as_ref().map(|commitment| commitment.root.0).ok_or_else(missing)
+        self.commitment.as_ref().map(|(commitment, _)| commitment.root.0).ok_or_else(missing)
     }
 
     /// Lines about the next streams, by their names.

@@ -1,15 +1,50 @@
 //! What follows from all files together, and what does not.
 
+use std::time::Duration;
+
+use keyledger_schema::{Stream, Timestamp};
+
 use super::super::super::heads::Map;
 use super::super::super::note::VerifierKey;
+use super::super::super::streams::{End, Sight};
 use super::super::super::verdict::{Check, Fault};
-use super::super::description::Scope;
+use super::super::description::{Description, Scope};
 use super::super::manifest;
 use super::{Examiner, LogKeys, fault, misplaced};
 
+/// An honest server commits to the ends of streams right before it makes a bundle.
+const PROMPT: Duration = Duration::from_mins(1);
+
 impl Examiner<'_> {
+    /// The stream that the bundle is about is in here. Everything else that is left out whole could be unknown.
+    fn own_stream(&mut self) -> Result<(), Fault> {
+        let Some(inside) = &self.inside else { return Ok(()) };
+        let description = &inside.description;
+        let own = match description.scope {
+            Scope::Key { key_id, .. } => Stream::Key(key_id),
+            Scope::Workspace { workspace_id, .. } => Stream::Workspace(workspace_id),
+            Scope::Organization { organization_id } => Stream::Organization(organization_id),
+            Scope::Log => return Ok(()),
+        };
+        if self.streams.ends().contains_key(&own) {
+            return Ok(());
+        }
+        let (first, end) = (description.first_index, description.end_index);
+        if (first, end) == (0, inside.checkpoint.size) {
+            return Err(fault(
+                Check::Completeness,
+                format!("no event of {own} is in the bundle that is about it"),
+            ));
+        }
+        self.report.warnings.push(format!(
+            "NO EVENT OF {own} IS IN HERE. That there was none from log index {first} up to {end} is not proved."
+        ));
+        Ok(())
+    }
+
     /// Streams end where they were committed to.
     fn complete(&mut self) -> Result<(), Fault> {
+        self.own_stream()?;
         let Some(inside) = &self.inside else { return Ok(()) };
         let whole_log = inside.description.scope == Scope::Log;
         let last = self.last_commitment.as_ref().map(|commitment| commitment.tree_size);
@@ -58,11 +93,28 @@ impl Examiner<'_> {
                 format!("no proof under heads/ tells where {stream} ends"),
             ));
         }
-        let what = format!("streams had no further event when the log had {size} entries");
+        let Some((_, at)) = &self.commitment else { return Ok(()) };
+        let what = format!("streams had no further event when the log had {size} entries, at {at}");
         self.report.proves(Check::Completeness, self.proved_heads, what);
+        let made_at = inside.description.made_at;
+        if !whole_log && *at < made_at.minus(PROMPT) {
+            self.report.warnings.push(format!(
+                "THE ENDS OF STREAMS ARE PROVED ONLY FOR {at}, and the bundle was made at {made_at}: later events may be \
+                 missing at the end of each, such as a revocation. Ask for a new bundle."
+            ));
+        }
         if size < inside.checkpoint.size {
+            let none = if whole_log { "" } else { ", and that the log committed to no later ends of them" };
+            self.report
+                .leaves_open(format!("That streams have no further event from log index {size} on{none}."));
+        }
+        let later = |end: &&End| end.committed.is_none_or(|committed| committed.revision < end.revision);
+        let sight = |stream: &Stream| inside.description.sight(stream);
+        let ends = self.streams.ends().iter().filter(|(stream, _)| sight(stream) != Sight::Some);
+        let later = ends.filter(|(_, end)| later(end)).count();
+        if later > 0 && !whole_log {
             self.report.leaves_open(format!(
-                "That streams have no further event from log index {size} on: their ends were not committed to again."
+                "Where {later} streams end that have events in here from log index {size} on."
             ));
         }
         Ok(())
@@ -169,7 +221,7 @@ impl Examiner<'_> {
         );
         report.leaves_open(format!(
             "What personal data says that cannot be read here: the bundle discloses the data keys of {disclosed} \
-             subjects; others were erased or left out, and read as [erased] or as nothing."
+             subjects; others were erased or left out, and read as [unreadable]."
         ));
         if scope != Scope::Log {
             report.leaves_open("That there is no further stream: this bundle is not of the whole log.");
@@ -189,12 +241,23 @@ impl Examiner<'_> {
             ),
             Scope::Log => report.leaves_open(
                 "Which names, addresses and comments the entries hold: the bundle of a whole log discloses no data \
-                 keys, so they read as [erased].",
+                 keys, so they read as [unreadable].",
             ),
             Scope::Organization { .. } => {}
         }
         if partial {
-            report.leaves_open("What happened before and after the period, in the streams that are in here.");
+            let Description { first_index, end_index, from, to, .. } = &inside.description;
+            let period = match (from, to) {
+                (None, None) => String::new(),
+                (from, to) => {
+                    let moment = |at: &Option<Timestamp>| at.map_or_else(|| "…".into(), |at| at.to_string());
+                    format!(", and that these are all of the period {} to {}", moment(from), moment(to))
+                }
+            };
+            report.leaves_open(format!(
+                "What happened before log index {first_index} and from {end_index} on, in the streams that are in \
+                 here{period}."
+            ));
         }
         if self.since.is_none() && inside.previous.is_none() {
             report.leaves_open(
