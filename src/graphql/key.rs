@@ -1,12 +1,12 @@
 //! A key as the API shows it.
 
-use std::sync::Arc;
+mod node;
+mod parts;
 
-use async_graphql::{ComplexObject, Context, ID, Json, Object, SimpleObject};
-use keyledger_projections::key::{KeyState, KeyStatus as DomainStatus};
-use keyledger_projections::usage::KeyUsage;
+use async_graphql::{Context, ID, Json, Object};
+use keyledger_projections::key::KeyStatus as DomainStatus;
 use keyledger_projections::{PoolId, permissions};
-use keyledger_schema::{Actor, Scope, Stream, Timestamp};
+use keyledger_schema::Stream;
 
 use super::answer::{parties, query_failed, recorded, refusal};
 use super::completeness::{self, CompletenessProof};
@@ -17,223 +17,21 @@ use super::input::EventFilter;
 use super::policy::RateLimitNode;
 use super::role::RoleNode;
 use super::scalar::{
-    Action, ActorKind, DateTime, Environment, GrantRole, Granularity, KeyStatus, Long, OrderDirection,
-    RevocationReason, ScopeAction, UsageDimension, VerificationCode,
+    Action, DateTime, Environment, Granularity, KeyStatus, Long, OrderDirection, UsageDimension,
+    VerificationCode,
 };
 use super::tenant::{GrantNode, OrganizationNode, WorkspaceNode};
 use super::usage::{self, Frame, UsageNode};
 use super::verification::{self, VerificationFilter};
 use super::{QUERY_COST, query, trail};
-use crate::asof::{self, Then};
+use crate::asof;
 use crate::error::{Code, Error};
-use crate::readmodel::KeyRow;
 use crate::service::analytics;
-use crate::tenants::Tenant;
 use crate::verify::decision::Request;
 
-/// A key. Its use is read when it is asked for, unless the row that it came from had it.
-#[derive(Clone)]
-pub(crate) struct KeyNode {
-    state: Arc<KeyState>,
-    usage: Usage,
-    /// What it stood in, where it is shown as of a moment.
-    then: Option<Arc<Then>>,
-}
-
-/// What is known of a key's use so far.
-#[derive(Clone)]
-enum Usage {
-    Unread,
-    Read(Option<KeyUsage>),
-}
-
-impl KeyNode {
-    pub(super) fn new(state: KeyState) -> Self {
-        Self::shared(Arc::new(state))
-    }
-
-    pub(super) fn shared(state: Arc<KeyState>) -> Self {
-        Self { state, usage: Usage::Unread, then: None }
-    }
-
-    /// As it was at a moment.
-    pub(super) fn of_then(then: Then) -> Self {
-        Self { state: Arc::clone(&then.key), usage: Usage::Unread, then: Some(Arc::new(then)) }
-    }
-
-    fn moment(&self) -> Option<Timestamp> {
-        self.then.as_ref().map(|then| then.at)
-    }
-
-    /// The moment that status and the like are told of.
-    fn as_seen_at(&self, context: &Context<'_>) -> async_graphql::Result<Timestamp> {
-        self.moment().map_or_else(|| Ok(parties(context)?.0.now()), Ok)
-    }
-
-    /// Its organization and what holds in it, then or now.
-    fn tenant(&self, context: &Context<'_>) -> async_graphql::Result<Option<Arc<Tenant>>> {
-        match &self.then {
-            Some(then) => Ok(then.tenant()),
-            None => Ok(parties(context)?.0.tenants().tenant(self.state.organization)),
-        }
-    }
-
-    async fn usage_of(&self, context: &Context<'_>) -> async_graphql::Result<Option<KeyUsage>> {
-        not_then(self.moment(), "use")?;
-        if let Usage::Read(usage) = &self.usage {
-            return Ok(usage.clone());
-        }
-        let (service, _) = parties(context)?;
-        let row = service.read_model().key(self.state.id).await;
-        Ok(row.map_err(|error| refusal(&query_failed(&error)))?.and_then(|row| row.usage))
-    }
-}
-
-impl From<KeyRow> for KeyNode {
-    fn from(row: KeyRow) -> Self {
-        Self { state: Arc::new(row.state), usage: Usage::Read(row.usage), then: None }
-    }
-}
-
-/// Refuses what the log does not tell as of a moment.
-pub(super) fn not_then(moment: Option<Timestamp>, what: &str) -> async_graphql::Result<()> {
-    if moment.is_none() {
-        return Ok(());
-    }
-    let message = format!(
-        "its {what} as of a moment are not known; ask without asOf, or usageReport for a stretch of time"
-    );
-    Err(refusal(&Error::invalid("asOf", message)))
-}
-
-/// An action and a resource filter.
-#[derive(SimpleObject, Clone, Debug)]
-#[graphql(name = "Scope")]
-pub(crate) struct ScopeNode {
-    /// Which actions.
-    action: ScopeAction,
-    /// On which resources; `*` is everything.
-    resource: String,
-    /// Both as one text: `read:customers/42/**`.
-    text: String,
-}
-
-impl From<&Scope> for ScopeNode {
-    fn from(scope: &Scope) -> Self {
-        Self {
-            action: scope.action.into(),
-            resource: scope.resource.as_str().to_owned(),
-            text: scope.to_string(),
-        }
-    }
-}
-
-/// A scope that a key has, by itself or by a role.
-#[derive(SimpleObject, Clone, Debug)]
-pub(crate) struct EffectiveScope {
-    /// Which actions.
-    action: ScopeAction,
-    /// On which resources; `*` is everything.
-    resource: String,
-    /// Both as one text: `read:customers/42/**`.
-    text: String,
-    /// How the organization calls it.
-    display_name: Option<String>,
-    /// Whether the key has it by itself.
-    own: bool,
-    /// The names of the roles that give it.
-    by_roles: Vec<String>,
-}
-
-impl From<&permissions::Effective> for EffectiveScope {
-    fn from(found: &permissions::Effective) -> Self {
-        Self {
-            action: found.scope.action.into(),
-            resource: found.scope.resource.as_str().to_owned(),
-            text: found.scope.to_string(),
-            display_name: found.display_name.as_deref().map(str::to_owned),
-            own: found.own,
-            by_roles: found.by_roles.iter().map(ToString::to_string).collect(),
-        }
-    }
-}
-
-/// Who did something.
-#[derive(SimpleObject, Clone, Debug)]
-#[graphql(name = "Actor", complex)]
-pub(crate) struct ActorNode {
-    /// What kind.
-    kind: ActorKind,
-    /// A key's or a node's id; an operator has none.
-    id: Option<ID>,
-    #[graphql(skip)]
-    email: Option<String>,
-    /// The address is looked up where it is not kept beside the id.
-    #[graphql(skip)]
-    known_by_id: bool,
-    /// The widest grant that the actor held.
-    role: Option<GrantRole>,
-}
-
-#[ComplexObject]
-impl ActorNode {
-    /// A key's address in trails; null once it is erased.
-    async fn email(&self, context: &Context<'_>) -> async_graphql::Result<Option<String>> {
-        let id = self.id.as_ref().filter(|_| self.known_by_id).and_then(|id| id.parse().ok());
-        let Some(id) = id else { return Ok(self.email.clone()) };
-        let (service, _) = parties(context)?;
-        let row = service.read_model().key(id).await.map_err(|error| refusal(&query_failed(&error)))?;
-        Ok(row.filter(|row| row.state.erased_at.is_none()).map(|row| row.state.email.to_string()))
-    }
-}
-
-impl From<&Actor> for ActorNode {
-    fn from(actor: &Actor) -> Self {
-        Self {
-            kind: actor.kind.into(),
-            id: actor.id.as_deref().map(ID::from),
-            email: actor.email.as_ref().map(|email| email.to_string()),
-            known_by_id: false,
-            role: actor.role.map(GrantRole::from),
-        }
-    }
-}
-
-/// How and why a key was revoked.
-#[derive(SimpleObject, Clone, Debug)]
-pub(crate) struct Revocation {
-    /// When.
-    at: DateTime,
-    /// Why.
-    reason: RevocationReason,
-    /// In the actor's words.
-    comment: Option<String>,
-}
-
-/// The secret before the current one while a rotation overlaps.
-#[derive(SimpleObject, Clone, Debug)]
-pub(crate) struct PreviousSecret {
-    /// Which of the key's secrets.
-    version: u32,
-    /// Its start.
-    hint: String,
-    /// From this moment on it is no longer valid.
-    valid_until: DateTime,
-}
-
-/// A key's use in numbers. Follows the log with a lag of a second or more under load.
-#[derive(SimpleObject, Clone, Debug)]
-#[graphql(name = "KeyUsage")]
-pub(crate) struct KeyUsageNode {
-    /// Verifications that were answered `VALID`.
-    valid: Long,
-    /// Verifications that were answered otherwise.
-    refused: Long,
-    /// When it was first used, whatever was answered.
-    first_at: DateTime,
-    /// What was answered last.
-    last_code: VerificationCode,
-}
+pub(crate) use node::KeyNode;
+pub(super) use node::not_then;
+pub(crate) use parts::{ActorNode, EffectiveScope, KeyUsageNode, PreviousSecret, Revocation, ScopeNode};
 
 /// A key with an audit trail. It has one secret at a time, or two while a rotation overlaps.
 #[Object(name = "Key")]
@@ -464,7 +262,7 @@ impl KeyNode {
 
     /// By whom.
     async fn created_by(&self) -> ActorNode {
-        ActorNode { known_by_id: true, ..(&self.state.created_by).into() }
+        ActorNode::known_by_id(&self.state.created_by)
     }
 
     /// When something about it was last changed.
