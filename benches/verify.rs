@@ -149,6 +149,7 @@ fn tokens(criterion: &mut Criterion) {
         workspace: WorkspaceId::from_uuid(Uuid::from_u128(1)),
         env: Environment::Production,
         secret: 1,
+        epoch: 0,
         grants: true,
     };
     let token = minter.mint(&claims).expect("claims can be written");

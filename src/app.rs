@@ -114,11 +114,12 @@ fn system(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
 /// `show` shows the root key: until it has, the same can be asked for again.
 pub fn init(
     config: &Config,
+    edge: Edge,
     organization: &str,
     show: impl FnOnce(&Founded) -> std::io::Result<()>,
 ) -> Result<(), Error> {
     let name = limits::name("organization", organization)?;
-    let node = Node::open(config, Edge::default())?;
+    let node = Node::open(config, edge)?;
     let result = System::new().block_on(async {
         let founded = node.service.found(name).await?;
         show(&founded).map_err(system("cannot print the root key; run this again for a new one"))?;

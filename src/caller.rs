@@ -12,6 +12,8 @@ use keyledger_schema::{
 pub struct Token {
     /// The token.
     pub id: TokenId,
+    /// How often all tokens of its key had been revoked when it was made.
+    pub epoch: u32,
     /// The name of the key that signed it.
     pub kid: Box<str>,
     /// From this moment on it is not good any more.

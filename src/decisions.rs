@@ -15,6 +15,7 @@ pub mod organization;
 pub mod policy;
 pub mod signing_keys;
 pub mod slug;
+pub mod tokens;
 pub mod warning;
 pub mod workspace;
 

@@ -93,6 +93,9 @@ pub struct Error {
     pub details: Option<Box<serde_json::Map<String, serde_json::Value>>>,
 }
 
+/// Among the details.
+const RETRY_AFTER: &str = "retryAfterSeconds";
+
 /// Shorthand.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -141,6 +144,17 @@ impl Error {
     pub fn with(mut self, name: &'static str, value: impl Into<serde_json::Value>) -> Self {
         self.details.get_or_insert_default().insert(name.to_owned(), value.into());
         self
+    }
+
+    /// The same error, which is worth another try after so many seconds.
+    #[must_use]
+    pub fn after_seconds(self, seconds: u64) -> Self {
+        self.with(RETRY_AFTER, seconds)
+    }
+
+    /// After how many seconds another try is worth it, if that is known.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        self.details.as_ref()?.get(RETRY_AFTER)?.as_u64()
     }
 
     /// Not now.

@@ -142,7 +142,7 @@ fn init(args: &cli::InitArgs) -> Result<(), Failure> {
     let config = Config::for_directory(&args.settings, std::env::vars_os()).map_err(wrong_settings)?;
     log(config.log_format, config.log_level)?;
     let organization = args.organization.as_deref().unwrap_or(app::DEFAULT_ORGANIZATION);
-    app::init(&config, organization, |founded| show(founded, args.json)).map_err(failed)
+    app::init(&config, Edge::default(), organization, |founded| show(founded, args.json)).map_err(failed)
 }
 
 fn recover(args: &cli::RecoverArgs) -> Result<(), Failure> {

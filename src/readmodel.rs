@@ -85,8 +85,9 @@ pub const FILE_NAME: &str = "readmodel.db";
 
 /// Is told of every state, in log order, before the position of its event counts as applied.
 ///
-/// While the read model is opened it is first told of every stored state, with no state before it. **That
-/// part is called from several threads at once**, in no particular order, each thing once. What the log
+/// While the read model is opened it is first told of every stored state, with no state before it: organizations, in
+/// the order in which they came into the log, then workspaces and identities, then keys. **Of keys it is told from
+/// several threads at once**, in no particular order, each thing once. What the log
 /// has beyond follows from one thread, in log order. When the tables turn out to be damaged while they
 /// are loaded, everything is told again from the first event on: a key that is told with no state before
 /// it replaces whatever was known of it.

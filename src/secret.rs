@@ -18,12 +18,15 @@
 
 mod brought;
 mod links;
+mod readings;
 
 use std::fmt;
 
 use keyledger_schema::{Environment, IdentityId, KeyId, LogId, OrganizationId, SecretHash, WorkspaceId};
 use uuid::{Builder, Uuid};
 use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+pub use readings::in_any_reading;
 
 pub use brought::{
     Brought, Foreign, MAX_HINT_BYTES, MAX_IMPORTED_BYTES, MAX_PRESENTED_BYTES, MIN_IMPORTED_BYTES, Writing,
@@ -148,12 +151,15 @@ impl<'a> WellFormed<'a> {
         (checksum(signed.as_bytes()) == sum.as_bytes()).then_some(Self(text))
     }
 
-    /// Whether one of the words of a text is a secret, or a token of whomever. Words are of letters, digits and `_`.
+    /// Whether one of the words of a text is a secret, or a token of whomever, however it is encoded. Words are of
+    /// letters, digits and `_`.
     pub fn is_in(text: &str) -> bool {
         let word = |character: char| character.is_ascii_alphanumeric() || character == '_';
-        text.len() > BODY_DIGITS + CHECKSUM_DIGITS
-            && (text.split(|character| !word(character)).any(|word| WellFormed::parse(word).is_some())
-                || has_token(text))
+        let found = |text: &str| {
+            text.split(|character| !word(character)).any(|word| WellFormed::parse(word).is_some())
+                || has_token(text)
+        };
+        text.len() > BODY_DIGITS + CHECKSUM_DIGITS && in_any_reading(text, found)
     }
 }
 
@@ -338,7 +344,10 @@ mod tests {
     #[test]
     fn a_token_is_found_wherever_it_stands() {
         let token = format!("eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiJrIn0.{}", "aB-_".repeat(11));
-        for text in [&token, &format!("x/{token}/y"), &format!("eyJ.{token}"), &format!("token={token}.")] {
+        let encoded = token.replace('.', "%2E");
+        for text in
+            [&token, &format!("x/{token}/y"), &format!("eyJ.{token}"), &format!("token={token}."), &encoded]
+        {
             assert!(WellFormed::is_in(text), "{text}");
         }
         let short = &token[..token.len() - 2];

@@ -53,7 +53,7 @@ use self::tokens::{Signed, Tokens};
 use crate::caller::Token;
 use crate::edge::Edge;
 use crate::error::Error;
-use crate::secret::{Foreign, SecretHasher, WellFormed};
+use crate::secret::{self, Foreign, SecretHasher, WellFormed};
 use crate::token::{self, Keyring};
 
 /// The longest audience that can be asked for, in bytes.
@@ -263,23 +263,49 @@ impl Verifier {
         text: &str,
         choose: impl FnOnce(&mut dyn Iterator<Item = Arc<Entry>>) -> Option<Arc<Entry>>,
     ) -> (VerificationCode, Option<Held>) {
-        let (nobodys, found) = if token::looks_like_one(text) {
-            match self.tokens.read(text) {
-                Ok(token) => return (VerificationCode::NotFound, self.of_token(token)),
-                // Keys of other services can look like this, too, and can have been imported.
-                Err(code) => (code, self.imported(SecretScheme::Text, text)),
-            }
-        } else {
-            match WellFormed::parse(text) {
-                Some(secret) => (VerificationCode::NotFound, self.directory.find(&self.hasher.hash(secret))),
-                None => (VerificationCode::Malformed, self.imported(SecretScheme::Text, text)),
-            }
+        let (nobodys, formed) = match self.read(text) {
+            Ok(token) => return (VerificationCode::NotFound, self.of_token(token)),
+            Err(no_token) => no_token,
         };
-        let found = found.or_else(|| {
-            let digests = [SecretScheme::Sha256, SecretScheme::Blake3];
-            choose(&mut digests.into_iter().filter_map(|scheme| self.imported(scheme, text)))
-        });
+        let found = self.foremost(text, formed).or_else(|| choose(&mut self.by_digest(text)));
         (nobodys, found.map(Held::from))
+    }
+
+    /// Every key that has this secret, whatever became of it since, for somebody who says besides which one is meant;
+    /// and what is answered if it is none of them. A token is no secret: otherwise one would lead to the next for ever.
+    fn keys_with<'a>(&'a self, secret: &'a str) -> (VerificationCode, impl Iterator<Item = Arc<Entry>> + 'a) {
+        let (nobodys, formed) = match self.read(secret) {
+            Ok(_) => (VerificationCode::NotFound, None),
+            Err((nobodys, formed)) => (nobodys, Some(formed)),
+        };
+        let all =
+            formed.map(|formed| self.foremost(secret, formed).into_iter().chain(self.by_digest(secret)));
+        (nobodys, all.into_iter().flatten())
+    }
+
+    /// The token that a text is. Otherwise what is answered if it is nobody's secret either, and the form of ours if it
+    /// has that.
+    fn read<'a>(&self, text: &'a str) -> Result<Arc<Signed>, (VerificationCode, Option<WellFormed<'a>>)> {
+        if token::looks_like_one(text) {
+            // Keys of other services can look like this, too, and can have been imported.
+            return self.tokens.read(text).map_err(|code| (code, None));
+        }
+        let formed = WellFormed::parse(text);
+        Err((if formed.is_some() { VerificationCode::NotFound } else { VerificationCode::Malformed }, formed))
+    }
+
+    /// The key that was made here with this secret, or that somebody brought the secret of.
+    fn foremost(&self, text: &str, formed: Option<WellFormed<'_>>) -> Option<Arc<Entry>> {
+        match formed {
+            Some(secret) => self.directory.find(&self.hasher.hash(secret)),
+            None => self.imported(SecretScheme::Text, text),
+        }
+    }
+
+    /// The keys of which a digest of this text was brought.
+    fn by_digest<'a>(&'a self, text: &'a str) -> impl Iterator<Item = Arc<Entry>> + 'a {
+        let digests = [SecretScheme::Sha256, SecretScheme::Blake3];
+        digests.into_iter().filter_map(|scheme| self.imported(scheme, text))
     }
 
     /// The key of a token, as long as the secret that was exchanged for it is one.
@@ -348,12 +374,18 @@ fn spend(entry: &Entry, charge: &Charge<'_>, now: Timestamp) -> Result<Option<Ch
     meter::charge(entry.meter().map(Arc::as_ref), entry.identity().map(Arc::as_ref), charge, nanos)
 }
 
+/// Whether a secret or a token of anybody stands in a text, or this secret, which may have been imported.
+pub fn reveals(text: &str, secret: &str) -> bool {
+    WellFormed::is_in(text)
+        || secret::in_any_reading(text, |text| Foreign::parse(secret).is_some() && text.contains(secret))
+}
+
 /// What is recorded beyond what every record has; nothing for most verifications.
 fn detail(asked: &Question<'_>, checked: &Result<Option<Checked>, NoSuchLimit>) -> Option<Box<Detail>> {
     let resource =
         asked.request.access.map(|(_, resource)| resource.as_str()).filter(|text| !text.is_empty());
     // Whoever puts a secret into a path does not get it into the log.
-    let resource = resource.filter(|text| !WellFormed::is_in(text) && !text.contains(asked.key));
+    let resource = resource.filter(|text| !reveals(text, asked.key));
     let spent = checked.as_ref().ok().and_then(Option::as_ref).map_or([None; 2], |checked| checked.spent);
     let detail = Detail {
         resource: resource.map(Box::from),

@@ -60,10 +60,16 @@ mod leaks;
 mod log;
 #[path = "api/oauth.rs"]
 mod oauth;
+#[path = "api/oauth_at_once.rs"]
+mod oauth_at_once;
 #[path = "api/oauth_ended.rs"]
 mod oauth_ended;
+#[path = "api/oauth_recorded.rs"]
+mod oauth_recorded;
 #[path = "api/oauth_refused.rs"]
 mod oauth_refused;
+#[path = "api/oauth_shared.rs"]
+mod oauth_shared;
 #[path = "api/organizations.rs"]
 mod organizations;
 #[path = "api/pages.rs"]

@@ -114,6 +114,7 @@ impl Data {
                 workspace: self.tenant.workspace_id,
                 env: Environment::Production,
                 secret: 1,
+                epoch: 0,
                 grants: true,
             };
             minter.mint(&claims).expect("claims can be written")

@@ -5,12 +5,12 @@ use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::{Event, Hex32, KeyIssued, KeyUpdated, RevocationReason};
 use keyledger_schema::{
     Actor, Envelope, Environment, EventId, Grant, IdentityId, KeyId, Metadata, OrganizationId, Personal,
-    RateLimit, RoleId, Rule, Scope, SecretRecord, SecretScheme, Source, Stream, Timestamp, TokenId,
-    WorkspaceId,
+    RateLimit, RoleId, Rule, Scope, SecretRecord, SecretScheme, Source, Stream, Timestamp, WorkspaceId,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::credits::CreditsState;
+use crate::tokens::RevokedTokens;
 
 /// What lists show and decisions ask for.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -63,38 +63,6 @@ pub struct Revocation {
     pub reason: RevocationReason,
     /// In the actor's words.
     pub comment: Option<Personal<Box<str>>>,
-}
-
-/// Which of a key's tokens are no longer good, although they have not expired.
-#[derive(Clone, PartialEq, Eq, Debug, Default, Serialize, Deserialize)]
-pub struct RevokedTokens {
-    /// All that were made at this moment or before.
-    pub until: Option<Timestamp>,
-    /// Single ones and when they expire, in the order in which they were revoked.
-    pub single: Vec<(TokenId, Timestamp)>,
-}
-
-impl RevokedTokens {
-    /// Whether a token is among them.
-    pub fn contains(&self, token: TokenId) -> bool {
-        self.until.is_some_and(|until| token.made_at() <= until)
-            || self.single.iter().any(|(single, _)| *single == token)
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.until.is_none() && self.single.is_empty()
-    }
-
-    fn revoke(&mut self, token: TokenId, expires_at: Timestamp, now: Timestamp) {
-        self.single.retain(|(single, expires)| *single != token && *expires > now);
-        self.single.push((token, expires_at));
-    }
-
-    fn revoke_until(&mut self, until: Timestamp) {
-        self.until = self.until.max(Some(until));
-        self.single.retain(|(single, _)| single.made_at() > until);
-    }
 }
 
 /// A key as its events made it.
@@ -395,9 +363,10 @@ impl KeyState {
                     Some(Revocation { at: envelope.at, reason: data.reason, comment: data.comment.clone() });
             }
             Event::KeyTokenRevoked(data) => {
-                self.revoked_tokens.revoke(data.token, data.expires_at, envelope.at);
+                let by_holder = envelope.actor.key_id() == Some(self.id);
+                self.revoked_tokens.revoke(data.token, data.expires_at, envelope.at, by_holder);
             }
-            Event::KeyTokensRevoked(data) => self.revoked_tokens.revoke_until(data.until),
+            Event::KeyTokensRevoked(data) => self.revoked_tokens.revoke_all(data.until),
             Event::KeyDeleted(_) => self.deleted_at = Some(envelope.at),
             Event::KeyErased(_) => self.erase(envelope.at),
             // Named one by one, so that a new event cannot be forgotten here.

@@ -15,15 +15,17 @@ pub mod log;
 pub mod node;
 pub mod organization;
 pub mod permissions;
+pub mod tokens;
 pub mod usage;
 pub mod workspace;
 
 pub use changes::Change;
 pub use credits::{CreditsState, Exhausted, Pool, PoolId, Tally};
 pub use identity::IdentityState;
-pub use key::{KeyState, KeyStatus, RevokedTokens};
+pub use key::{KeyState, KeyStatus};
 pub use log::{LogKey, LogState};
 pub use node::NodeState;
 pub use organization::{Acknowledgement, OrganizationState, RoleState, SigningKey};
+pub use tokens::RevokedTokens;
 pub use usage::KeyUsage;
 pub use workspace::WorkspaceState;

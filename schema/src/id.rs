@@ -9,8 +9,6 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use uuid::Uuid;
 
-use crate::timestamp::Timestamp;
-
 /// Crockford's base32 in lower case, as TypeID prescribes.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 /// 128 bits in base32, with two zero bits in front.
@@ -175,14 +173,6 @@ ids! {
     LogId "log";
     /// A short-lived token that a key was exchanged for.
     TokenId "tok";
-}
-
-impl TokenId {
-    /// When it was made, in full milliseconds (RFC 9562 §5.7).
-    pub fn made_at(self) -> Timestamp {
-        let millis = i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX);
-        Timestamp::from_micros(millis.saturating_mul(1_000))
-    }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ pub enum VerificationCode {
     Valid,
     /// No key has this secret, or none that the caller may know of.
     NotFound,
-    /// Not a key at all: wrong form or checksum.
+    /// Not a key at all: wrong form or checksum. Of an exchange: what was asked for could not be understood.
     Malformed,
     /// Revoked for good.
     Revoked,

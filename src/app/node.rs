@@ -100,6 +100,19 @@ fn public_url(config: &Config, listen: SocketAddr) -> String {
     config.public_url.clone().unwrap_or_else(|| greeting::url(listen))
 }
 
+/// Why clients likely reach the server below another URL than that of the address it listens on, where nobody said
+/// which. Tokens would name an issuer that nobody finds there.
+fn unsaid_public_url(config: &Config, listen: SocketAddr) -> Option<&'static str> {
+    if config.public_url.is_some() {
+        return None;
+    }
+    if !config.trusted_proxies.is_empty() {
+        return Some("there are proxies in front");
+    }
+    let loopback = listen.ip().to_canonical().is_loopback();
+    (!loopback).then_some("other machines reach this listener")
+}
+
 /// A node with everything open. It serves nothing by itself.
 pub(super) struct Node {
     pub(super) service: Arc<Service>,
@@ -190,7 +203,16 @@ impl Node {
 
     /// Takes over the address that the server listens on: with port 0 it was not known before.
     pub(super) fn listens(&self, config: &Config, at: SocketAddr) {
-        self.keyring.issuers.set_base(&public_url(config, at));
+        let url = public_url(config, at);
+        if let Some(reason) = unsaid_public_url(config, at) {
+            tracing::warn!(
+                issuer = url,
+                reason,
+                "public_url is not set, so tokens name the address of the listener as their issuer; set --public-url to \
+                 the URL below which clients reach this server, before the first token is exchanged"
+            );
+        }
+        self.keyring.issuers.set_base(&url);
     }
 
     /// Stops the threads that follow the log.
@@ -200,5 +222,28 @@ impl Node {
         }
         self.service.stop_committing();
         self.service.read_model().close();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_url_has_to_be_said_where_it_cannot_be_the_listener() {
+        let unsaid = |listen: &str, proxies: &[&str], url: Option<&str>| {
+            let mut config = Config::in_directory("data");
+            config.trusted_proxies = proxies.iter().map(|network| network.parse().unwrap()).collect();
+            config.public_url = url.map(str::to_owned);
+            unsaid_public_url(&config, listen.parse().unwrap()).is_some()
+        };
+        for listen in ["127.0.0.1:8080", "127.3.2.1:1", "[::1]:8080", "[::ffff:127.0.0.1]:8080"] {
+            assert!(!unsaid(listen, &[], None), "{listen}");
+            assert!(unsaid(listen, &["10.0.0.0/8"], None), "{listen}");
+        }
+        for listen in ["0.0.0.0:8080", "[::]:8080", "10.0.0.7:8080", "[2001:db8::1]:80"] {
+            assert!(unsaid(listen, &[], None), "{listen}");
+            assert!(!unsaid(listen, &["10.0.0.0/8"], Some("https://keys.example")), "{listen}");
+        }
     }
 }

@@ -6,20 +6,17 @@ use ipnet::IpNet;
 use keyledger_projections::{Acknowledgement, KeyState, KeyStatus};
 use keyledger_schema::event::{
     Event, Hex32, KeyDeleted, KeyDisabled, KeyEnabled, KeyExpired, KeyIssued, KeyLeakReported, KeyRevoked,
-    KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeyTokenRevoked, KeyTokensRevoked,
-    KeyUpdated, RevocationReason,
+    KeySecretAcknowledged, KeySecretOverlapEnded, KeySecretRotated, KeyUpdated, RevocationReason,
 };
 use keyledger_schema::{
     Environment, Grant, GrantRole, GrantTarget, IdentityId, KeyId, Metadata, OrganizationId, Personal,
-    Policy, RateLimit, RoleId, Rule, Scope, SecretRecord, SecretScheme, Timestamp, TokenId,
+    Policy, RateLimit, RoleId, Rule, Scope, SecretRecord, SecretScheme, Timestamp,
 };
 
 use super::credits::{self, NewCredits};
+use super::tokens::{self, RevokeToken};
 use super::{Decision, Warning, policy, warning};
 use crate::error::{Code, Error, Result};
-
-/// So many revocations of single tokens are remembered for a key.
-pub const MAX_REVOKED_TOKENS: usize = 1_000;
 
 /// A comment in the actor's words.
 pub type Comment = Option<Personal<Box<str>>>;
@@ -111,12 +108,7 @@ pub enum Command {
     /// Make all tokens fail that it was exchanged for so far.
     RevokeTokens(Comment),
     /// Make one token fail that it was exchanged for.
-    RevokeToken {
-        /// Which one.
-        token: TokenId,
-        /// When it ends by itself.
-        expires_at: Timestamp,
-    },
+    RevokeToken(RevokeToken),
     /// Somebody found its secret where it should not be.
     ReportLeak {
         /// Which of its secrets.
@@ -171,10 +163,8 @@ pub fn decide(state: Option<&KeyState>, command: Command, ground: Ground<'_>) ->
         (Some(state), Command::Enable(comment)) => enable(state, comment, ground),
         (Some(state), Command::Revoke(reason, comment)) => revoke(state, reason, comment, now),
         (Some(state), Command::Delete(comment)) => Ok(delete(state, comment)),
-        (Some(state), Command::RevokeTokens(comment)) => Ok(revoke_tokens(state, comment, now)),
-        (Some(state), Command::RevokeToken { token, expires_at }) => {
-            Ok(revoke_token(state, token, expires_at, now))
-        }
+        (Some(state), Command::RevokeTokens(comment)) => Ok(tokens::revoke_all(state, comment, now)),
+        (Some(state), Command::RevokeToken(revoked)) => tokens::revoke(state, revoked, now),
         (Some(_), Command::ReportLeak { secret_version, comment }) => {
             let found = KeyLeakReported { secret_version, comment };
             Ok(Decision::one(Event::KeyLeakReported(found)))
@@ -351,33 +341,6 @@ fn delete(state: &KeyState, comment: Comment) -> Decision {
     Decision::one(Event::KeyDeleted(KeyDeleted { comment }))
 }
 
-/// Ids of tokens know full milliseconds only, so one that is made in the same millisecond fails as well.
-fn revoke_tokens(state: &KeyState, comment: Comment, now: Timestamp) -> Decision {
-    let works_again = matches!(state.status(now), KeyStatus::Active | KeyStatus::Inactive);
-    // The tokens of a key that is out of use for good fail already.
-    if !works_again || state.revoked_tokens.until.is_some_and(|until| until >= now) {
-        return Decision::nothing();
-    }
-    Decision::one(Event::KeyTokensRevoked(KeyTokensRevoked { until: now, comment }))
-}
-
-/// Single revocations are remembered for as long as their tokens would have lived. Beyond a number of them all
-/// tokens so far are revoked at once: whoever revokes so many has no use for the rest, and they are exchanged anew.
-fn revoke_token(state: &KeyState, token: TokenId, expires_at: Timestamp, now: Timestamp) -> Decision {
-    let works_again = matches!(state.status(now), KeyStatus::Active | KeyStatus::Inactive);
-    // The tokens of a key that is out of use for good fail already.
-    if !works_again || expires_at <= now || state.revoked_tokens.contains(token) {
-        return Decision::nothing();
-    }
-    let alive = state.revoked_tokens.single.iter().filter(|(_, expires)| *expires > now).count();
-    if alive < MAX_REVOKED_TOKENS {
-        return Decision::one(Event::KeyTokenRevoked(KeyTokenRevoked { token, expires_at }));
-    }
-    // Another node's clock may be ahead.
-    let until = now.max(token.made_at());
-    Decision::one(Event::KeyTokensRevoked(KeyTokensRevoked { until, comment: None }))
-}
-
 fn record_passed_time(state: &KeyState, ground: Ground<'_>) -> Decision {
     let now = ground.now;
     let mut decision = Decision::nothing();
@@ -420,7 +383,7 @@ pub const fn can_end_administration(command: &Command) -> bool {
         | Command::Rotate { .. }
         | Command::Enable(_)
         | Command::RevokeTokens(_)
-        | Command::RevokeToken { .. }
+        | Command::RevokeToken(_)
         | Command::ReportLeak { .. } => false,
     }
 }

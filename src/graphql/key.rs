@@ -392,7 +392,7 @@ impl KeyNode {
         self.state.leak_reported_at.map(DateTime)
     }
 
-    /// Tokens that it was exchanged for at this moment or before are no longer good.
+    /// When all tokens that it had been exchanged for were last revoked.
     async fn tokens_revoked_until(&self) -> Option<DateTime> {
         self.state.revoked_tokens.until.map(DateTime)
     }

@@ -175,7 +175,7 @@ pub(crate) enum VerificationCode {
     Valid,
     /// No such key here.
     NotFound,
-    /// Not a key at all.
+    /// Not a key at all; or a request for a token that could not be understood.
     Malformed,
     /// Revoked for good.
     Revoked,

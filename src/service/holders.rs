@@ -12,7 +12,7 @@ use super::{Context, KeyWritten, Service};
 use crate::caller::Caller;
 use crate::decisions::key::{Command, Comment};
 use crate::decisions::limits;
-use crate::error::{Error, Result};
+use crate::error::{Code, Error, Result};
 
 /// How a refusal to a key's holder is called in the trail.
 const SELF_REVOKE: &str = "selfRevoke";
@@ -58,7 +58,8 @@ impl Service {
                 Ok(written)
             }
             Err(error) => {
-                if is_refusal(error.code) {
+                // Too many of them is told to a key about what it did, and not about how busy this node is.
+                if is_refusal(error.code) || error.code == Code::TooManyRequests {
                     let target = id.to_string();
                     self.refusal_of(&context, organization, name, Some(&target), error.code).await?;
                 }

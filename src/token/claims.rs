@@ -69,10 +69,18 @@ pub struct Claims {
     pub env: Environment,
     /// Which of the key's secrets was exchanged. When that secret ends, so does the token.
     pub secret: u32,
+    /// How often all tokens of the key had been revoked when it was made. Once that was done again it is not good.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub epoch: u32,
     /// Whether it may also do here what the key's grants allow: it may when it is for the issuer and nothing
     /// narrowed it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub grants: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for this form")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 impl Claims {

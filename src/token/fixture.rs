@@ -26,6 +26,7 @@ pub(super) fn claims() -> Claims {
         workspace: WorkspaceId::from_uuid(Uuid::from_u128(2)),
         env: Environment::Production,
         secret: 1,
+        epoch: 0,
         grants: true,
     }
 }

@@ -3,22 +3,24 @@
 //!
 //! The organization that was founded first has the server's public URL; every other one that URL, a slash and its
 //! id. So the usual installation, with one tenant, has its metadata where every client looks first.
+//!
+//! Which one is first is told by the order of the log and never by a clock, which may have been set back: an issuer is
+//! a name that others trust, so it never becomes somebody else's.
 
-use std::sync::{PoisonError, RwLock};
+use std::sync::{OnceLock, PoisonError, RwLock};
 
-use keyledger_projections::OrganizationState;
-use keyledger_schema::{OrganizationId, Timestamp};
+use keyledger_schema::OrganizationId;
 
 /// The issuers of a server.
 pub struct Issuers {
     base: RwLock<Box<str>>,
-    founded: RwLock<Option<(Timestamp, OrganizationId)>>,
+    first: OnceLock<OrganizationId>,
 }
 
 impl Issuers {
     /// Below a public URL: scheme, host, port and path, without a slash at its end.
     pub fn new(base: &str) -> Self {
-        Self { base: RwLock::new(base.into()), founded: RwLock::default() }
+        Self { base: RwLock::new(base.into()), first: OnceLock::new() }
     }
 
     /// Takes another public URL, when the port is known.
@@ -33,16 +35,12 @@ impl Issuers {
 
     /// The organization that was founded first.
     pub fn first(&self) -> Option<OrganizationId> {
-        self.founded.read().unwrap_or_else(PoisonError::into_inner).map(|(_, id)| id)
+        self.first.get().copied()
     }
 
-    /// Takes over what is known of an organization.
-    pub fn organization_changed(&self, state: &OrganizationState) {
-        let known = (state.created_at, state.id);
-        let mut founded = self.founded.write().unwrap_or_else(PoisonError::into_inner);
-        if founded.is_none_or(|first| known < first) {
-            *founded = Some(known);
-        }
+    /// There is this organization. Has to be told of each for the first time in the order of the log.
+    pub fn organization_known(&self, id: OrganizationId) {
+        self.first.get_or_init(|| id);
     }
 
     /// The issuer of an organization.
@@ -68,40 +66,27 @@ impl Issuers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use keyledger_schema::Policy;
-    use std::collections::BTreeMap;
     use uuid::Uuid;
 
-    fn organization(n: u128, created: i64) -> OrganizationState {
-        OrganizationState {
-            id: OrganizationId::from_uuid(Uuid::from_u128(n)),
-            name: "a".into(),
-            slug: "a".into(),
-            parent: None,
-            created_at: Timestamp::from_micros(created),
-            signing_keys: Vec::new(),
-            policy: Policy::default(),
-            acknowledgement: Vec::new(),
-            joined_at: Timestamp::from_micros(created),
-            roles: BTreeMap::new(),
-            open_revocations: Vec::new(),
-            revision: 0,
-        }
+    fn organization(n: u128) -> OrganizationId {
+        OrganizationId::from_uuid(Uuid::from_u128(n))
     }
 
     #[test]
     fn the_first_organization_has_the_url_and_others_their_id() {
         let issuers = Issuers::new("https://keys.example/api");
-        let (first, second) = (organization(9, 1), organization(3, 2));
-        issuers.organization_changed(&second);
-        issuers.organization_changed(&first);
-        let other = format!("https://keys.example/api/{}", second.id);
-        assert_eq!(issuers.of(first.id), "https://keys.example/api");
-        assert_eq!(issuers.of(second.id), other);
-        assert!(issuers.is("https://keys.example/api", first.id) && issuers.is(&other, second.id));
-        assert!(!issuers.is("https://keys.example/api", second.id) && !issuers.is(&other, first.id));
-        assert!(!issuers.is("https://keys.example/api/", first.id));
-        assert!(!issuers.is(&format!("https://keys.example/api/{}", first.id), first.id));
-        assert!(!issuers.is("https://evil.example", first.id));
+        let (first, second) = (organization(9), organization(3));
+        // Each change of one is told of again.
+        for id in [first, second, first, second] {
+            issuers.organization_known(id);
+        }
+        let other = format!("https://keys.example/api/{second}");
+        assert_eq!(issuers.of(first), "https://keys.example/api");
+        assert_eq!(issuers.of(second), other);
+        assert!(issuers.is("https://keys.example/api", first) && issuers.is(&other, second));
+        assert!(!issuers.is("https://keys.example/api", second) && !issuers.is(&other, first));
+        assert!(!issuers.is("https://keys.example/api/", first));
+        assert!(!issuers.is(&format!("https://keys.example/api/{first}"), first));
+        assert!(!issuers.is("https://evil.example", first));
     }
 }

@@ -83,9 +83,10 @@ impl Keyring {
         self.edition.load(Ordering::Acquire)
     }
 
-    /// Takes over the keys that an organization has now.
+    /// Takes over the keys that an organization has now. The first time it is told of each is in the order of the log,
+    /// see [`Issuers::organization_known`].
     pub fn organization_changed(&self, state: &OrganizationState) {
-        self.issuers.organization_changed(state);
+        self.issuers.organization_known(state.id);
         let mut now = Vec::new();
         for known in state.signing_keys.iter().filter(|key| key.retired_at.is_none()) {
             let Ok(key) = VerifyingKey::from_bytes(&known.public_key.0) else { continue };

@@ -60,7 +60,7 @@ impl Presented<'_> {
     }
 
     fn standing(&self, entry: &Entry, now: Timestamp) -> VerificationCode {
-        if self.signer_revoked || entry.has_revoked(self.claims.jti) {
+        if self.signer_revoked || entry.has_revoked(self.claims.jti, self.claims.epoch) {
             return VerificationCode::TokenRevoked;
         }
         // RFC 7519 §4.1.4.

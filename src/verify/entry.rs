@@ -223,9 +223,14 @@ impl Entry {
         self.identity.as_ref()
     }
 
-    /// Whether a token of the key was revoked.
-    pub fn has_revoked(&self, token: TokenId) -> bool {
-        self.revoked_tokens.as_ref().is_some_and(|revoked| revoked.contains(token))
+    /// Whether a token of the key was revoked that was made in this epoch.
+    pub fn has_revoked(&self, token: TokenId, epoch: u32) -> bool {
+        self.revoked_tokens.as_ref().is_some_and(|revoked| revoked.contains(token, epoch))
+    }
+
+    /// How often all tokens of the key were revoked: what tokens say that are made now.
+    pub fn epoch(&self) -> u32 {
+        self.revoked_tokens.as_ref().map_or(0, |revoked| revoked.epoch)
     }
 
     /// Memory of the parts that only some keys have, in bytes. What two entries of a key share counts twice.

@@ -2,11 +2,14 @@
 //!
 //! All that holds for a verification holds here: the same checks in the same order, the same limits and credits, and
 //! a record of every outcome before it is answered. Besides, the client names the key that it believes to hold the
-//! secret of; a secret that is another key's is answered and recorded as one that is nobody's.
+//! secret of; a secret that is another key's is answered and recorded as one that is nobody's. A request that asks for
+//! no token in any way that is understood is recorded as `MALFORMED` and checks nothing.
 //!
 //! Invariants:
 //! - A token allows nothing that its key does not allow now: scopes that are asked for narrow, and never widen.
 //! - A token ends before its key does, and before the secret does that was exchanged for it.
+//! - A token is told apart from those that are made after a revocation of all by what it says, not by when it was made:
+//!   one that was begun before is revoked, however late it is answered.
 
 use std::borrow::Cow;
 use std::net::IpAddr;
@@ -123,6 +126,26 @@ impl Verifier {
         Ok(outcome)
     }
 
+    /// Records that somebody asked for a token in a way that cannot be answered: for the first of these clients that has
+    /// its secret, otherwise for nobody. Whatever became of the key since, it was this key's holder who asked.
+    pub async fn not_exchanged(
+        &self,
+        mut clients: impl Iterator<Item = (Option<KeyId>, &str)>,
+        address: Option<IpAddr>,
+    ) -> Result<(), Error> {
+        self.up_to_date()?;
+        let now = self.edge.now();
+        let found = clients.find_map(|(client, secret)| {
+            self.authenticated(client, secret).1.filter(|entry| !entry.secret_ended(now))
+        });
+        let used = Use {
+            means: Some(Means::Exchange),
+            ip: address.map(|address| address.to_canonical()),
+            ..used(VerificationCode::Malformed, found.map(Held::from).as_ref(), &Asker::Open)
+        };
+        self.recorder.record(used, now).await
+    }
+
     fn found(&self, mint: &Mint, secret: &str, asked: Exchange, now: Timestamp) -> Result<Found, Error> {
         let (nobodys, found) = self.authenticated(asked.client, secret);
         let nothing = || Found { entry: None, checked: None, outcome: Err(Refusal::new(nobodys, NOT_TOLD)) };
@@ -179,6 +202,7 @@ impl Verifier {
             workspace: entry.workspace,
             env: entry.environment,
             secret: entry.secret_version,
+            epoch: entry.epoch(),
             grants: asked.form == Form::Jwt && for_issuer && !narrowed && entry.management().is_some(),
         };
         let token = match asked.form {
@@ -190,11 +214,16 @@ impl Verifier {
 
     /// The key that a client is, if the secret is that key's.
     fn authenticated(&self, client: Option<KeyId>, secret: &str) -> (VerificationCode, Option<Arc<Entry>>) {
-        let is_client = |entry: &Arc<Entry>| Some(entry.key) == client;
-        let (nobodys, found) = self.presented(secret, |mut found| Iterator::find(&mut found, is_client));
-        // A token is no secret: otherwise one would lead to the next for ever.
-        let found = found.filter(|held| held.token.is_none()).map(|held| held.entry);
-        (nobodys, found.filter(is_client))
+        let (nobodys, mut all) = self.keys_with(secret);
+        (nobodys, all.find(|entry| Some(entry.key) == client))
+    }
+
+    /// Every key that has this secret now: keys of which a digest was brought can be several with one.
+    pub fn holders(&self, secret: &str) -> Result<Vec<KeyId>, Error> {
+        self.up_to_date()?;
+        let now = self.edge.now();
+        let (_, all) = self.keys_with(secret);
+        Ok(all.filter(|entry| !entry.secret_ended(now)).map(|entry| entry.key).collect())
     }
 
     /// The key that a client is, whatever became of it since: it may be disabled, expired or revoked, and the address

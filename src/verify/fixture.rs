@@ -38,6 +38,7 @@ pub(super) fn claims(n: u128, issuer: &str) -> Claims {
         workspace: WorkspaceId::from_uuid(Uuid::from_u128(1)),
         env: Environment::Production,
         secret: 1,
+        epoch: 0,
         grants: true,
     }
 }

@@ -57,7 +57,8 @@ impl Signed {
 
     /// As somebody who calls with it.
     pub(super) fn of_caller(&self) -> caller::Token {
-        caller::Token { id: self.claims.jti, kid: self.kid.clone(), expires_at: self.claims.expires_at() }
+        let Claims { jti: id, epoch, .. } = self.claims;
+        caller::Token { id, epoch, kid: self.kid.clone(), expires_at: self.claims.expires_at() }
     }
 }
 
@@ -131,7 +132,7 @@ impl Tokens {
     /// Whether a token that somebody began to call with is still good, its key aside.
     pub(super) fn stands(&self, token: &caller::Token, entry: &Entry, now: Timestamp) -> bool {
         now < token.expires_at
-            && !entry.has_revoked(token.id)
+            && !entry.has_revoked(token.id, token.epoch)
             && self.keyring.find(&token.kid).is_some_and(|signer| !signer.revoked)
     }
 }

@@ -4,11 +4,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use keyledger::app;
+use keyledger::config::Config;
+use keyledger::edge::{Clock, Edge, SystemClock, SystemEntropy};
 use keyledger::store::sqlite::{Options, SqliteStore};
 use keyledger::store::{EventStore, Filter};
+use keyledger_schema::Timestamp;
 use serde_json::json;
 
 use crate::ask::{data, eventually, text};
+use crate::oauth::exchange;
 use crate::support::{Home, Launched, Server};
 
 /// Types of all events in the order of the log.
@@ -119,4 +124,54 @@ fn a_second_organization_is_founded_beside_the_first() {
         assert!(text(&viewer["viewer"]["email"]).ends_with(&format!("@keys.{slug}")));
         assert!(viewer["viewer"]["key"]["secretAcknowledgedAt"].is_string(), "it was shown");
     }
+}
+
+/// A clock that is a day slow.
+struct Slow;
+
+impl Clock for Slow {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(SystemClock.now().micros() - 86_400_000_000)
+    }
+}
+
+#[test]
+fn a_clock_that_was_set_back_makes_no_other_organization_the_first_issuer() {
+    let home = Home::initialized();
+    let mut later = None;
+    let config = Config::in_directory(home.data_dir());
+    let yesterday = Edge::new(Slow, SystemEntropy);
+    let founded = app::init(&config, yesterday, "Later", |founded| {
+        later = Some(founded.organization.to_string());
+        Ok(())
+    });
+    founded.unwrap();
+    let later = later.unwrap();
+    let url = "https://keys.example";
+    let issuers = |home: Arc<Home>| {
+        let server = Server::start(&home, &["--public-url", url]);
+        let metadata = "/.well-known/oauth-authorization-server";
+        let issuer = |path: String| {
+            let (status, body) = server.anonymous().get(&path).unwrap();
+            assert_eq!(status, 200, "{path} {body}");
+            text(&serde_json::from_str::<serde_json::Value>(&body).unwrap()["issuer"])
+        };
+        let key = server.root().create_key("a").run();
+        let token = exchange(&server, &key, &[]).token();
+        assert!(server.root().verify(&token).unwrap().valid);
+        let found = [
+            issuer(metadata.to_owned()),
+            issuer(format!("{metadata}/{}", home.tenant().organization)),
+            issuer(format!("{metadata}/{later}")),
+        ];
+        (server.stop(), found)
+    };
+    let expected = [url.to_owned(), url.to_owned(), format!("{url}/{later}")];
+    let (home, found) = issuers(home);
+    assert_eq!(found, expected);
+    // The same from the log alone.
+    std::fs::remove_file(home.data_dir().join("readmodel.db")).unwrap();
+    let (home, found) = issuers(home);
+    assert_eq!(found, expected);
+    assert_eq!(issuers(home).1, expected);
 }

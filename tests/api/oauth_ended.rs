@@ -198,8 +198,20 @@ fn the_public_url_is_where_the_operator_says() {
         assert_eq!(document["issuer"], "https://keys.example/api", "{path}");
         assert_eq!(document["revocation_endpoint"], "https://keys.example/api/oauth/revoke");
     }
+    let warned = |server: &Server| server.log().matches("public_url is not set").count();
+    assert_eq!(warned(&server), 0);
     let home = server.stop();
-    let server = Server::start(&home, &["--public-url", "https://other.example"]);
+    let proxy = ["--trusted-proxy", "10.0.0.0/8"];
+    let server = Server::start(&home, &proxy);
+    assert_eq!(warned(&server), 1, "{}", server.log());
+    assert!(server.log().contains("set --public-url") && server.log().contains(server.base()));
+    let home = server.stop();
+    let server = Server::start(&home, &[]);
+    assert_eq!(warned(&server), 0, "nobody else reaches it");
+    let home = server.stop();
+    let other = ["--public-url", "https://other.example"];
+    let server = Server::start(&home, &[&proxy[..], &other].concat());
+    assert_eq!(warned(&server), 0);
     assert_eq!(code(&server.root(), &token), "NOT_FOUND", "a token of another issuer");
 }
 
@@ -208,7 +220,9 @@ fn beyond_a_thousand_single_revocations_all_so_far_are_revoked() {
     let server = Server::fresh();
     let root = server.root();
     let key = root.create_key("a").run();
-    let (kept, authorization) = (exchange(&server, &key, &[]).token(), own(&key));
+    let kept = exchange(&server, &key, &[]).token();
+    // By somebody who may manage it: the key itself has to take its time.
+    let authorization = format!("Bearer {}", server.home().tenant().root_key);
     std::thread::scope(|threads| {
         for _ in 0..8 {
             threads.spawn(|| {
@@ -223,4 +237,52 @@ fn beyond_a_thousand_single_revocations_all_so_far_are_revoked() {
     let after = exchange(&server, &key, &[]).token();
     assert_eq!(code(&root, &after), "VALID");
     assert!(root.verify(&key.secret()).unwrap().valid);
+}
+
+#[test]
+fn a_key_ends_so_many_of_its_tokens_a_minute_and_hears_of_it() {
+    let server = Server::fresh();
+    let root = server.root();
+    let key = root.create_key("a").run();
+    let token = || exchange(&server, &key, &[]).token();
+    let first = token();
+    assert_eq!(revoke(&server, &own(&key), &first).status, 200);
+    std::thread::scope(|threads| {
+        for _ in 0..9 {
+            threads.spawn(|| {
+                for _ in 0..11 {
+                    assert_eq!(revoke(&server, &own(&key), &token()).status, 200);
+                }
+            });
+        }
+    });
+    let written = || {
+        let events = root.key(&key.id(), "events(first: 200) { nodes { type data } }").unwrap();
+        let nodes = events["events"]["nodes"].as_array().unwrap().clone();
+        let of = |name: &str| nodes.iter().filter(|event| event["type"] == name).cloned().collect::<Vec<_>>();
+        (of("key.token_revoked").len(), of("command.refused"))
+    };
+    assert_eq!(written(), (100, Vec::new()));
+    let kept = token();
+    for _ in 0..5 {
+        let refused = revoke(&server, &own(&key), &kept);
+        assert_eq!((refused.status, refused.error()), (429, "temporarily_unavailable"), "{refused:?}");
+        let after: u64 = refused.header("retry-after").parse().unwrap();
+        assert!((1..=60).contains(&after), "{after}");
+        let description = text(&refused.body["error_description"]);
+        assert!(description.contains("at most 100") && description.contains("revokeTokens"), "{description}");
+        // What is done already stays done, and writes nothing.
+        assert_eq!(revoke(&server, &own(&key), &first).status, 200);
+    }
+    assert_eq!(code(&root, &kept), "VALID");
+    let (revoked, refusals) = written();
+    assert_eq!((revoked, refusals.len()), (100, 1), "the others are counted: {refusals:?}");
+    assert_eq!(refusals[0]["data"]["code"], "TOO_MANY_REQUESTS", "{refusals:?}");
+    // Another key is not held up, nor is who may manage this one.
+    let second = root.create_key("b").run();
+    let other = exchange(&server, &second, &[]).token();
+    assert_eq!(revoke(&server, &own(&second), &other).status, 200);
+    let manager = format!("Bearer {}", server.home().tenant().root_key);
+    assert_eq!(revoke(&server, &manager, &kept).status, 200);
+    assert_eq!((code(&root, &kept), code(&root, &other)), ("TOKEN_REVOKED".into(), "TOKEN_REVOKED".into()));
 }

@@ -38,9 +38,14 @@ fn other_methods_and_other_bodies_are_told_so() {
             (&[FORM], "a=%zz", 400),
             (&[FORM], "a=1&a=2", 400),
             (&[FORM], large.as_str(), 413),
+            (&[FORM, FORM], "grant_type=client_credentials", 400),
+            (&[FORM, ("Content-Type", "application/json")], "grant_type=client_credentials", 400),
+            (&[FORM, ("Content-Encoding", "gzip")], "grant_type=client_credentials", 415),
         ] {
             let reply = send(&server, "POST", path, headers, body);
             assert_eq!((reply.status, reply.error()), (status, "invalid_request"), "{path} {headers:?}");
+            let codings = if status == 415 { "identity" } else { "" };
+            assert_eq!(reply.header("accept-encoding"), codings, "{reply:?}");
             assert_oauth(&reply);
         }
     }

@@ -1,7 +1,7 @@
 //! Tables say what the code does, and every code has its entry.
 
 use keyledger::config::DEFAULT_VERIFICATION_LOG_DAYS;
-use keyledger::decisions::{key, limits, slug, workspace};
+use keyledger::decisions::{limits, slug, tokens, workspace};
 use keyledger::error::Code;
 use keyledger::service::revocations::MAX_REVOKED;
 use keyledger::service::{analytics, exports, reads};
@@ -105,7 +105,8 @@ fn bounds() -> Vec<(&'static str, u64)> {
         ("scopes of a token", n(MAX_SCOPE_BYTES)),
         ("body of a request for a token", private("src/http/oauth/form.rs", "MAX_FORM_BYTES")),
         ("parameters of a request for a token", private("src/http/oauth/form.rs", "MAX_PARAMETERS")),
-        ("revocations of single tokens", n(key::MAX_REVOKED_TOKENS)),
+        ("revocations of single tokens", n(tokens::MAX_REVOKED_TOKENS)),
+        ("revocations of a key's tokens by the key itself", tokens::MAX_OWN_REVOCATIONS.into()),
         ("questions of one batch", n(http::MAX_REQUESTS)),
         ("idempotency key", n(limits::MAX_IDEMPOTENCY_KEY_BYTES)),
         ("overlap", limits::MAX_OVERLAP.as_secs()),

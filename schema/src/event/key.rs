@@ -295,7 +295,8 @@ pub struct KeyTokenRevoked {
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KeyTokensRevoked {
-    /// Those whose id was made at this moment or before.
+    /// When it was decided. Which tokens it means is told by the order of the log: those that say that there were
+    /// fewer of these events before them.
     pub until: Timestamp,
     /// Why, in the actor's words.
     #[serde(default, skip_serializing_if = "Option::is_none")]

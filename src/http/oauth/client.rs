@@ -11,11 +11,32 @@ use super::form::{Form, decoded};
 use super::refusal::{Kind, OauthError};
 use crate::http::credentials::{after_scheme, single};
 
+/// So many headers are looked at in a request that is refused for having more than one.
+const MAX_NAMED: usize = 2;
+
 /// What a client authenticates with.
 pub(super) struct Client {
     /// The key that it says it is; none if that is not the id of a key. Then its secret is not that key's.
     pub(super) id: Option<KeyId>,
     pub(super) secret: Zeroizing<String>,
+}
+
+impl Client {
+    fn new(id: &str, secret: Zeroizing<String>) -> Self {
+        Self { id: id.parse().ok(), secret }
+    }
+
+    /// Every client that a request names with a secret, in whichever way, and whatever else is wrong with it. For the
+    /// record of a request that is refused: none of them is authenticated by this.
+    pub(super) fn all_named(headers: &HeaderMap, form: &Form) -> impl Iterator<Item = Self> {
+        let of_header = headers.get_all(&AUTHORIZATION).filter_map(|value| {
+            let (user, secret) = basic(after_scheme(value.to_str().ok()?, "Basic")?)?;
+            Some(Self::new(&user, secret))
+        });
+        let in_body = form.one("client_id").zip(form.one("client_secret"));
+        let in_body = in_body.map(|(id, secret)| Self::new(id, Zeroizing::new(secret.to_owned())));
+        of_header.take(MAX_NAMED).chain(in_body)
+    }
 }
 
 /// How a request says who it comes from.
@@ -46,11 +67,15 @@ impl Presented {
         let (id, secret) = (form.one("client_id"), form.one("client_secret"));
         // RFC 7521 §4.2: another way for a client to authenticate, which there is none of here.
         let asserted = form.one("client_assertion").or_else(|| form.one("client_assertion_type")).is_some();
-        let header = single(headers, &AUTHORIZATION)?;
+        let header = single(headers, &AUTHORIZATION).map_err(|_| {
+            OauthError::invalid_request(
+                "Authorization is there more than once, or is no text; send it once, in visible ASCII",
+            )
+        })?;
         let ways = [header.is_some(), secret.is_some(), asserted];
         if ways.into_iter().filter(|way| *way).count() > 1 {
             return Err(OauthError::invalid_request(
-                "the request authenticates in two ways; send either an Authorization header or client_secret, not both",
+                "the request authenticates in two ways; send either Authorization or client_secret, and no client_assertion",
             ));
         }
         if asserted {
@@ -69,14 +94,15 @@ impl Presented {
                         "client_id names another client than the Authorization header; send one of them",
                     ));
                 }
-                Ok(Self::Client(Client { id: user.parse().ok(), secret }))
+                Ok(Self::Client(Client::new(&user, secret)))
             }
             (None, Some(secret)) => {
                 let id = id.ok_or_else(|| {
-                    OauthError::invalid_request("client_id is missing; send the key's id with its secret")
+                    OauthError::invalid_request(
+                        "client_id is missing; send the key's id with its client_secret",
+                    )
                 })?;
-                let secret = Zeroizing::new(secret.to_owned());
-                Ok(Self::Client(Client { id: id.parse().ok(), secret }))
+                Ok(Self::Client(Client::new(id, Zeroizing::new(secret.to_owned()))))
             }
             (None, None) => Ok(Self::Nobody),
         }
@@ -115,7 +141,7 @@ mod tests {
         for line in lines {
             headers.append(AUTHORIZATION, HeaderValue::from_str(line).unwrap());
         }
-        Presented::of(&headers, &Form::parse(body.as_bytes()).unwrap())
+        Presented::of(&headers, &Form::parse(body.as_bytes()).ok().unwrap())
     }
 
     fn basic_of(text: &str) -> String {
@@ -141,23 +167,46 @@ mod tests {
     }
 
     #[test]
+    fn all_that_a_request_names_is_found_for_the_record() {
+        let (one, two) = (KeyId::from_uuid(Uuid::from_u128(1)), KeyId::from_uuid(Uuid::from_u128(2)));
+        let found = |lines: &[&str], body: &str| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(AUTHORIZATION, HeaderValue::from_str(line).unwrap());
+            }
+            let form = Form::parse(body.as_bytes()).unwrap_or_else(|broken| broken.form);
+            let all = Client::all_named(&headers, &form);
+            all.map(|client| (client.id, client.secret.to_string())).collect::<Vec<_>>()
+        };
+        let (header, body) = (basic_of(&format!("{one}:a")), format!("client_id={two}&client_secret=b"));
+        let (in_header, in_body) = ((Some(one), "a".to_owned()), (Some(two), "b".to_owned()));
+        assert_eq!(found(&[&header], &format!("{body}&x=%zz")), [in_header.clone(), in_body]);
+        assert_eq!(found(&["Bearer x", &header, &header, &header], ""), [in_header.clone(), in_header]);
+        assert!(found(&["Basic %%%", "Digest x"], "client_secret=b&client_id=").is_empty());
+    }
+
+    #[test]
     fn what_is_wrong_has_its_error() {
         let both = basic_of("a:s3cret");
-        for (lines, body, kind) in [
-            (vec![both.as_str()], "client_secret=s3cret", "invalid_request"),
-            (vec!["Bearer x"], "client_secret=s3cret", "invalid_request"),
-            (vec![both.as_str()], "client_assertion=s3cret", "invalid_request"),
-            (vec![both.as_str(), both.as_str()], "", "invalid_request"),
-            (vec![both.as_str()], "client_id=b", "invalid_request"),
-            (vec![], "client_secret=s3cret", "invalid_request"),
-            (vec![], "client_assertion_type=x", "invalid_client"),
-            (vec!["Digest s3cret"], "", "invalid_client"),
-            (vec!["Basic %%%"], "", "invalid_client"),
-            (vec!["Basic bm9jb2xvbg=="], "", "invalid_client"),
+        let (two, one) = (["Authorization", "client_secret"], ["Authorization"]);
+        let ways = ["client_secret_basic", "client_secret_post"];
+        for (lines, body, kind, named) in [
+            (vec![both.as_str()], "client_secret=s3cret", "invalid_request", &two[..]),
+            (vec!["Bearer x"], "client_secret=s3cret", "invalid_request", &two),
+            (vec![both.as_str()], "client_assertion=s3cret", "invalid_request", &two),
+            (vec![both.as_str(), both.as_str()], "", "invalid_request", &one),
+            (vec![both.as_str()], "client_id=b", "invalid_request", &["client_id", "Authorization"]),
+            (vec![], "client_secret=s3cret", "invalid_request", &["client_id is missing"]),
+            (vec![], "client_assertion_type=x", "invalid_client", &ways),
+            (vec!["Digest s3cret"], "", "invalid_client", &ways),
+            (vec!["Basic %%%"], "", "invalid_client", &["Basic"]),
+            (vec!["Basic bm9jb2xvbg=="], "", "invalid_client", &["Basic"]),
         ] {
             let error =
                 presented(&lines, body).err().unwrap_or_else(|| panic!("{lines:?} {body}")).to_string();
             assert!(error.starts_with(kind) && !error.contains("s3cret"), "{lines:?} {body}: {error}");
+            let remedy = ["send ", "use one of "].iter().any(|remedy| error.contains(remedy));
+            assert!(remedy && named.iter().all(|name| error.contains(name)), "{lines:?} {body}: {error}");
         }
     }
 }

@@ -13,7 +13,9 @@ use std::fmt;
 
 use actix_web::body::BoxBody;
 use actix_web::http::StatusCode;
-use actix_web::http::header::{ALLOW, HeaderName, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use actix_web::http::header::{
+    ACCEPT_ENCODING, ALLOW, HeaderName, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use actix_web::{HttpResponse, ResponseError};
 use keyledger_schema::VerificationCode;
 use serde::Serialize;
@@ -95,6 +97,13 @@ impl OauthError {
         Self::new(Kind::InvalidRequest, description)
     }
 
+    /// Of a body with a `Content-Encoding` (RFC 9110 §15.5.16).
+    pub(super) fn encoded() -> Self {
+        let message =
+            "the body is compressed or otherwise encoded; send it as it is, without Content-Encoding";
+        Self { status: StatusCode::UNSUPPORTED_MEDIA_TYPE, ..Self::invalid_request(message) }
+    }
+
     /// The same to somebody who presented a management key.
     pub(super) fn of_bearer(error: Error) -> Self {
         Self { bearer: true, ..error.into() }
@@ -123,7 +132,13 @@ impl From<Error> for OauthError {
             | Code::NotBootstrapped
             | Code::KeysDisabled => Kind::InvalidRequest,
         };
-        Self::new(kind, error.message)
+        let after = error.retry_after_seconds();
+        let mut told = Self::new(kind, error.message);
+        if error.code == Code::TooManyRequests {
+            told.status = StatusCode::TOO_MANY_REQUESTS;
+        }
+        told.retry_after_seconds = after.or(told.retry_after_seconds);
+        told
     }
 }
 
@@ -194,6 +209,10 @@ impl ResponseError for OauthError {
         if self.status == StatusCode::UNAUTHORIZED {
             answer.insert_header((WWW_AUTHENTICATE, if self.bearer { BEARER } else { BASIC }));
         }
+        if self.status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            // RFC 9110 §12.5.3: so a client knows that it is the coding and not the type.
+            answer.insert_header((ACCEPT_ENCODING, HeaderValue::from_static("identity")));
+        }
         if let Some(seconds) = self.retry_after_seconds {
             answer.insert_header((RETRY_AFTER, seconds));
         }
@@ -225,6 +244,16 @@ mod tests {
             assert_eq!(plain(remedy(code)), remedy(code));
         }
         assert_eq!(plain("a \"b\" \\ \u{e4}\n"), "a 'b' / ??");
+    }
+
+    #[test]
+    fn who_asks_too_often_is_told_when_to_come_again() {
+        let error = Error::new(Code::TooManyRequests, "a").after_seconds(17);
+        for (error, status, after) in [(error, 429, "17"), (Error::unavailable("b"), 503, "1")] {
+            let answer = OauthError::from(error).error_response();
+            let header = answer.headers().get(RETRY_AFTER).unwrap();
+            assert_eq!((answer.status().as_u16(), header.to_str().unwrap()), (status, after));
+        }
     }
 
     #[test]

@@ -31,9 +31,7 @@ pub(super) async fn revoke(
             let caller = credentials::caller(&request, &state).await.map_err(OauthError::of_bearer)?;
             if let Some(token) = token {
                 let claims = token.claims.clone();
-                let run = async move {
-                    service.revoke_token(&caller, claims.sub, claims.jti, claims.expires_at()).await
-                };
+                let run = async move { service.revoke_token(&caller, &claims).await };
                 match to_its_end(run).await.and_then(|done| done) {
                     // Somebody who may not know of the key is told what is told of every other token.
                     Err(error) if error.code == Code::NotFound => {}
@@ -48,9 +46,7 @@ pub(super) async fn revoke(
             if let Some(token) = token.filter(|token| token.claims.sub == holder.key) {
                 let claims = token.claims.clone();
                 let source = credentials::source(&request, &state);
-                let run = async move {
-                    service.revoke_own_token(holder.key, source, claims.jti, claims.expires_at()).await
-                };
+                let run = async move { service.revoke_own_token(source, &claims).await };
                 to_its_end(run).await??;
             }
         }

@@ -2,10 +2,12 @@
 
 use actix_web::web::{Data, Payload};
 use actix_web::{HttpRequest, HttpResponse};
+use keyledger_schema::KeyId;
 use serde::Serialize;
+use zeroize::Zeroizing;
 
 use super::client::{Client, Presented};
-use super::form::Form;
+use super::form::{Broken, Form};
 use super::refusal::{Kind, NO_CACHE, OauthError};
 use super::target;
 use crate::error::Error;
@@ -35,21 +37,58 @@ pub(super) async fn token(
     mint: Data<Mint>,
     payload: Payload,
 ) -> Result<HttpResponse, OauthError> {
-    let form = Form::read(&request, payload).await?;
-    form.required("grant_type")?;
-    by_credentials(&request, &state, &mint, &form).await
+    let read = Form::read(&request, payload).await;
+    let asked = read.and_then(|form| {
+        form.asked(|form| {
+            form.required("grant_type")?;
+            by_credentials(&request, &state, form)
+        })
+    });
+    answer(&request, &state, &mint, asked).await
 }
 
-/// The same where the grant need not be named.
-pub(super) async fn by_credentials(
+/// What is asked for by a client that names itself and its secret, and that secret. The grant need not be named.
+pub(super) fn by_credentials(
+    request: &HttpRequest,
+    state: &State,
+    form: &Form,
+) -> Result<(Zeroizing<String>, Exchange), OauthError> {
+    only_grant(form)?;
+    let Client { id, secret } = Presented::of(request.headers(), form)?.client()?;
+    let asked = exchange(request, state, form, id, &secret)?;
+    Ok((secret, asked))
+}
+
+/// Answers a client that named itself.
+pub(super) async fn answer(
     request: &HttpRequest,
     state: &State,
     mint: &Mint,
-    form: &Form,
+    asked: Result<(Zeroizing<String>, Exchange), Broken>,
 ) -> Result<HttpResponse, OauthError> {
-    only_grant(form)?;
-    let client = Presented::of(request.headers(), form)?.client()?;
-    issue(request, state, mint, form, client).await
+    match asked {
+        Ok((secret, asked)) => issue(state, mint, &secret, asked).await,
+        Err(Broken { error, form }) => {
+            Err(refused(request, state, Client::all_named(request.headers(), &form), error).await)
+        }
+    }
+}
+
+/// Records that a request asked for a token in no way that can be answered, under the first of these clients that has
+/// its secret, and gives the error back. What the request said is not recorded: it may hold anything.
+pub(super) async fn refused(
+    request: &HttpRequest,
+    state: &State,
+    clients: impl Iterator<Item = Client>,
+    error: OauthError,
+) -> OauthError {
+    let clients: Vec<Client> = clients.collect();
+    let clients = clients.iter().map(|client| (client.id, client.secret.as_str()));
+    let address = address::client(request, &state.trusted_proxies);
+    match state.verifier.not_exchanged(clients, address).await {
+        Ok(()) => error,
+        Err(unrecorded) => unrecorded.into(),
+    }
 }
 
 /// There is one grant; whoever names another does not get it.
@@ -57,7 +96,10 @@ pub(super) fn only_grant(form: &Form) -> Result<(), OauthError> {
     if form.one("grant_type").is_none_or(|grant| grant == GRANT) {
         return Ok(());
     }
-    Err(OauthError::new(Kind::UnsupportedGrantType, "the only grant is client_credentials; ask for that"))
+    Err(OauthError::new(
+        Kind::UnsupportedGrantType,
+        "grant_type is client_credentials, the only grant there is here; send that",
+    ))
 }
 
 /// Which form of token a client asks for.
@@ -73,23 +115,32 @@ fn token_form(text: Option<&str>) -> Result<exchange::Form, OauthError> {
     }
 }
 
-/// Answers with a token for a client.
-pub(super) async fn issue(
+/// What the parameters ask for.
+pub(super) fn exchange(
     request: &HttpRequest,
     state: &State,
-    mint: &Mint,
     form: &Form,
-    client: Client,
-) -> Result<HttpResponse, OauthError> {
-    let asked = Exchange {
+    client: Option<KeyId>,
+    secret: &str,
+) -> Result<Exchange, OauthError> {
+    Ok(Exchange {
         form: token_form(form.one("token_type").or_else(|| form.one("tokenType")))?,
-        client: client.id,
+        client,
         address: address::client(request, &state.trusted_proxies),
         environment: Request::environment(form.one("environment"))?,
-        scopes: target::scopes(form)?,
-        audience: target::audiences(form)?,
-    };
-    let Issued { claims, token } = state.verifier.exchange(mint, &client.secret, asked).await??;
+        scopes: target::scopes(form, secret)?,
+        audience: target::audiences(form, secret)?,
+    })
+}
+
+/// Answers with a token.
+pub(super) async fn issue(
+    state: &State,
+    mint: &Mint,
+    secret: &str,
+    asked: Exchange,
+) -> Result<HttpResponse, OauthError> {
+    let Issued { claims, token } = state.verifier.exchange(mint, secret, asked).await??;
     let body = Body {
         access_token: &token,
         token_type: "Bearer",

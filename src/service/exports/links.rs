@@ -66,6 +66,7 @@ impl Service {
         asked.tell(&mut told);
         told.tell("key", Some(caller.key));
         told.tell("token", token.map(|token| token.id));
+        told.tell("epoch", token.map(|token| token.epoch));
         told.tell("signer", token.map(|token| &token.kid));
         told.tell("expires", Some(expires_at));
         let signed = format!("{PATH}?{}", told.text());
@@ -90,7 +91,8 @@ impl Service {
             None => None,
             Some((id, kid)) => {
                 let id = id.parse().map_err(|_| refused())?;
-                Some(Arc::new(Token { id, kid: kid.into(), expires_at }))
+                let epoch = value("epoch").and_then(|text| text.parse().ok()).ok_or_else(refused)?;
+                Some(Arc::new(Token { id, epoch, kid: kid.into(), expires_at }))
             }
         };
         let row = self.read_model.key(key).await.map_err(|error| query_failed(&error))?;

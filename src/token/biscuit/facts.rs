@@ -10,7 +10,7 @@ use super::{LIMITS, date};
 use crate::token::claims::{Audience, Claims};
 
 /// The facts in the order in which [`Row`] has them, each with one value.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 13] = [
     "issuer",
     "key",
     "organization",
@@ -18,6 +18,7 @@ const NAMES: [&str; 12] = [
     "environment",
     "token",
     "secret_version",
+    "epoch",
     "audiences",
     "scope",
     "issued_at",
@@ -37,6 +38,7 @@ pub(super) fn of(claims: &Claims) -> impl Iterator<Item = Fact> {
         text(&claims.env.as_str()),
         text(&claims.jti),
         Term::Integer(claims.secret.into()),
+        Term::Integer(claims.epoch.into()),
         Term::Set(audiences),
         text(&claims.scope),
         date(claims.iat),
@@ -80,8 +82,9 @@ fn seconds(term: &Term) -> Option<i64> {
 
 impl Row {
     fn claims(self) -> Option<Claims> {
-        let [iss, key, org, workspace, env, token, secret, audiences, scope, iat, nbf, exp] = self.0;
-        let (Term::Integer(secret), Term::Set(audiences)) = (secret, audiences) else { return None };
+        let [iss, key, org, workspace, env, token, secret, epoch, audiences, scope, iat, nbf, exp] = self.0;
+        let (Term::Integer(secret), Term::Integer(epoch)) = (secret, epoch) else { return None };
+        let Term::Set(audiences) = audiences else { return None };
         let aud: Option<Vec<Box<str>>> =
             audiences.into_iter().map(|one| text(one).map(String::into_boxed_str)).collect();
         let sub = text(key)?.parse().ok()?;
@@ -99,6 +102,7 @@ impl Row {
             workspace: text(workspace)?.parse().ok()?,
             env: text(env)?.parse().ok()?,
             secret: u32::try_from(secret).ok()?,
+            epoch: u32::try_from(epoch).ok()?,
             grants: false,
         })
     }

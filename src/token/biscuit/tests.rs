@@ -16,7 +16,7 @@ const SOON: Duration = Duration::from_secs(2);
 /// Of a token that says something else than what stands there by itself.
 fn claims() -> Claims {
     let aud = Audience::new(vec!["https://a.example".into(), "https://b.example".into()]);
-    Claims { aud, secret: 7, grants: false, ..fixture::claims() }
+    Claims { aud, secret: 7, epoch: 3, grants: false, ..fixture::claims() }
 }
 
 fn token() -> String {
