@@ -76,7 +76,7 @@ Exit codes:
   4  the management key is missing, invalid or not allowed to do this
   5  there is no such thing here
   6  sent, but no answer came: the outcome is unknown
-  10 to 19  audit verify: what does not hold, see there
+  10 to 21  audit verify: what does not hold, see there
 
 Documentation: docs/command-line.md and docs/configuration.md";
 

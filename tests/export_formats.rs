@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use keyledger::export::{Encoder, Failed, Format, Logged, Open};
 use keyledger_schema::codec;
-use keyledger_schema::{ChainHash, Event, NoDataKeys};
+use keyledger_schema::sealing::{Held, Unreadable};
+use keyledger_schema::{ChainHash, DataKeys, Event, NoDataKeys, Subject};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -41,6 +42,17 @@ fn open(bytes: &[u8]) -> Result<Cow<'_, str>, Failed> {
 
 /// As for somebody whose data keys were all erased.
 fn open_nothing(bytes: &[u8]) -> Result<Cow<'_, str>, Failed> {
+    struct Erased;
+    impl DataKeys for Erased {
+        fn data_key(&self, _: Subject) -> Result<Held, Unreadable> {
+            Ok(Held::Erased)
+        }
+    }
+    codec::opened(bytes, &Erased).map_err(|error| Failed::new(error.to_string()))
+}
+
+/// As after all data keys were lost.
+fn open_without_vault(bytes: &[u8]) -> Result<Cow<'_, str>, Failed> {
     codec::opened(bytes, &NoDataKeys).map_err(|error| Failed::new(error.to_string()))
 }
 
@@ -329,6 +341,22 @@ fn an_event_whose_text_has_line_ends_is_still_one_line() {
         assert_eq!(text.lines().count(), 1, "{text}");
     }
     assert_eq!(lines(&written(Format::Jsonl, false, std::slice::from_ref(&pretty)))[0]["event"], event);
+}
+
+#[test]
+fn what_cannot_be_read_says_so_and_is_never_taken_for_erased_or_for_an_address() {
+    let of = |format| written_with(format, false, &all(), &open_without_vault);
+    let schema = validator("ocsf-1.8.0.schema.json");
+    let rows = csv_rows(&of(Format::Csv));
+    assert!(rows.iter().any(|row| row.get("actorEmail").is_some_and(|email| email == "[unreadable]")));
+    assert!(rows.iter().any(|row| row.get("ip").is_some_and(|ip| ip == "[unreadable]")));
+    for ((name, _), event) in samples().iter().zip(lines(&of(Format::Ocsf))) {
+        assert_valid(&schema, &event, name);
+        assert!(!event["src_endpoint"]["ip"].to_string().contains("unreadable"), "{name}: {event}");
+    }
+    let cef = String::from_utf8(of(Format::Cef)).unwrap();
+    assert!(cef.contains("suser=[unreadable]"), "{cef}");
+    assert!(!cef.contains("c6a2=[") && !cef.contains("src=["), "{cef}");
 }
 
 #[test]

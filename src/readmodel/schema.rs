@@ -13,7 +13,7 @@ use rusqlite::{Connection, OpenFlags, Result};
 use uuid::Uuid;
 
 /// In `PRAGMA user_version`.
-pub(super) const VERSION: i32 = 15;
+pub(super) const VERSION: i32 = 16;
 /// In `PRAGMA application_id`: "KLRM".
 pub(super) const APPLICATION: i32 = 0x4b4c_524d;
 
