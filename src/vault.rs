@@ -71,6 +71,9 @@ struct Shared {
     edge: Edge,
     /// How many lost data keys were come across.
     lost: AtomicU64,
+    /// Whether each row is found where it is looked for. Where that is not so, a data key could be deleted in one row
+    /// and stay in another.
+    is_sound: bool,
 }
 
 impl Shared {
@@ -194,6 +197,14 @@ impl Vault {
     }
 
     fn start(connection: Connection, wrapping: Wrapping, edge: Edge) -> Result<Self, OpenError> {
+        let flaw = file::flaw(&connection).unwrap_or_else(|error| Some(error.to_string()));
+        if let Some(flaw) = &flaw {
+            tracing::error!(
+                flaw,
+                "vault.db is damaged: personal data may read as [unreadable], and nobody can be erased. Restore it from its \
+                 backup"
+            );
+        }
         let shared = Arc::new(Shared {
             connection: Mutex::new(connection),
             ahead: Mutex::default(),
@@ -201,6 +212,7 @@ impl Vault {
             wrapping,
             edge,
             lost: AtomicU64::new(0),
+            is_sound: flaw.is_none(),
         });
         let (requests, taken) = mpsc::channel();
         let thread = {
@@ -230,8 +242,11 @@ impl Vault {
     }
 
     /// Deletes the data key of a subject for good. It is gone from the file on return. Blocks for as long as a
-    /// write to the disk takes.
+    /// write to the disk takes. Fails where rows of the file are not found where they should be.
     pub fn erase(&self, subject: Subject) -> Result<(), Error> {
+        if !self.shared.is_sound {
+            return Err(Error("it is damaged; restore it from its backup".into()));
+        }
         self.wait_for(Change::Erase(subject))
     }
 

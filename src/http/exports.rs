@@ -1,8 +1,8 @@
 //! `GET /v1/exports/usage` and `GET /v1/exports/verifications`: figures and records as files, for whoever holds a
 //! management key that may read them.
 //!
-//! The body is made as it is read: a slow reader holds a few thousand rows and neither a thread nor a transaction
-//! of the database. A body that ends without its last chunk is not whole; that happens when the key is revoked
+//! The body is made as it is read: a slow reader holds a few pieces of at most a mebibyte of stored bytes or some
+//! thousand rows each, and neither a thread nor a transaction of the database. A body that ends without its last chunk is not whole; that happens when the key is revoked
 //! meanwhile, too.
 
 mod flow;

@@ -15,11 +15,13 @@ use keyledger_schema::grant::Place;
 use keyledger_schema::{OrganizationId, Personal, Timestamp};
 
 use super::Context;
+use crate::error::Code;
 
 /// For so long after one was told the same refusals are counted.
 pub const WINDOW: Duration = Duration::from_secs(10);
 /// The most kinds that are remembered. What is not remembered is told by itself.
 const REMEMBERED: usize = 16_384;
+const TOO_MANY: &str = Code::TooManyRequests.as_str();
 
 /// What makes two refusals the same.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -37,7 +39,8 @@ impl Same {
         Self {
             organization,
             actor: context.actor.id.clone(),
-            from: context.source.ip.as_ref().map(|Personal(ip)| *ip),
+            // Who is to slow down does not get around it by coming from many addresses.
+            from: context.source.ip.as_ref().map(|Personal(ip)| *ip).filter(|_| *refused.code != *TOO_MANY),
             command: refused.command.clone(),
             target: refused.target.as_ref().map(|Personal(target)| target.clone()),
             code: refused.code.clone(),

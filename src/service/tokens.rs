@@ -1,5 +1,6 @@
 //! Tokens that keys were exchanged for, as far as the log is concerned: their revocation one by one.
 
+use keyledger_schema::personal::{ERASED, UNREADABLE};
 use keyledger_schema::{KeyId, Source};
 
 use super::{KeyWritten, Service};
@@ -13,9 +14,9 @@ use crate::token::Claims;
 const REVOKE_TOKEN: &str = "revokeToken";
 
 impl Service {
-    /// Makes a token of a key fail, which the caller has to be allowed to manage.
+    /// Makes a token of a key fail, which the caller has to be allowed to manage. Of its own it ends so many a minute.
     pub async fn revoke_token(&self, caller: &Caller, token: &Claims) -> Result<KeyWritten> {
-        let command = command(token, false);
+        let command = command(token, caller.key == token.sub);
         let run = self.change_key(caller, token.sub, command, None);
         self.recorded(caller, REVOKE_TOKEN, Some(&token.sub.to_string()), run).await
     }
@@ -29,7 +30,9 @@ impl Service {
     /// Whether a key has this name, or this address in trails.
     pub async fn is_called(&self, key: KeyId, name: &str) -> Result<bool> {
         let row = self.read_model.key(key).await.map_err(|error| super::keys::query_failed(&error))?;
-        Ok(row.is_some_and(|row| **row.state.name == *name || **row.state.email == *name))
+        // What stands in the place of a name that is not there any more is no name.
+        let named = |known: &str| known == name && ![ERASED, UNREADABLE].contains(&known);
+        Ok(row.is_some_and(|row| named(&row.state.name) || named(&row.state.email)))
     }
 }
 

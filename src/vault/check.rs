@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use keyledger_schema::Subject;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OpenFlags, Row};
 
 use super::file::{self, FILE_NAME, OpenError, Wrapping};
 use crate::secret::MasterKey;
@@ -61,19 +62,30 @@ pub fn examine(data_dir: &Path, master: Option<&MasterKey>) -> Result<Option<Con
 
 fn look(connection: &Connection, wrapping: Option<&Wrapping>) -> rusqlite::Result<Condition> {
     let mut condition = Condition::default();
-    let said: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
-    condition.file = (said != "ok").then_some(said);
+    condition.file = file::flaw(connection)?;
     let wrapping = wrapping.filter(|wrapping| file::is_of(connection, wrapping).unwrap_or(false));
     condition.opened = wrapping.is_some();
+    if let Err(error) = count(connection, wrapping, &mut condition) {
+        condition.file.get_or_insert(error.to_string());
+    }
+    Ok(condition)
+}
+
+/// Counts rows, as far as they can be read.
+fn count(
+    connection: &Connection,
+    wrapping: Option<&Wrapping>,
+    condition: &mut Condition,
+) -> rusqlite::Result<()> {
     let mut all = connection.prepare("SELECT subject, wrapped FROM data_keys")?;
     let mut rows = all.query([])?;
     while let Some(row) = rows.next()? {
-        let subject: Vec<u8> = row.get(0)?;
-        match row.get::<_, Option<Vec<u8>>>(1)? {
-            _ if Subject::from_bytes(&subject).is_none() => condition.lose(&subject),
-            None => condition.erased += 1,
-            Some(wrapped) if file::is_whole(wrapping, &subject, &wrapped) => condition.whole += 1,
-            Some(_) => condition.lose(&subject),
+        let subject = label(row)?;
+        match file::condition(wrapping, subject, row.get_ref(1)?) {
+            _ if Subject::from_bytes(subject).is_none() => condition.lose(subject),
+            file::Condition::Key => condition.whole += 1,
+            file::Condition::Mark => condition.erased += 1,
+            file::Condition::Damaged => condition.lose(subject),
         }
     }
     let set_aside: i64 = connection.query_row(
@@ -85,10 +97,18 @@ fn look(connection: &Connection, wrapping: Option<&Wrapping>) -> rusqlite::Resul
         let mut all = connection.prepare("SELECT subject FROM damaged")?;
         let mut rows = all.query([])?;
         while let Some(row) = rows.next()? {
-            condition.lose(&row.get::<_, Vec<u8>>(0)?);
+            condition.lose(label(row)?);
         }
     }
-    Ok(condition)
+    Ok(())
+}
+
+/// The subject of a row; nothing where something else stands.
+fn label<'a>(row: &'a Row<'_>) -> rusqlite::Result<&'a [u8]> {
+    Ok(match row.get_ref(0)? {
+        ValueRef::Blob(subject) => subject,
+        _ => &[],
+    })
 }
 
 /// Where nothing waits to be merged into the file it is read by itself, so that a copy on read-only storage can be

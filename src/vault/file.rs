@@ -1,9 +1,10 @@
 //! The file: its tables, and how a data key stands in a row.
 //!
-//! A row holds the subject's 17 bytes and, as long as the data key exists, a nonce of 24 bytes and the data key
-//! encrypted with XChaCha20-Poly1305 under a key derived from the master key; the subject is authenticated with
-//! it, so rows cannot be exchanged. A row without a data key marks a subject that was erased. Damaged rows of subjects
-//! that have another data key since are kept apart, until the subject is erased.
+//! A row holds the subject's 17 bytes, a nonce of 24 bytes, and the data key encrypted with XChaCha20-Poly1305 under a
+//! key derived from the master key; the subject is authenticated with it, so rows cannot be exchanged. The row of a
+//! subject that was erased has a mark in place of the data key: nothing, encrypted in the same way, so that no damage
+//! to a row is ever taken for an erasure. Damaged rows of subjects that have another data key since are kept apart,
+//! until the subject is erased.
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use keyledger_schema::sealing::NONCE_BYTES;
 use keyledger_schema::{DataKey, Subject};
+use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use zeroize::Zeroizing;
 
@@ -23,9 +25,13 @@ use crate::secret::MasterKey;
 pub const FILE_NAME: &str = "vault.db";
 /// `KeyV`.
 const APPLICATION: i32 = 0x4b65_7956;
-const VERSION: i32 = 1;
+const VERSION: i32 = 2;
 /// What stands in the row that tells the right master key.
 const CHECK: &[u8; 32] = b"keyledger vault, right master ky";
+/// Bytes that encryption adds.
+const AROUND: usize = NONCE_BYTES + 16;
+/// Stands behind the subject where a mark is encrypted.
+const ERASED: &[u8] = b" erased";
 
 /// Why the vault cannot be opened. For the operator's terminal: it names the file.
 #[derive(Debug, thiserror::Error)]
@@ -71,11 +77,33 @@ impl Wrapping {
         Self(DataKey::new(*master.vault_key()))
     }
 
-    fn wrap(&self, edge: &Edge, label: &[u8], bits: &[u8; 32]) -> Option<Vec<u8>> {
+    fn wrap(&self, edge: &Edge, label: &[u8], plain: &[u8]) -> Option<Vec<u8>> {
         let nonce: [u8; NONCE_BYTES] = edge.nonce();
         let mut out = nonce.to_vec();
-        out.extend(self.0.encrypt(&nonce, bits, label)?);
+        out.extend(self.0.encrypt(&nonce, plain, label)?);
         Some(out)
+    }
+
+    fn mark(&self, edge: &Edge, label: &[u8]) -> Option<Vec<u8>> {
+        self.wrap(edge, &[label, ERASED].concat(), &[])
+    }
+
+    fn is_mark(&self, label: &[u8], wrapped: &[u8]) -> bool {
+        let opens = |(nonce, tag): (&[u8; NONCE_BYTES], &[u8])| {
+            self.0.decrypt(nonce, &mut tag.to_vec(), &[label, ERASED].concat()).is_some()
+        };
+        wrapped.len() == AROUND && wrapped.split_first_chunk().is_some_and(opens)
+    }
+
+    /// What a row tells. Whatever stands there that was not written is a loss.
+    fn known(&self, label: &[u8], value: ValueRef<'_>) -> Known {
+        match value {
+            ValueRef::Blob(mark) if self.is_mark(label, mark) => Known::Erased,
+            ValueRef::Blob(wrapped) => {
+                self.unwrap(label, wrapped).map_or(Known::Lost, |bits| Known::Key(DataKey::new(*bits)))
+            }
+            _ => Known::Lost,
+        }
     }
 
     fn unwrap(&self, label: &[u8], wrapped: &[u8]) -> Option<Zeroizing<[u8; 32]>> {
@@ -136,7 +164,7 @@ fn prepare(mut connection: Connection, wrapping: &Wrapping, edge: &Edge) -> Resu
     if application == 0 {
         let transaction = connection.transaction()?;
         transaction.execute_batch(
-            "CREATE TABLE data_keys (subject BLOB PRIMARY KEY, wrapped BLOB) STRICT, WITHOUT ROWID;
+            "CREATE TABLE data_keys (subject BLOB PRIMARY KEY, wrapped BLOB NOT NULL) STRICT, WITHOUT ROWID;
              CREATE TABLE master (wrapped BLOB NOT NULL) STRICT;",
         )?;
         let check = wrapping.wrap(edge, b"check", CHECK).ok_or(Refusal::MasterKey)?;
@@ -149,7 +177,7 @@ fn prepare(mut connection: Connection, wrapping: &Wrapping, edge: &Edge) -> Resu
         "CREATE TABLE IF NOT EXISTS damaged (subject BLOB NOT NULL, wrapped BLOB) STRICT;
          CREATE INDEX IF NOT EXISTS damaged_subject ON damaged (subject);",
     )?;
-    if is_checked(&connection, wrapping)? {
+    if is_checked(&connection, wrapping) {
         return Ok(connection);
     }
     // Either another master key, which opens no row, or that one row is damaged.
@@ -166,32 +194,43 @@ fn prepare(mut connection: Connection, wrapping: &Wrapping, edge: &Edge) -> Resu
 }
 
 /// Whether the row that tells the right master key tells this one.
-fn is_checked(connection: &Connection, wrapping: &Wrapping) -> rusqlite::Result<bool> {
+fn is_checked(connection: &Connection, wrapping: &Wrapping) -> bool {
+    // One that cannot be read is as good as none: the rows of data keys tell as well.
     let check = connection.query_row("SELECT wrapped FROM master", [], |row| row.get::<_, Vec<u8>>(0));
-    let check = check.optional()?.and_then(|check| wrapping.unwrap(b"check", &check));
-    Ok(check.is_some_and(|found| *found == *CHECK))
+    let check = check.ok().and_then(|check| wrapping.unwrap(b"check", &check));
+    check.is_some_and(|found| *found == *CHECK)
 }
 
 /// Whether the vault was made with this master key.
 pub(super) fn is_of(connection: &Connection, wrapping: &Wrapping) -> rusqlite::Result<bool> {
-    Ok(is_checked(connection, wrapping)? || opens_any(connection, wrapping)?)
+    Ok(is_checked(connection, wrapping) || opens_any(connection, wrapping)?)
 }
 
-/// Whether a row is what was written; without the key that it is encrypted with, whether it could be.
-pub(super) fn is_whole(wrapping: Option<&Wrapping>, label: &[u8], wrapped: &[u8]) -> bool {
-    match wrapping {
-        Some(wrapping) => wrapping.unwrap(label, wrapped).is_some(),
-        None => wrapped.len() == NONCE_BYTES + 32 + 16,
+/// What a row is.
+pub(super) enum Condition {
+    Key,
+    Mark,
+    Damaged,
+}
+
+/// What a row is; without the key that it is encrypted with, what it could be.
+pub(super) fn condition(wrapping: Option<&Wrapping>, label: &[u8], value: ValueRef<'_>) -> Condition {
+    match (wrapping.map(|wrapping| wrapping.known(label, value)), value) {
+        (Some(Known::Key(_)), _) => Condition::Key,
+        (Some(Known::Erased), _) => Condition::Mark,
+        (None, ValueRef::Blob(wrapped)) if wrapped.len() == AROUND + 32 => Condition::Key,
+        (None, ValueRef::Blob(wrapped)) if wrapped.len() == AROUND => Condition::Mark,
+        _ => Condition::Damaged,
     }
 }
 
 /// Whether a data key can be read. Only some are tried.
 fn opens_any(connection: &Connection, wrapping: &Wrapping) -> rusqlite::Result<bool> {
-    let mut some =
-        connection.prepare("SELECT subject, wrapped FROM data_keys WHERE wrapped IS NOT NULL LIMIT 64")?;
+    let mut some = connection.prepare("SELECT subject, wrapped FROM data_keys LIMIT 64")?;
     let mut rows = some.query([])?;
     while let Some(row) = rows.next()? {
-        if wrapping.unwrap(&row.get::<_, Vec<u8>>(0)?, &row.get::<_, Vec<u8>>(1)?).is_some() {
+        let ValueRef::Blob(label) = row.get_ref(0)? else { continue };
+        if !matches!(wrapping.known(label, row.get_ref(1)?), Known::Lost) {
             return Ok(true);
         }
     }
@@ -207,15 +246,10 @@ pub(super) fn read(
     let label = subject.to_bytes();
     let row = connection
         .prepare_cached("SELECT wrapped FROM data_keys WHERE subject = ?1")?
-        .query_row([label], |row| row.get::<_, Option<Vec<u8>>>(0))
+        .query_row([label], |row| Ok(wrapping.known(&label, row.get_ref(0)?)))
         .optional();
     Ok(match row {
-        Ok(None) => None,
-        Ok(Some(None)) => Some(Known::Erased),
-        Ok(Some(Some(wrapped))) => {
-            let bits = wrapping.unwrap(&label, &wrapped);
-            Some(bits.map_or(Known::Lost, |bits| Known::Key(DataKey::new(*bits))))
-        }
+        Ok(known) => known,
         // The page that it stands on is damaged. It does not become better by asking again.
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt) => Some(Known::Lost),
         Err(error) => return Err(error),
@@ -242,7 +276,7 @@ pub(super) fn read_from(
     let mut all = some.query(params![subject.to_bytes(), limit])?;
     let mut read = 0;
     while let Some(row) = all.next()? {
-        let label = row.get_ref(0)?.as_blob()?;
+        let ValueRef::Blob(label) = row.get_ref(0)? else { continue };
         let Some(at) = Subject::from_bytes(label) else { continue };
         if read == 0 && at != subject {
             break;
@@ -254,11 +288,10 @@ pub(super) fn read_from(
         if is_known(at) {
             continue;
         }
-        let known = match row.get_ref(1)?.as_blob_or_null()? {
-            None => Some(Known::Erased),
-            Some(wrapped) => wrapping.unwrap(label, wrapped).map(|bits| Known::Key(DataKey::new(*bits))),
-        };
-        found.extend(known.map(|known| (at, known)));
+        let known = wrapping.known(label, row.get_ref(1)?);
+        if !matches!(known, Known::Lost) {
+            found.push((at, known));
+        }
     }
     Ok((found, None))
 }
@@ -273,12 +306,14 @@ pub(super) fn make(
     let label = subject.to_bytes();
     if matches!(read(connection, wrapping, subject)?, Some(Known::Lost)) {
         connection
-            .prepare_cached("INSERT INTO damaged SELECT subject, wrapped FROM data_keys WHERE subject = ?1")?
+            .prepare_cached(
+                "INSERT INTO damaged SELECT subject, CAST(wrapped AS BLOB) FROM data_keys WHERE subject = ?1",
+            )?
             .execute([label])?;
         connection.prepare_cached("DELETE FROM data_keys WHERE subject = ?1")?.execute([label])?;
     }
     let bits = Zeroizing::new(edge.random());
-    let wrapped = wrapping.wrap(edge, &label, &bits).ok_or(rusqlite::Error::InvalidQuery)?;
+    let wrapped = wrapping.wrap(edge, &label, &*bits).ok_or(rusqlite::Error::InvalidQuery)?;
     connection
         .prepare_cached("INSERT OR IGNORE INTO data_keys (subject, wrapped) VALUES (?1, ?2)")?
         .execute(params![label, wrapped])?;
@@ -286,15 +321,32 @@ pub(super) fn make(
 }
 
 /// Deletes a data key and leaves the mark.
-pub(super) fn erase(connection: &Connection, subject: Subject) -> rusqlite::Result<()> {
-    connection.prepare_cached("DELETE FROM damaged WHERE subject = ?1")?.execute([subject.to_bytes()])?;
+pub(super) fn erase(
+    connection: &Connection,
+    wrapping: &Wrapping,
+    edge: &Edge,
+    subject: Subject,
+) -> rusqlite::Result<()> {
+    let label = subject.to_bytes();
+    connection.prepare_cached("DELETE FROM damaged WHERE subject = ?1")?.execute([label])?;
+    // Another mark for one that is erased would be a write for nothing.
+    if matches!(read(connection, wrapping, subject)?, Some(Known::Erased)) {
+        return Ok(());
+    }
+    let mark = wrapping.mark(edge, &label).ok_or(rusqlite::Error::InvalidQuery)?;
     connection
         .prepare_cached(
-            "INSERT INTO data_keys (subject, wrapped) VALUES (?1, NULL)
-             ON CONFLICT (subject) DO UPDATE SET wrapped = NULL",
+            "INSERT INTO data_keys (subject, wrapped) VALUES (?1, ?2)
+             ON CONFLICT (subject) DO UPDATE SET wrapped = excluded.wrapped",
         )?
-        .execute([subject.to_bytes()])?;
+        .execute(params![label, mark])?;
     Ok(())
+}
+
+/// What SQLite finds wrong with the order of rows and pages. It reads the whole file.
+pub(super) fn flaw(connection: &Connection) -> rusqlite::Result<Option<String>> {
+    let said: String = connection.query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))?;
+    Ok((said != "ok").then_some(said))
 }
 
 /// Empties the write-ahead log, where deleted data keys may still stand.

@@ -159,6 +159,62 @@ async fn a_damaged_row_loses_its_own_data_key_and_what_comes_after_gets_another(
 }
 
 #[tokio::test]
+async fn no_damage_to_a_row_is_taken_for_an_erasure() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join(FILE_NAME);
+    let vault = Vault::open_in(directory.path(), &master(), Edge::default()).unwrap();
+    vault.prepare((0..5).map(subject)).await.unwrap();
+    vault.erase(subject(4)).unwrap();
+    let keys: Vec<_> = (0..4).map(|n| key(&vault, n).unwrap()).collect();
+    drop(vault);
+    let whole = std::fs::read(&file).unwrap();
+    let label = subject(1).to_bytes();
+    let at = whole.windows(label.len()).position(|window| window == label).unwrap();
+    // The two bytes that say what the second column is, the subject, and the column.
+    let wrapped = at + label.len();
+    for byte in at - 2..wrapped + 72 {
+        // Later bytes are all of a kind.
+        for bit in if byte < wrapped + 2 { 0..8 } else { 0..1 } {
+            let mut damaged = whole.clone();
+            damaged[byte] ^= 1 << bit;
+            std::fs::write(&file, damaged).unwrap();
+            let vault = Vault::open_in(directory.path(), &master(), Edge::default()).unwrap();
+            assert!(matches!(vault.data_key(subject(1)).unwrap(), Held::Absent), "byte {byte}, bit {bit}");
+            assert!(!vault.is_erased(subject(1)).unwrap(), "byte {byte}, bit {bit}");
+            if !(at..wrapped).contains(&byte) {
+                for n in [0, 2, 3] {
+                    assert_eq!(key(&vault, n).unwrap(), keys[n as usize], "byte {byte}, bit {bit}, key {n}");
+                }
+                assert!(
+                    matches!(vault.data_key(subject(4)).unwrap(), Held::Erased),
+                    "byte {byte}, bit {bit}"
+                );
+            }
+            drop(vault);
+            let _ = examine(directory.path(), Some(&master())).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_erased_where_rows_are_not_where_they_should_be() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join(FILE_NAME);
+    let vault = Vault::open_in(directory.path(), &master(), Edge::default()).unwrap();
+    vault.prepare((0..5).map(subject)).await.unwrap();
+    drop(vault);
+    let mut bytes = std::fs::read(&file).unwrap();
+    let label = subject(2).to_bytes();
+    let at = bytes.windows(label.len()).position(|window| window == label).unwrap();
+    bytes[at + label.len() - 1] = 200;
+    std::fs::write(&file, bytes).unwrap();
+    let vault = Vault::open_in(directory.path(), &master(), Edge::default()).unwrap();
+    assert!(vault.erase(subject(1)).is_err());
+    assert!(!vault.is_erased(subject(1)).unwrap());
+    assert!(key(&vault, 0).is_some());
+}
+
+#[tokio::test]
 async fn what_was_sealed_with_a_row_that_is_gone_is_absent_and_not_erased() {
     let directory = tempfile::tempdir().unwrap();
     let vault = Vault::open_in(directory.path(), &master(), Edge::default()).unwrap();
@@ -230,7 +286,7 @@ async fn whoever_reads_in_order_has_what_follows_at_hand_and_nothing_that_was_er
     }
     // What stands in the file now is not asked for.
     let connection = Connection::open(directory.path().join(FILE_NAME)).unwrap();
-    connection.execute("UPDATE data_keys SET wrapped = zeroblob(72) WHERE wrapped IS NOT NULL", []).unwrap();
+    connection.execute("UPDATE data_keys SET wrapped = zeroblob(72) WHERE length(wrapped) = 72", []).unwrap();
     for at in [45, 59, 62, 1_045, 1_062] {
         assert_eq!(key(&vault, at).unwrap(), keys[at as usize], "{at}");
     }

@@ -58,7 +58,7 @@ fn write_all<'a>(shared: &Shared, changes: impl Iterator<Item = &'a Change> + Cl
                 }
             }
             Change::Erase(subject) => {
-                file::erase(&transaction, *subject)?;
+                file::erase(&transaction, &shared.wrapping, &shared.edge, *subject)?;
                 erased = true;
             }
         }

@@ -2,7 +2,8 @@
 //!
 //! Invariants: an event is handed out only if the read model lists it for the organization and its own bytes name that
 //! organization. The end of an export is fixed when it begins, so it ends however much is recorded meanwhile, and its
-//! own event is not in it. Memory is bounded by two batches, whatever is exported.
+//! own event is not in it. Memory is bounded by two batches here, whatever is
+//! exported.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

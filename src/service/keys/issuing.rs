@@ -5,9 +5,10 @@ use keyledger_projections::KeyState;
 use keyledger_schema::codec::Outcome;
 use keyledger_schema::event::Hex32;
 use keyledger_schema::grant::{Place, Right};
+use keyledger_schema::personal::Erased;
 use keyledger_schema::{
-    ActorKind, Envelope, Environment, Grant, IdentityId, KeyId, Metadata, Policy, RateLimit, RoleId, Scope,
-    SecretRecord, SecretScheme, Stream, Timestamp, WorkspaceId,
+    ActorKind, Envelope, Environment, Grant, IdentityId, KeyId, Metadata, Personal, Policy, RateLimit,
+    RoleId, Scope, SecretRecord, SecretScheme, Stream, Timestamp, WorkspaceId,
 };
 
 use super::reach::Reach;
@@ -219,8 +220,14 @@ impl Service {
 
     /// The answer to a request whose idempotency key was used before.
     async fn repeated(&self, loaded: Loaded<KeyState>, fingerprint: Hex32) -> Result<NewSecret> {
-        if loaded.state.request_fingerprint != Some(fingerprint.into()) {
-            let message = "this idempotency key stands for another request; use a new one for a new key";
+        let known = loaded.state.request_fingerprint.clone();
+        if known != Some(fingerprint.into()) {
+            let message = if known.is_some_and(|Personal(known)| known != Hex32::unreadable()) {
+                "this idempotency key stands for another request; use a new one for a new key"
+            } else {
+                "a key was made with this idempotency key, but for which request was erased or cannot be read; use a new \
+                 one for a new key"
+            };
             return Err(Error::new(Code::Conflict, message).about("input.idempotencyKey"));
         }
         self.applied_to(loaded.position).await?;
