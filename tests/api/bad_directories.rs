@@ -140,7 +140,7 @@ fn a_log_of_a_newer_version_is_refused() {
     // The user version in the header of an SQLite database.
     change(&log, |bytes| bytes[60..64].copy_from_slice(&7_u32.to_be_bytes()));
     let shown = log.display().to_string();
-    assert_refused(&home, &[], &[&shown, "format 7", "newer"]);
+    assert_refused(&home, &[], &[&shown, "format 7", "run the version of Keyledger that wrote it"]);
 }
 
 #[test]
