@@ -61,8 +61,7 @@ pub fn examine(data_dir: &Path, master: Option<&MasterKey>) -> Result<Option<Con
 }
 
 fn look(connection: &Connection, wrapping: Option<&Wrapping>) -> rusqlite::Result<Condition> {
-    let mut condition = Condition::default();
-    condition.file = file::flaw(connection)?;
+    let mut condition = Condition { file: file::flaw(connection)?, ..Condition::default() };
     let wrapping = wrapping.filter(|wrapping| file::is_of(connection, wrapping).unwrap_or(false));
     condition.opened = wrapping.is_some();
     if let Err(error) = count(connection, wrapping, &mut condition) {
