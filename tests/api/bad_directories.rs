@@ -134,13 +134,13 @@ fn a_master_key_that_is_not_the_logs_own_is_refused() {
 }
 
 #[test]
-fn a_log_of_a_newer_version_is_refused() {
+fn a_log_of_another_version_is_refused() {
     let home = used();
     let log = home.data_dir().join("events.db");
     // The user version in the header of an SQLite database.
     change(&log, |bytes| bytes[60..64].copy_from_slice(&7_u32.to_be_bytes()));
     let shown = log.display().to_string();
-    assert_refused(&home, &[], &[&shown, "format 7", "newer"]);
+    assert_refused(&home, &[], &[&shown, "format 7", "run the version"]);
 }
 
 #[test]
