@@ -134,7 +134,7 @@ fn a_master_key_that_is_not_the_logs_own_is_refused() {
 }
 
 #[test]
-fn a_log_of_a_newer_version_is_refused() {
+fn a_log_of_another_version_is_refused() {
     let home = used();
     let log = home.data_dir().join("events.db");
     // The user version in the header of an SQLite database.
