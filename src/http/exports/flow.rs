@@ -16,7 +16,7 @@ use crate::http::reading::Source;
 use crate::service::exports::Export;
 
 /// So many pieces wait for their reader, besides one that it waits for and one that waits for its place here.
-const WAITING: usize = 1;
+const WAITING: usize = 2;
 
 /// See the head of this module.
 pub(super) enum Flow {
