@@ -226,7 +226,7 @@ impl ReadModel {
 
     /// Up to `max` addresses, of keys of all organizations, that the trail of their key does not name although
     /// it was used from there, with the first such use, the oldest first. The first address of a key is not
-    /// among them, and no more than [`MAX_ADDRESSES`] are known of a key.
+    /// among them, and no more than [`MAX_ADDRESSES`](super::MAX_ADDRESSES) are known of a key.
     pub async fn new_addresses(&self, max: usize) -> Result<Vec<(KeyId, IpAddr, Timestamp)>, QueryError> {
         self.quick.read(move |connection| usage::addresses::untold(connection, max)).await
     }
