@@ -119,10 +119,14 @@ mod tests {
     }
 
     fn told(code: &str) -> (Same, Told) {
+        told_from(code, None)
+    }
+
+    fn told_from(code: &str, ip: Option<IpAddr>) -> (Same, Told) {
         let organization = OrganizationId::from_uuid(Uuid::nil());
         let context = Context {
             actor: Actor::operator(),
-            source: Source::default(),
+            source: Source { ip: ip.map(Personal), ..Source::default() },
             request: None,
             cause: None,
             at: at(0),
@@ -168,5 +172,16 @@ mod tests {
         let taken = repetitions.take(at(13), true);
         assert_eq!(taken[0].1, Repeated { count: 2, first_at: at(5), last_at: at(12) });
         assert!(repetitions.take(at(30), true).is_empty());
+    }
+
+    #[test]
+    fn another_address_is_another_kind_but_for_whoever_is_to_slow_down() {
+        let [one, two] = ["2001:db8::1", "2001:db8::2"].map(|ip| ip.parse().ok());
+        for (code, expected) in [("FORBIDDEN", false), (TOO_MANY, true)] {
+            let repetitions = Repetitions::default();
+            let ((same, first), (other, _)) = (told_from(code, one), told_from(code, two));
+            repetitions.begin(same, first, at(0));
+            assert_eq!(repetitions.count(&other, at(1)), expected, "{code}");
+        }
     }
 }
